@@ -1,0 +1,97 @@
+use std::borrow::Cow;
+
+/// Appends the answer to a JSONP poll of revision 3: a script that hands `payload` to the callback the client
+/// registered under `index`, the `j` parameter of the request.
+///
+/// Only the digits of `index` are used, so that a request can't place code in the script. U+2028 and U+2029 are
+/// escaped, because old engines take them for line ends inside a string.
+pub fn encode_jsonp(index: &str, payload: &str, out: &mut Vec<u8>) {
+    out.reserve(payload.len() + 16);
+    out.extend_from_slice(b"___eio[");
+    out.extend(index.bytes().filter(u8::is_ascii_digit));
+    out.extend_from_slice(b"](\"");
+    for character in payload.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            '\0'..'\x20' | '\u{2028}' | '\u{2029}' => {
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
+            }
+            character => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.extend_from_slice(b"\");");
+}
+
+/// Reads the body of a JSONP POST of revision 3, a form whose field `d` is the payload; `None` without that field.
+///
+/// Browsers turn line ends in a form into `\r\n`, so the client sends a line end as `\n`, spelled out, and a spelled
+/// out `\n` with one more backslash.
+pub fn decode_jsonp_form(body: &[u8]) -> Option<String> {
+    let (_, data) = form_urlencoded::parse(body).find(|(name, _)| name == "d")?;
+    Some(unescape_newlines(data))
+}
+
+fn unescape_newlines(data: Cow<'_, str>) -> String {
+    if !data.contains('\\') {
+        return data.into_owned();
+    }
+    let mut out = String::with_capacity(data.len());
+    let mut rest = &*data;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        rest = if let Some(after) = after.strip_prefix("\\n") {
+            out.push_str("\\n");
+            after
+        } else if let Some(after) = after.strip_prefix('n') {
+            out.push('\n');
+            after
+        } else {
+            out.push('\\');
+            after
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_becomes_a_script() {
+        let rows = [
+            ("0", "6:4hello", r#"___eio[0]("6:4hello");"#),
+            ("12", "a\"b\\c\n\u{1}", r#"___eio[12]("a\"b\\c\n\u0001");"#),
+            ("1](alert(1))", "\u{2028}€\u{2029}", r#"___eio[11]("\u2028€\u2029");"#),
+        ];
+        for (index, payload, script) in rows {
+            let mut out = Vec::new();
+            encode_jsonp(index, payload, &mut out);
+            assert_eq!(str::from_utf8(&out).unwrap(), script);
+        }
+    }
+
+    #[test]
+    fn a_form_gives_its_payload() {
+        let rows = [
+            ("d=6%3A4hello", Some("6:4hello")),
+            ("x=1&d=a+b", Some("a b")),
+            (r"d=a\nb", Some("a\nb")),
+            (r"d=a\\nb", Some(r"a\nb")),
+            (r"d=a\\\nb", Some(r"a\\nb")),
+            (r"d=a\b\", Some(r"a\b\")),
+            ("e=1", None),
+            ("", None),
+        ];
+        for (body, payload) in rows {
+            assert_eq!(decode_jsonp_form(body.as_bytes()).as_deref(), payload, "{body}");
+        }
+    }
+}

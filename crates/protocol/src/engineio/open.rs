@@ -1,0 +1,91 @@
+use serde::{Deserialize, Serialize};
+
+/// What a server announces in its `open` packet.
+///
+/// It serialises to exactly the five keys `sid`, `upgrades`, `pingInterval`, `pingTimeout` and `maxPayload`, in this
+/// order; the official protocol suites refuse any other key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenPacket<'a> {
+    /// The session identifier.
+    pub sid: &'a str,
+    /// The transports this session may still move to.
+    pub upgrades: &'a [&'a str],
+    /// Time between two pings, in milliseconds.
+    pub ping_interval: u64,
+    /// How long the answer to a ping may take, in milliseconds.
+    pub ping_timeout: u64,
+    /// The largest message or polling body the server accepts, in bytes.
+    pub max_payload: u64,
+}
+
+impl OpenPacket<'_> {
+    /// Appends the packet in its textual form, `0{"sid":…}`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(b'0');
+        if serde_json::to_writer(&mut *out, self).is_err() {
+            // Strings and integers always have a JSON form, and a `Vec` takes every byte.
+            out.truncate(start);
+        }
+    }
+}
+
+/// The `open` packet as a client reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Handshake {
+    /// The session identifier.
+    pub sid: String,
+    /// The transports this session may still move to.
+    #[serde(default)]
+    pub upgrades: Vec<String>,
+    /// Time between two pings, in milliseconds.
+    pub ping_interval: u64,
+    /// How long the answer to a ping may take, in milliseconds.
+    pub ping_timeout: u64,
+    /// The largest message or polling body the server accepts, in bytes; servers of revision 3 don't say.
+    #[serde(default)]
+    pub max_payload: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: OpenPacket<'_> = OpenPacket {
+        sid: "lv_VI97HAXpY6yYWAAAC",
+        upgrades: &["websocket"],
+        ping_interval: 25_000,
+        ping_timeout: 20_000,
+        max_payload: 1_000_000,
+    };
+
+    #[test]
+    fn the_five_keys_stand_in_the_expected_order() {
+        let mut out = Vec::new();
+        OPEN.encode(&mut out);
+        assert_eq!(
+            str::from_utf8(&out).unwrap(),
+            r#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
+        );
+    }
+
+    #[test]
+    fn a_client_reads_what_a_server_writes() {
+        let mut out = Vec::new();
+        OPEN.encode(&mut out);
+        let handshake: Handshake = serde_json::from_slice(&out[1..]).unwrap();
+        assert_eq!(handshake.sid, OPEN.sid);
+        assert_eq!(handshake.upgrades, OPEN.upgrades);
+        assert_eq!((handshake.ping_interval, handshake.ping_timeout), (25_000, 20_000));
+        assert_eq!(handshake.max_payload, Some(1_000_000));
+    }
+
+    #[test]
+    fn max_payload_is_optional() {
+        let handshake: Handshake =
+            serde_json::from_str(r#"{"sid":"a","upgrades":[],"pingInterval":1,"pingTimeout":2}"#).unwrap();
+        assert_eq!(handshake.max_payload, None);
+    }
+}

@@ -1,0 +1,282 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+use serde_json::value::RawValue;
+
+use super::arguments::Arguments;
+use super::encode;
+use super::error::{EncodeError, ValueError};
+use super::json::{MAX_DEPTH, Scanner};
+use super::msgpack;
+use super::placeholder;
+use super::value::Value;
+
+/// The arguments of an event or of its answer: checked, but still encoded.
+///
+/// Nothing is decoded before it is asked for. Binary data reaches whatever type deserialises from bytes, such as
+/// [`Bytes`] and [`Value`], and also a `Vec<u8>`, at any depth.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    repr: Repr<'a>,
+    count: usize,
+}
+
+/// The elements one after the other, without what encloses them.
+#[derive(Clone, Copy, Debug)]
+enum Repr<'a> {
+    Json { elements: &'a str, attachments: &'a [Bytes] },
+    MessagePack(&'a [u8]),
+}
+
+/// Why an argument could not be handed out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// The peer sent fewer arguments.
+    #[error("argument {index} is missing: the peer sent {count}")]
+    Missing {
+        /// The argument asked for, counted from 0.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// The argument is of another type.
+    #[error("argument {index} is not of the expected type: {source}")]
+    Invalid {
+        /// The argument asked for, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: ValueError,
+    },
+    /// The arguments together are not of the expected type.
+    #[error("the arguments are not of the expected types: {0}")]
+    Mismatch(ValueError),
+}
+
+impl<'a> Args<'a> {
+    /// No arguments.
+    pub const EMPTY: Args<'static> = Args::json("", 0, &[]);
+
+    pub(super) const fn json(elements: &'a str, count: usize, attachments: &'a [Bytes]) -> Self {
+        Self { repr: Repr::Json { elements, attachments }, count }
+    }
+
+    pub(super) const fn message_pack(elements: &'a [u8], count: usize) -> Self {
+        Self { repr: Repr::MessagePack(elements), count }
+    }
+
+    /// How many arguments there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no argument.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Decodes the argument `index`, counted from 0.
+    ///
+    /// # Errors
+    /// There is no such argument, or it is not a `T`; the error names the argument.
+    pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgumentError> {
+        let missing = ArgumentError::Missing { index, count: self.count };
+        let element = self.elements().nth(index).ok_or(missing)?;
+        element.deserialize(std::marker::PhantomData).map_err(|source| ArgumentError::Invalid { index, source })
+    }
+
+    /// Decodes all arguments at once into a tuple, or into a `Vec` if they are of one type.
+    ///
+    /// Arguments beyond the length of a tuple are ignored, as JavaScript ignores them.
+    ///
+    /// # Errors
+    /// There are fewer arguments than the tuple has, or one is of another type; the error names it.
+    pub fn all<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
+        T::deserialize(self.elements()).map_err(ArgumentError::Mismatch)
+    }
+
+    /// The JSON text of the argument `index`, with placeholders for binary data; `None` if there is no such argument or
+    /// if it came as MessagePack.
+    #[must_use]
+    pub fn raw(&self, index: usize) -> Option<&'a RawValue> {
+        match self.elements().nth(index)? {
+            Element::Json { text, .. } => serde_json::from_str(text).ok(),
+            Element::MessagePack(_) => None,
+        }
+    }
+
+    /// Copies the arguments, still encoded.
+    #[must_use]
+    pub fn to_owned(&self) -> ArgsBuf {
+        let repr = match self.repr {
+            Repr::Json { elements, attachments } => {
+                OwnedRepr::Json { elements: elements.into(), attachments: attachments.to_vec() }
+            }
+            Repr::MessagePack(elements) => OwnedRepr::MessagePack(Bytes::copy_from_slice(elements)),
+        };
+        ArgsBuf { repr, count: self.count }
+    }
+
+    /// The JSON text without brackets and its attachments.
+    pub(super) const fn as_json(&self) -> Option<(&'a str, &'a [Bytes])> {
+        match self.repr {
+            Repr::Json { elements, attachments } => Some((elements, attachments)),
+            Repr::MessagePack(_) => None,
+        }
+    }
+
+    pub(super) const fn as_message_pack(&self) -> Option<&'a [u8]> {
+        match self.repr {
+            Repr::Json { .. } => None,
+            Repr::MessagePack(elements) => Some(elements),
+        }
+    }
+
+    fn elements(&self) -> Elements<'a> {
+        let rest = match self.repr {
+            Repr::Json { elements, attachments } => {
+                Rest::Json { scanner: Scanner::new(elements, MAX_DEPTH), attachments }
+            }
+            Repr::MessagePack(elements) => Rest::MessagePack(msgpack::Reader::new(elements)),
+        };
+        Elements { rest, left: self.count }
+    }
+}
+
+/// [`Args`] that own their bytes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ArgsBuf {
+    repr: OwnedRepr,
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+enum OwnedRepr {
+    Json { elements: Arc<str>, attachments: Vec<Bytes> },
+    MessagePack(Bytes),
+}
+
+impl ArgsBuf {
+    /// Encodes `args` as JSON, once, to be sent any number of times.
+    ///
+    /// # Errors
+    /// A value has no JSON form.
+    pub fn new(args: &impl Arguments) -> Result<Self, EncodeError> {
+        let (text, attachments) = encode::elements(args)?;
+        Ok(Self { repr: OwnedRepr::Json { elements: text.into(), attachments }, count: args.count() })
+    }
+
+    /// How many bytes the encoded arguments and their attachments have.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        match &self.repr {
+            OwnedRepr::Json { elements, attachments } => {
+                elements.len() + attachments.iter().map(Bytes::len).sum::<usize>()
+            }
+            OwnedRepr::MessagePack(elements) => elements.len(),
+        }
+    }
+
+    /// The arguments, borrowed.
+    #[must_use]
+    pub fn as_args(&self) -> Args<'_> {
+        match &self.repr {
+            OwnedRepr::Json { elements, attachments } => Args::json(elements, self.count, attachments),
+            OwnedRepr::MessagePack(elements) => Args::message_pack(elements, self.count),
+        }
+    }
+}
+
+impl Default for ArgsBuf {
+    fn default() -> Self {
+        Args::EMPTY.to_owned()
+    }
+}
+
+/// Cuts the encoded elements apart.
+struct Elements<'a> {
+    rest: Rest<'a>,
+    left: usize,
+}
+
+enum Rest<'a> {
+    Json { scanner: Scanner<'a>, attachments: &'a [Bytes] },
+    MessagePack(msgpack::Reader<'a>),
+}
+
+enum Element<'a> {
+    Json { text: &'a str, attachments: &'a [Bytes] },
+    MessagePack(&'a [u8]),
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Element<'a>;
+
+    fn next(&mut self) -> Option<Element<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        match &mut self.rest {
+            Rest::Json { scanner, attachments } => {
+                let text = scanner.value().ok()?;
+                scanner.eat(b',');
+                Some(Element::Json { text, attachments })
+            }
+            Rest::MessagePack(reader) => Some(Element::MessagePack(reader.skip_value(usize::MAX).ok()?)),
+        }
+    }
+}
+
+impl<'a> Element<'a> {
+    fn deserialize<T: DeserializeSeed<'a>>(self, seed: T) -> Result<T::Value, ValueError> {
+        match self {
+            Self::Json { text, attachments: [] } => {
+                seed.deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(ValueError::custom)
+            }
+            Self::Json { text, attachments } => {
+                let mut value: Value = serde_json::from_str(text).map_err(ValueError::custom)?;
+                placeholder::fill(&mut value, attachments)?;
+                seed.deserialize(value)
+            }
+            Self::MessagePack(bytes) => seed.deserialize(&mut msgpack::Reader::new(bytes)),
+        }
+    }
+}
+
+/// Hands the elements to serde as one sequence.
+struct Sequence<'a> {
+    elements: Elements<'a>,
+    index: usize,
+}
+
+impl<'a> SeqAccess<'a> for Sequence<'a> {
+    type Error = ValueError;
+
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, ValueError> {
+        let Some(element) = self.elements.next() else { return Ok(None) };
+        let index = self.index;
+        self.index += 1;
+        match element.deserialize(seed) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(ValueError(format!("argument {index}: {error}"))),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Elements<'de> {
+    type Error = ValueError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_seq(Sequence { elements: self, index: 0 })
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}

@@ -1,0 +1,128 @@
+use bytes::Bytes;
+use serde::Serialize;
+use serde::ser::SerializeSeq;
+
+use super::args::{Args, ArgsBuf};
+use super::value::Value;
+
+/// What can be sent as the arguments of an event or of its answer.
+///
+/// * `()`: no argument;
+/// * `&data`: exactly one argument, `data` being any `T: Serialize`;
+/// * `(a, b, …)`: several arguments, up to eight;
+/// * by value, as one argument: `String`, [`Bytes`], [`Value`], `serde_json::Value`, booleans and numbers;
+/// * [`Args`] and [`ArgsBuf`]: arguments that were received, forwarded as they are.
+///
+/// Binary data travels as an attachment wherever a type serialises as bytes, as [`Bytes`] and [`Value::Binary`] do. A
+/// `Vec<u8>` is an array of numbers to serde.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be sent as the arguments of an event",
+    label = "not arguments of an event",
+    note = "pass `&data` to send one argument of any type that implements `serde::Serialize`",
+    note = "pass a tuple `(a, b)` to send several arguments, or `()` to send none"
+)]
+pub trait Arguments {
+    /// Writes each argument as one element.
+    ///
+    /// # Errors
+    /// The error of `seq`, or of an argument that can't be serialised.
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error>;
+
+    /// How many arguments there are.
+    fn count(&self) -> usize;
+
+    /// The arguments in their encoded form, for those that have one already.
+    #[doc(hidden)]
+    fn encoded(&self) -> Option<Args<'_>> {
+        None
+    }
+}
+
+impl Arguments for () {
+    fn serialize_elements<S: SerializeSeq>(&self, _: &mut S) -> Result<(), S::Error> {
+        Ok(())
+    }
+
+    fn count(&self) -> usize {
+        0
+    }
+}
+
+impl<T: Serialize + ?Sized> Arguments for &T {
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        seq.serialize_element(self)
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+}
+
+macro_rules! one_argument {
+    ($($name:ty)*) => {$(
+        impl Arguments for $name {
+            fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+                seq.serialize_element(self)
+            }
+
+            fn count(&self) -> usize {
+                1
+            }
+        }
+    )*};
+}
+
+one_argument!(String Bytes Value serde_json::Value bool i8 i16 i32 i64 isize u8 u16 u32 u64 usize f32 f64);
+
+macro_rules! tuple_arguments {
+    ($count:literal: $($name:ident $index:tt)*) => {
+        impl<$($name: Serialize),*> Arguments for ($($name,)*) {
+            fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+                $(seq.serialize_element(&self.$index)?;)*
+                Ok(())
+            }
+
+            fn count(&self) -> usize {
+                $count
+            }
+        }
+    };
+}
+
+tuple_arguments!(1: A 0);
+tuple_arguments!(2: A 0 B 1);
+tuple_arguments!(3: A 0 B 1 C 2);
+tuple_arguments!(4: A 0 B 1 C 2 D 3);
+tuple_arguments!(5: A 0 B 1 C 2 D 3 E 4);
+tuple_arguments!(6: A 0 B 1 C 2 D 3 E 4 F 5);
+tuple_arguments!(7: A 0 B 1 C 2 D 3 E 4 F 5 G 6);
+tuple_arguments!(8: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);
+
+impl Arguments for Args<'_> {
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        let values: Vec<Value> = self.all().map_err(serde::ser::Error::custom)?;
+        values.iter().try_for_each(|value| seq.serialize_element(value))
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn encoded(&self) -> Option<Args<'_>> {
+        Some(*self)
+    }
+}
+
+impl Arguments for ArgsBuf {
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        self.as_args().serialize_elements(seq)
+    }
+
+    fn count(&self) -> usize {
+        self.as_args().len()
+    }
+
+    fn encoded(&self) -> Option<Args<'_>> {
+        Some(self.as_args())
+    }
+}

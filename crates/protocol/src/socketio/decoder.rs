@@ -1,0 +1,149 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::args::Args;
+use super::error::DecodeError;
+use super::json::Scanner;
+use super::packet::{Ack, Event, Header, Kind, Limits, Packet, Revision, parse_elements};
+use super::placeholder;
+
+/// Puts the packets of one connection together: text, and the binary messages that follow it as attachments.
+///
+/// It takes no more than a pointer while no attachments are involved.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    pending: Option<Box<Pending>>,
+}
+
+/// A binary packet whose text has come.
+#[derive(Debug)]
+struct Pending {
+    text: Box<str>,
+    expected: usize,
+    bytes: usize,
+    attachments: Vec<Bytes>,
+}
+
+impl Decoder {
+    /// Creates a decoder that waits for nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { pending: None }
+    }
+
+    /// Whether attachments of a packet are still missing.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.missing() > 0)
+    }
+
+    /// Releases the memory of a completed binary packet; the next call of a decode function would do it as well.
+    ///
+    /// A packet that still waits for attachments stays.
+    pub fn release(&mut self) {
+        if !self.is_waiting() {
+            self.pending = None;
+        }
+    }
+
+    /// Reads a text message, without the leading `4` of Engine.IO.
+    ///
+    /// `None` means that there is nothing to act on: attachments have to come first, or it was an acknowledgement
+    /// without an id, which answers nothing.
+    ///
+    /// # Errors
+    /// Any error leaves the connection unusable: the reference implementation closes it.
+    pub fn decode_text<'a>(&'a mut self, text: &'a str, limits: &Limits) -> Result<Option<Packet<'a>>, DecodeError> {
+        if let Some(pending) = &self.pending
+            && pending.missing() > 0
+        {
+            return Err(DecodeError::AttachmentsMissing { missing: pending.missing() });
+        }
+        self.pending = None;
+        let header = Header::parse(text, limits)?;
+        if header.attachments == 0 {
+            return parse_packet(&header, &[], limits);
+        }
+        parse_packet(&header, &[], limits)?;
+        placeholder::check(header.payload, header.attachments)?;
+        self.pending = Some(Box::new(Pending {
+            text: text.into(),
+            expected: header.attachments,
+            bytes: 0,
+            attachments: Vec::new(),
+        }));
+        Ok(None)
+    }
+
+    /// Reads a binary message, which must be the next attachment of a packet.
+    ///
+    /// `None` means that there is nothing to act on: attachments are still missing, or the packet is an
+    /// acknowledgement without an id. `limits` must be the same as for the text.
+    ///
+    /// # Errors
+    /// Any error leaves the connection unusable: the reference implementation closes it.
+    pub fn decode_binary(&mut self, data: &[u8], limits: &Limits) -> Result<Option<Packet<'_>>, DecodeError> {
+        let Some(pending) = self.pending.as_mut().filter(|pending| pending.missing() > 0) else {
+            return Err(DecodeError::UnexpectedBinary);
+        };
+        pending.bytes = pending.bytes.saturating_add(data.len());
+        if pending.bytes > limits.max_attachment_bytes {
+            return Err(DecodeError::AttachmentsTooLarge { limit: limits.max_attachment_bytes });
+        }
+        pending.attachments.push(Bytes::copy_from_slice(data));
+        if pending.missing() > 0 {
+            return Ok(None);
+        }
+        parse_packet(&Header::parse(&pending.text, limits)?, &pending.attachments, limits)
+    }
+}
+
+impl Pending {
+    fn missing(&self) -> usize {
+        self.expected.saturating_sub(self.attachments.len())
+    }
+}
+
+fn parse_packet<'a>(
+    header: &Header<'a>,
+    attachments: &'a [Bytes],
+    limits: &Limits,
+) -> Result<Option<Packet<'a>>, DecodeError> {
+    let &Header { namespace, query, id, payload, .. } = header;
+    Ok(Some(match header.kind {
+        Kind::Connect => {
+            let payload = if payload.is_empty() { None } else { Some(parse_value(payload, "{", limits)?) };
+            Packet::Connect { namespace, query, payload }
+        }
+        Kind::Disconnect if payload.is_empty() => Packet::Disconnect { namespace },
+        Kind::Disconnect => return Err(DecodeError::InvalidPayload("a disconnect packet has none")),
+        Kind::ConnectError => {
+            let allowed = if limits.revision == Revision::V5 { "{\"" } else { "" };
+            Packet::ConnectError { namespace, payload: parse_value(payload, allowed, limits)? }
+        }
+        Kind::Event => {
+            let (name, elements, count) = parse_elements(payload, true, limits.max_depth)?;
+            Packet::Event(Event { namespace, ack: id, name, args: Args::json(elements, count, attachments) })
+        }
+        Kind::Ack => {
+            let (_, elements, count) = parse_elements(payload, false, limits.max_depth)?;
+            let Some(id) = id else { return Ok(None) };
+            Packet::Ack(Ack { namespace, id, args: Args::json(elements, count, attachments) })
+        }
+    }))
+}
+
+/// Reads one JSON value that starts with a character of `allowed`; an empty `allowed` allows all.
+fn parse_value<'a>(text: &'a str, allowed: &str, limits: &Limits) -> Result<Cow<'a, RawValue>, DecodeError> {
+    let mut scanner = Scanner::new(text, limits.max_depth);
+    let value = scanner.value()?;
+    if !scanner.rest().is_empty() {
+        return Err(DecodeError::InvalidPayload("there is something after the JSON value"));
+    }
+    if !allowed.is_empty() && !value.starts_with(|first| allowed.contains(first)) {
+        return Err(DecodeError::InvalidPayload("a connect packet needs an object, an error an object or a string"));
+    }
+    serde_json::from_str(value).map(Cow::Borrowed).map_err(|_| DecodeError::InvalidPayload("it is not valid JSON"))
+}

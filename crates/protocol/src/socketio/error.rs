@@ -1,0 +1,79 @@
+use std::fmt::Display;
+
+/// Why a Socket.IO packet could not be read. The reference implementation closes the whole connection for each of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The packet type is none of 0 to 6.
+    #[error("unknown Socket.IO packet type: a packet starts with a digit from 0 to 6")]
+    UnknownType,
+    /// The number of attachments is missing, zero or not a number, or its dash is missing.
+    #[error("illegal attachments: a binary packet starts with its number of attachments, at least 1, and a dash")]
+    IllegalAttachments,
+    /// More attachments are announced than the limit allows.
+    #[error("the packet announces more than {limit} attachments: send fewer or raise the limit")]
+    TooManyAttachments {
+        /// The limit that was given.
+        limit: usize,
+    },
+    /// The attachments of one packet take more bytes than the limit allows.
+    #[error("the attachments of the packet exceed {limit} bytes: send less or raise the limit")]
+    AttachmentsTooLarge {
+        /// The limit that was given, in bytes.
+        limit: usize,
+    },
+    /// A placeholder has no valid number, or the placeholders don't name each attachment exactly once.
+    #[error("illegal placeholders: each attachment needs exactly one {{\"_placeholder\":true,\"num\":i}}")]
+    IllegalPlaceholders,
+    /// A text packet came while attachments were outstanding.
+    #[error("got a text packet while {missing} attachments of the packet before it were still missing")]
+    AttachmentsMissing {
+        /// How many attachments were missing.
+        missing: usize,
+    },
+    /// A binary message came that no packet announced.
+    #[error("got a binary message that no packet had announced as its attachment")]
+    UnexpectedBinary,
+    /// An acknowledgement id is beyond 2^53, where JavaScript's numbers lose precision.
+    #[error("the acknowledgement id is too large: ids go up to 2^53")]
+    AckIdTooLarge,
+    /// The payload is malformed or not of the kind this packet type asks for.
+    #[error("invalid payload: {0}")]
+    InvalidPayload(&'static str),
+    /// The payload is nested too deeply.
+    #[error("the payload is nested more than {limit} levels deep: flatten the data or raise the limit")]
+    TooDeep {
+        /// The limit that was given.
+        limit: usize,
+    },
+    /// An event has one of the names that Socket.IO keeps for itself.
+    #[error("the event name {0:?} is reserved: choose another one")]
+    ReservedEvent(&'static str),
+}
+
+/// Why a packet could not be written: a value among its data can't be serialised.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// A value has no JSON form.
+    #[error("the data can't be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A value has no MessagePack form.
+    #[error("the data can't be written as MessagePack")]
+    MessagePack(#[from] ValueError),
+}
+
+/// Why a [`Value`](super::Value) or MessagePack data could not be converted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(pub(super) String);
+
+impl serde::de::Error for ValueError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+impl serde::ser::Error for ValueError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}

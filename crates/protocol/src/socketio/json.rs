@@ -1,0 +1,264 @@
+use super::error::DecodeError;
+
+/// `serde_json` refuses data nested deeper than 128 levels, so that no limit beyond this one can hold.
+pub(super) const MAX_DEPTH: usize = 120;
+
+/// Walks over JSON text, checking its grammar and depth without building anything.
+#[derive(Clone, Debug)]
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    position: usize,
+    limit: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str, max_depth: usize) -> Self {
+        Self { text, position: 0, limit: max_depth.min(MAX_DEPTH) }
+    }
+
+    /// Steps over one value and the white space around it; returns the value.
+    pub(super) fn value(&mut self) -> Result<&'a str, DecodeError> {
+        self.skip_whitespace();
+        let start = self.position;
+        self.skip_value(0)?;
+        let value = self.text.get(start..self.position).ok_or(SYNTAX)?;
+        self.skip_whitespace();
+        Ok(value)
+    }
+
+    /// Steps over `byte` and the white space after it, if it is next.
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        if found {
+            self.position += 1;
+            self.skip_whitespace();
+        }
+        found
+    }
+
+    /// The text not yet walked over.
+    pub(super) fn rest(&self) -> &'a str {
+        self.text.get(self.position..).unwrap_or_default()
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.position).copied()
+    }
+
+    pub(super) fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.position += 1;
+        }
+    }
+
+    fn skip_value(&mut self, depth: usize) -> Result<(), DecodeError> {
+        match self.peek().ok_or(SYNTAX)? {
+            b'"' => self.skip_string(),
+            b'{' => self.skip_members(depth, b'}'),
+            b'[' => self.skip_members(depth, b']'),
+            b't' => self.skip_literal("true"),
+            b'f' => self.skip_literal("false"),
+            b'n' => self.skip_literal("null"),
+            _ => self.skip_number(),
+        }
+    }
+
+    /// Steps over an array or an object, whichever `end` belongs to.
+    fn skip_members(&mut self, depth: usize, end: u8) -> Result<(), DecodeError> {
+        if depth >= self.limit {
+            return Err(DecodeError::TooDeep { limit: self.limit });
+        }
+        self.position += 1;
+        self.skip_whitespace();
+        if self.peek() == Some(end) {
+            self.position += 1;
+            return Ok(());
+        }
+        loop {
+            if end == b'}' {
+                self.skip_string()?;
+                self.skip_whitespace();
+                if !self.eat(b':') {
+                    return Err(SYNTAX);
+                }
+            }
+            self.skip_value(depth + 1)?;
+            self.skip_whitespace();
+            if self.peek() == Some(end) {
+                self.position += 1;
+                return Ok(());
+            }
+            if !self.eat(b',') {
+                return Err(SYNTAX);
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Result<(), DecodeError> {
+        if self.peek() != Some(b'"') {
+            return Err(SYNTAX);
+        }
+        self.position += 1;
+        loop {
+            let rest = self.text.as_bytes().get(self.position..).ok_or(SYNTAX)?;
+            self.position += rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | ..0x20)).ok_or(SYNTAX)?;
+            match self.peek() {
+                Some(b'"') => {
+                    self.position += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.skip_escape()?,
+                _ => return Err(SYNTAX),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), DecodeError> {
+        self.position += 1;
+        let kind = self.peek();
+        self.position += 1;
+        match kind {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
+            Some(b'u') => {
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(SYNTAX);
+                    }
+                    self.position += 1;
+                }
+                Ok(())
+            }
+            _ => Err(SYNTAX),
+        }
+    }
+
+    fn skip_literal(&mut self, literal: &str) -> Result<(), DecodeError> {
+        if !self.rest().starts_with(literal) {
+            return Err(SYNTAX);
+        }
+        self.position += literal.len();
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), DecodeError> {
+        if self.peek() == Some(b'-') {
+            self.position += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.position += 1;
+        } else {
+            self.skip_digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.position += 1;
+            self.skip_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.position += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.position += 1;
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), DecodeError> {
+        let start = self.position;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.position += 1;
+        }
+        if self.position == start { Err(SYNTAX) } else { Ok(()) }
+    }
+}
+
+const SYNTAX: DecodeError = DecodeError::InvalidPayload("it is not valid JSON");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(text: &str) -> bool {
+        let mut scanner = Scanner::new(text, MAX_DEPTH);
+        scanner.value().is_ok() && scanner.rest().is_empty()
+    }
+
+    #[test]
+    fn it_agrees_with_serde_json() {
+        let texts = [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "1.5e-3",
+            "1E9",
+            " [ ] ",
+            "[1, 2]",
+            "{}",
+            r#"{"a":{"b":[]}}"#,
+            r#""\u00e4\n\"\\\/\b\f\r\t""#,
+            r#""\ud83d\ude00""#,
+            "\"ä\"",
+            "",
+            " ",
+            "nul",
+            "nulls",
+            "tru",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "1e+",
+            "[",
+            "]",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\" 1}",
+            "{1:2}",
+            "\"",
+            "\"a",
+            "\"\\\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "\"\u{1}\"",
+            "1 2",
+            "[}",
+            "{]",
+            "NaN",
+            "Infinity",
+            "'a'",
+            "\u{feff}1",
+            "/**/1",
+        ];
+        for text in texts {
+            assert_eq!(accepts(text), serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(Scanner::new(&nested(3), 3).value().is_ok());
+        assert_eq!(Scanner::new(&nested(4), 3).value(), Err(DecodeError::TooDeep { limit: 3 }));
+        assert_eq!(
+            Scanner::new(&nested(1_000_000), usize::MAX).value(),
+            Err(DecodeError::TooDeep { limit: MAX_DEPTH })
+        );
+        assert_eq!(Scanner::new("1", 0).value(), Ok("1"));
+        assert_eq!(Scanner::new("{}", 0).value(), Err(DecodeError::TooDeep { limit: 0 }));
+    }
+}

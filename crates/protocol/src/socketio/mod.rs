@@ -1,0 +1,22 @@
+//! Socket.IO, protocol revisions 5 and 4: packets with binary attachments as JSON text, and the MessagePack parser.
+
+mod args;
+mod arguments;
+mod decoder;
+mod encode;
+mod error;
+mod json;
+mod map_key;
+/// The format of `socket.io-msgpack-parser`: each packet is one binary message.
+pub mod msgpack;
+mod packet;
+mod placeholder;
+mod value;
+
+pub use args::{Args, ArgsBuf, ArgumentError};
+pub use arguments::Arguments;
+pub use decoder::Decoder;
+pub use encode::{encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
+pub use error::{DecodeError, EncodeError, ValueError};
+pub use packet::{Ack, Event, Limits, Packet, Revision, is_reserved};
+pub use value::{Map, Value};

@@ -1,0 +1,7 @@
+mod packet;
+mod reader;
+mod timestamp;
+mod writer;
+
+pub use packet::{decode, encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
+pub(super) use reader::Reader;

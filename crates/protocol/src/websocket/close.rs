@@ -1,0 +1,138 @@
+use std::{fmt, str};
+
+use super::{DecodeError, Opcode, encode_frame, head::MAX_CONTROL};
+
+/// Why a connection is closed: a code that may stand in a Close frame (RFC 6455 §7.4).
+///
+/// The codes that only an API reports, such as 1005 (the frame had no code) and 1006 (there was no frame), are not
+/// among its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// The purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// The server goes down or the browser leaves the page.
+    pub const AWAY: Self = Self(1001);
+    /// The peer broke the protocol.
+    pub const PROTOCOL: Self = Self(1002);
+    /// The message is of a kind that this endpoint doesn't take.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// The message's data don't fit its kind, such as text that isn't UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// The message breaks a rule of this endpoint.
+    pub const POLICY: Self = Self(1008);
+    /// The message is longer than this endpoint takes.
+    pub const TOO_BIG: Self = Self(1009);
+    /// The client needs an extension that the server didn't grant.
+    pub const EXTENSION_REQUIRED: Self = Self(1010);
+    /// The server met a fault of its own.
+    pub const INTERNAL: Self = Self(1011);
+    /// The server restarts.
+    pub const RESTART: Self = Self(1012);
+    /// The server has too much to do; try later.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// A gateway had no valid answer from the server behind it.
+    pub const BAD_GATEWAY: Self = Self(1014);
+
+    /// The code of that number, if it may be sent.
+    pub const fn new(code: u16) -> Option<Self> {
+        if Self::is_valid_on_wire(code) { Some(Self(code)) } else { None }
+    }
+
+    /// The code's number.
+    pub const fn value(self) -> u16 {
+        self.0
+    }
+
+    /// Whether a Close frame may carry this number: one that the protocol or its IANA registry defines for it, or one
+    /// from 3000 to 4999, which belong to libraries and applications.
+    pub const fn is_valid_on_wire(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Appends a Close frame to `out`. The reason is cut, between characters, to the 123 bytes that fit.
+pub fn encode_close(out: &mut Vec<u8>, close: Option<(CloseCode, &str)>, mask: Option<[u8; 4]>) {
+    let Some((code, reason)) = close else { return encode_frame(out, Opcode::Close, &[], mask) };
+    let reason = reason.get(..reason.floor_char_boundary(MAX_REASON)).unwrap_or_default();
+    let mut payload = Vec::with_capacity(MAX_CONTROL);
+    payload.extend_from_slice(&code.value().to_be_bytes());
+    payload.extend_from_slice(reason.as_bytes());
+    encode_frame(out, Opcode::Close, &payload, mask);
+}
+
+/// Reads the payload of a Close frame.
+pub(super) fn decode_close(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, DecodeError> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return if payload.is_empty() { Ok(None) } else { Err(DecodeError::ShortClose) };
+    };
+    let code = u16::from_be_bytes(*code);
+    let code = CloseCode::new(code).ok_or(DecodeError::InvalidCloseCode(code))?;
+    let reason = str::from_utf8(reason).map_err(|_| DecodeError::InvalidUtf8)?;
+    Ok(Some((code, reason)))
+}
+
+const MAX_REASON: usize = MAX_CONTROL - size_of::<u16>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_codes_that_may_be_sent() {
+        let valid = |code: &u16| CloseCode::is_valid_on_wire(*code);
+        let below_3000: Vec<u16> = (0..3000).filter(valid).collect();
+        assert_eq!(below_3000, [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014]);
+        assert!((3000..5000).all(|code| valid(&code)));
+        assert!(!(5000..=u16::MAX).any(|code| valid(&code)));
+    }
+
+    #[test]
+    fn encodes_a_close() {
+        let encoded = |close| {
+            let mut out = Vec::new();
+            encode_close(&mut out, close, None);
+            out
+        };
+        assert_eq!(encoded(None), [0x88, 0]);
+        assert_eq!(encoded(Some((CloseCode::NORMAL, ""))), [0x88, 2, 0x03, 0xe8]);
+        assert_eq!(encoded(Some((CloseCode::AWAY, "bye"))), b"\x88\x05\x03\xe9bye");
+    }
+
+    #[test]
+    fn cuts_a_long_reason_between_characters() {
+        for (reason, kept) in
+            [("x".repeat(123), 123), ("x".repeat(124), 123), ("é".repeat(70), 122), ("😀".repeat(40), 120)]
+        {
+            let mut out = Vec::new();
+            encode_close(&mut out, Some((CloseCode::NORMAL, &reason)), None);
+            let close = decode_close(&out[2..]).unwrap();
+            assert_eq!(close, Some((CloseCode::NORMAL, &reason[..kept])));
+            assert_eq!(usize::from(out[1]), 2 + kept);
+        }
+    }
+
+    #[test]
+    fn decodes_what_a_close_may_carry() {
+        assert_eq!(decode_close(b""), Ok(None));
+        assert_eq!(decode_close(b"\x03\xe8"), Ok(Some((CloseCode::NORMAL, ""))));
+        assert_eq!(decode_close("\x03\u{0}é".as_bytes()), Err(DecodeError::InvalidCloseCode(0x0300)));
+        assert_eq!(decode_close(b"\x0b\xb8\xc3\xa9"), Ok(CloseCode::new(3000).map(|code| (code, "é"))));
+        assert_eq!(decode_close(b"\x03"), Err(DecodeError::ShortClose));
+        assert_eq!(decode_close(b"\x03\xed"), Err(DecodeError::InvalidCloseCode(1005)));
+        assert_eq!(decode_close(b"\x03\xe8\xc3"), Err(DecodeError::InvalidUtf8));
+    }
+}
