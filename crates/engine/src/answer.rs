@@ -1,0 +1,199 @@
+use std::{borrow::Cow, error::Error, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use sockeye_protocol::engineio::{Revision, decode_jsonp_form, encode_jsonp};
+use tokio::time::timeout;
+
+use crate::{
+    Application, Config, Engine, Handshake, Refusal, ResponseBody, Session, Sid,
+    compress::Coding,
+    handshake::{header as header_text, query_of},
+    opening::Opening,
+    query::Query,
+    transport::polling::{ActivePost, Payload},
+};
+
+/// Answers a request of the polling transport: opens a session, hands out packets (GET) or takes some in (POST).
+pub(crate) async fn respond<A, B>(engine: &Engine<A>, parts: &Parts, body: B) -> Response<ResponseBody>
+where
+    A: Application,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let config = engine.config();
+    let admitted = config.origins.check(&parts.headers);
+    let is_admitted = admitted.is_ok();
+    let answered = match admitted {
+        Ok(()) => answer(engine, parts, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    let (mut response, opened) = answered.unwrap_or_else(|refusal| {
+        engine.refused(parts, &refusal);
+        (refusal.into_response(), None)
+    });
+    if is_admitted {
+        config.cors.apply(&config.origins, &parts.headers, &parts.method, response.headers_mut());
+    }
+    decorate(config, parts, &mut response, opened.as_ref());
+    response
+}
+
+/// Adds what the settings say about headers to an answer; `opened` is the session it opens, if it opens one.
+pub(crate) fn decorate(config: &Config, parts: &Parts, response: &mut Response<ResponseBody>, opened: Option<&Sid>) {
+    if let (Some(cookie), Some(id)) = (&config.cookie, opened)
+        && let Some(value) = cookie.header(id)
+    {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    config.hooks.change_headers(response.headers_mut(), parts, opened.is_some());
+}
+
+/// An answer, and the session it opens.
+type Answered = (Response<ResponseBody>, Option<Sid>);
+
+async fn answer<A, B>(engine: &Engine<A>, parts: &Parts, body: B) -> Result<Answered, Refusal>
+where
+    A: Application,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if parts.method == Method::OPTIONS {
+        return Ok((empty(StatusCode::NO_CONTENT), None));
+    }
+    let config = engine.config();
+    let query = Query::parse(query_of(parts.uri.path_and_query().map_or("", |target| target.as_str())));
+    match query.transport {
+        Some("polling") if config.transports.polling => {}
+        Some("websocket") if config.transports.websocket => {
+            return Err(Refusal::BadRequest("a WebSocket needs an Upgrade header; a proxy may have removed it"));
+        }
+        _ => return Err(Refusal::UnknownTransport),
+    }
+    let Some(sid) = &query.sid else {
+        let revision = query.revision(config.allow_eio3)?;
+        if parts.method != Method::GET {
+            return Err(Refusal::BadHandshakeMethod);
+        }
+        let jsonp = query.jsonp(revision);
+        if jsonp.is_some() {
+            config.origins.check_script(&parts.headers)?;
+        }
+        let seat = engine.take_seat(parts)?;
+        let id = engine.admit(parts).await?;
+        let base64 = query.base64 || jsonp.is_some();
+        let session =
+            engine.open_polling(Opening { id, seat, revision, base64, handshake: Handshake::from_parts(parts) })?;
+        let response = get(&session, config, &parts.headers, jsonp).await?;
+        return Ok((response, Some(session.id().clone())));
+    };
+    let session = engine.shared.session(sid).ok_or(Refusal::UnknownSession)?;
+    if query.revision(config.allow_eio3)? != session.revision() {
+        return Err(Refusal::BadRequest("EIO differs from the session's revision of the protocol"));
+    }
+    let jsonp = query.jsonp(session.revision());
+    let response = match parts.method {
+        Method::GET => get(&session, config, &parts.headers, jsonp).await?,
+        Method::POST => post(&session, config, &parts.headers, jsonp.is_some(), body).await?,
+        _ => empty(StatusCode::METHOD_NOT_ALLOWED),
+    };
+    Ok((response, None))
+}
+
+async fn get(
+    session: &Arc<Session>,
+    config: &Config,
+    headers: &HeaderMap,
+    jsonp: Option<&str>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let Payload { mut body, binary } = session.poll_payload(jsonp.is_some()).await?;
+    let content_type = match (jsonp, binary) {
+        (Some(index), _) => {
+            let mut script = Vec::new();
+            encode_jsonp(index, &String::from_utf8_lossy(&body), &mut script);
+            body = script;
+            "text/javascript; charset=UTF-8"
+        }
+        (None, true) => "application/octet-stream",
+        (None, false) => "text/plain; charset=UTF-8",
+    };
+    let long = config.http_compression.is_some_and(|least| body.len() >= least);
+    let coding = if long { Coding::accepted(headers) } else { None };
+    // Compressing into memory cannot fail; if it did, the body would go out as it is.
+    let coded = coding.and_then(|coding| Some((coding.encode(&body).ok()?, coding.header())));
+    Ok(match coded {
+        Some((body, coding)) => {
+            let mut response = uncached(body.into(), content_type);
+            response.headers_mut().insert(header::CONTENT_ENCODING, coding);
+            response
+        }
+        None => uncached(body.into(), content_type),
+    })
+}
+
+async fn post<B>(
+    session: &Arc<Session>,
+    config: &Config,
+    headers: &HeaderMap,
+    form: bool,
+    body: B,
+) -> Result<Response<ResponseBody>, Refusal>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut active = ActivePost::begin(session)?;
+    let binary = media_type(headers).eq_ignore_ascii_case("application/octet-stream");
+    if binary && session.revision() == Revision::V4 {
+        // Revision 4 has no binary payloads; dropping the guard closes the session.
+        return Err(Refusal::BadRequest("revision 4 of Engine.IO has no binary payloads"));
+    }
+    let limit = config.max_payload;
+    let announced = header_text(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        active.finish();
+        return Err(Refusal::PayloadTooLarge);
+    }
+    // A client that has not managed a body by then is dead by the heartbeat too.
+    let patience = config.ping_interval + config.ping_timeout;
+    let Ok(arrived) = timeout(patience, Limited::new(body, limit).collect()).await else {
+        return Err(Refusal::BadRequest("the body did not arrive in time"));
+    };
+    let mut body = match arrived {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            active.finish();
+            return Err(Refusal::PayloadTooLarge);
+        }
+        Err(_) => return Err(Refusal::BadRequest("the body did not arrive whole")),
+    };
+    if form {
+        let Some(payload) = decode_jsonp_form(&body) else {
+            return Err(Refusal::BadRequest("the form of a JSONP request has no field `d`"));
+        };
+        body = payload.into();
+    }
+    session.deliver(body, binary && !form).await?;
+    active.finish();
+    Ok(uncached(Bytes::from_static(b"ok"), "text/html"))
+}
+
+fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
+    let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    String::from_utf8_lossy(value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii())
+}
+
+fn uncached(body: Bytes, content_type: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,88 @@
+use std::{cell::RefCell, marker::PhantomData, sync::Arc};
+
+use crate::session::Session;
+
+/// While a batch is open on this thread, sessions that are sent to only note that they have something to write; when
+/// the outermost batch closes, each of them is written once, with all its frames.
+///
+/// The engine opens one around everything a session's task does in one turn, so a handler need not care; open one
+/// yourself around a loop of emits in a task of your own. A batch belongs to one thread and must not be held across an
+/// `.await`, which the compiler enforces for tasks that may move.
+///
+/// A handler that blocks its thread, say by `block_in_place` and `block_on`, keeps the batch of its task open: what it
+/// emits goes out when it returns, so it must not wait for an answer to it. Spawn such work instead.
+#[derive(Debug)]
+#[must_use = "the batch ends when this is dropped"]
+pub struct Batch {
+    not_send: PhantomData<*const ()>,
+}
+
+impl Batch {
+    /// Opens a batch on this thread, or joins the one that is open.
+    pub fn open() -> Self {
+        OPEN.with_borrow_mut(|open| open.depth += 1);
+        Self { not_send: PhantomData }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let waiting = OPEN.with_borrow_mut(|open| {
+            open.depth -= 1;
+            if open.depth == 0 { std::mem::take(&mut open.waiting) } else { Vec::new() }
+        });
+        if !waiting.is_empty() {
+            write(waiting);
+        }
+    }
+}
+
+/// How many sessions a closing batch writes itself; the others go to the flusher, so that a large broadcast neither
+/// holds up the task that made it nor stays on one core.
+const WRITTEN_DIRECTLY: usize = 32;
+
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    waiting: Vec<Arc<Session>>,
+}
+
+thread_local! {
+    static OPEN: RefCell<Open> = RefCell::default();
+}
+
+/// Has `session` written when the open batch closes, or at once where none is open.
+pub(crate) fn write_soon(session: &Arc<Session>) {
+    let batched = OPEN.with_borrow_mut(|open| {
+        if open.depth > 0 {
+            open.waiting.push(session.clone());
+        }
+        open.depth > 0
+    });
+    if !batched {
+        session.flush();
+    }
+}
+
+fn write(mut waiting: Vec<Arc<Session>>) {
+    let rest = waiting.split_off(waiting.len().min(WRITTEN_DIRECTLY));
+    for session in &waiting {
+        session.flush();
+    }
+    let mut rest = rest.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let engine = first.engine().clone();
+        let mut sessions = vec![first];
+        while let Some(next) = rest.next_if(|next| Arc::ptr_eq(next.engine(), &engine)) {
+            sessions.push(next);
+        }
+        engine.flusher.submit(sessions);
+    }
+    // The vector's memory is used again by the next batch of this thread.
+    waiting.clear();
+    OPEN.with_borrow_mut(|open| {
+        if open.waiting.capacity() == 0 {
+            open.waiting = waiting;
+        }
+    });
+}

@@ -1,0 +1,45 @@
+use std::fmt;
+
+/// Why a session ended, in the words of the JavaScript reference (`disconnect` reasons).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The connection broke, or the peer broke the rules of the transport.
+    TransportError,
+    /// The peer closed the connection.
+    TransportClose,
+    /// This side closed the session.
+    ForcedClose,
+    /// The peer answered no ping in time.
+    PingTimeout,
+    /// The peer sent bytes that are no packet.
+    ParseError,
+    /// The server is shutting down.
+    ServerShuttingDown,
+    /// The peer read too slowly and its outbox reached its limit.
+    SlowConsumer,
+}
+
+impl CloseReason {
+    /// The reason as the JavaScript reference spells it. A slow consumer is a `transport error` there.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportError | Self::SlowConsumer => "transport error",
+            Self::TransportClose => "transport close",
+            Self::ForcedClose => "forced close",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ServerShuttingDown => "server shutting down",
+        }
+    }
+
+    /// Whether what is still queued is worth delivering before the transport goes.
+    pub(crate) fn is_graceful(self) -> bool {
+        matches!(self, Self::ForcedClose | Self::ServerShuttingDown)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

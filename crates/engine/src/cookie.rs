@@ -1,0 +1,107 @@
+use std::{fmt::Write as _, time::Duration};
+
+use http::HeaderValue;
+
+/// A cookie with the session's identifier, set by the answer that opens the session, so that a load balancer can keep
+/// a client at one server. The defaults are those of the JavaScript reference: `io=<id>; Path=/; HttpOnly; SameSite=Lax`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cookie {
+    /// Its name. Default `io`.
+    pub name: String,
+    /// The path it is sent back on; empty leaves it out. Default `/`.
+    pub path: String,
+    /// The domain it is sent back to. Default the server's own host alone.
+    pub domain: Option<String>,
+    /// How long it is kept. Default until the browser closes.
+    pub max_age: Option<Duration>,
+    /// Whether scripts of a page may not read it. Default true.
+    pub http_only: bool,
+    /// Whether it is sent over TLS only. Default false.
+    pub secure: bool,
+    /// Which pages of other sites may have it sent. Default [`SameSite::Lax`].
+    pub same_site: Option<SameSite>,
+}
+
+/// Which requests that begin on other sites carry a cookie (RFC 6265bis section 5.5.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// None.
+    Strict,
+    /// Those that follow a link.
+    Lax,
+    /// All; browsers want the cookie `secure` then.
+    None,
+}
+
+impl Default for Cookie {
+    fn default() -> Self {
+        Self {
+            name: "io".into(),
+            path: "/".into(),
+            domain: None,
+            max_age: None,
+            http_only: true,
+            secure: false,
+            same_site: Some(SameSite::Lax),
+        }
+    }
+}
+
+impl Cookie {
+    /// The value of `Set-Cookie`; `None` where a setting has characters that no header can hold.
+    pub(crate) fn header(&self, id: &str) -> Option<HeaderValue> {
+        let mut text = format!("{}={id}", self.name);
+        if let Some(age) = self.max_age {
+            // Writing to a String cannot fail.
+            let _ok = write!(text, "; Max-Age={}", age.as_secs());
+        }
+        if let Some(domain) = &self.domain {
+            let _ok = write!(text, "; Domain={domain}");
+        }
+        if !self.path.is_empty() {
+            let _ok = write!(text, "; Path={}", self.path);
+        }
+        for (set, attribute) in [(self.http_only, "; HttpOnly"), (self.secure, "; Secure")] {
+            if set {
+                text.push_str(attribute);
+            }
+        }
+        text.push_str(match self.same_site {
+            Some(SameSite::Strict) => "; SameSite=Strict",
+            Some(SameSite::Lax) => "; SameSite=Lax",
+            Some(SameSite::None) => "; SameSite=None",
+            None => "",
+        });
+        match HeaderValue::try_from(text) {
+            Ok(value) => Some(value),
+            Err(_) => {
+                tracing::error!(cookie = ?self, "the cookie is not set: a setting holds a character no header can hold");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_reference_and_every_attribute_shows() {
+        assert_eq!(Cookie::default().header("abc").unwrap(), "io=abc; Path=/; HttpOnly; SameSite=Lax");
+        let cookie = Cookie {
+            name: "route".into(),
+            path: "/chat".into(),
+            domain: Some("a.example".into()),
+            max_age: Some(Duration::from_secs(60)),
+            http_only: false,
+            secure: true,
+            same_site: Some(SameSite::None),
+        };
+        assert_eq!(
+            cookie.header("abc").unwrap(),
+            "route=abc; Max-Age=60; Domain=a.example; Path=/chat; Secure; SameSite=None"
+        );
+        assert_eq!(Cookie { name: "a\nb".into(), ..Cookie::default() }.header("abc"), None);
+    }
+}

@@ -1,0 +1,152 @@
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+use crate::session::Session;
+
+/// Writes the sessions of large broadcasts: one task a worker thread, each with a queue of sessions that have frames
+/// to write. A session is in a queue at most once at a time, and whichever task writes it takes all its frames in
+/// order.
+#[derive(Debug, Default)]
+pub(crate) struct Flusher {
+    shards: OnceLock<Box<[Arc<Shard>]>>,
+    next: AtomicUsize,
+}
+
+impl Flusher {
+    /// Starts the tasks, unless they run already; they end when the flusher is dropped.
+    pub(crate) fn start(&self) {
+        self.shards.get_or_init(|| {
+            let workers = tokio::runtime::Handle::current().metrics().num_workers();
+            (0..workers.max(1))
+                .map(|_| {
+                    let shard = Arc::new(Shard::default());
+                    tokio::spawn(run(Running(shard.clone())));
+                    shard
+                })
+                .collect()
+        });
+    }
+
+    /// Takes over the writing of these sessions, spread over the tasks.
+    pub(crate) fn submit(&self, mut sessions: Vec<Arc<Session>>) {
+        // No session was ever opened through this engine where there are none, so nothing can be waiting.
+        let Some(shards) = self.shards.get() else { return };
+        let share = sessions.len().div_ceil(shards.len()).max(MIN_SHARE);
+        while !sessions.is_empty() {
+            let rest = sessions.split_off(sessions.len().min(share));
+            let at = self.next.fetch_add(1, Ordering::Relaxed) % shards.len();
+            let refused = shards.get(at).map_or(Vec::new(), |shard| shard.push(sessions));
+            // The runtime that ran the task is gone, though others may still drive sessions.
+            for session in refused {
+                session.flush();
+            }
+            sessions = rest;
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        for shard in self.shards.get().into_iter().flatten() {
+            shard.close();
+        }
+    }
+}
+
+/// Below this many sessions a second task is not worth waking.
+const MIN_SHARE: usize = 128;
+
+/// How many sessions are written before other tasks get their turn.
+const TURN: usize = 128;
+
+#[derive(Debug, Default)]
+struct Shard {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    sessions: Vec<Arc<Session>>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl Shard {
+    /// Queues sessions, or gives them back if nobody writes them any more.
+    fn push(&self, sessions: Vec<Arc<Session>>) -> Vec<Arc<Session>> {
+        let waker = {
+            let mut queue = self.queue.lock();
+            if queue.closed {
+                return sessions;
+            }
+            if queue.sessions.is_empty() {
+                queue.sessions = sessions;
+            } else {
+                queue.sessions.extend(sessions);
+            }
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Vec::new()
+    }
+
+    fn close(&self) {
+        let waker = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Arc<Session>>>> {
+        let mut queue = self.queue.lock();
+        if !queue.sessions.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut queue.sessions)));
+        }
+        if queue.closed {
+            return Poll::Ready(None);
+        }
+        queue.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Closes the queue when its task ends, and writes what is left in it.
+struct Running(Arc<Shard>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let left = {
+            let mut queue = self.0.queue.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.sessions)
+        };
+        for session in left {
+            session.flush();
+        }
+    }
+}
+
+async fn run(running: Running) {
+    while let Some(sessions) = poll_fn(|cx| running.0.poll_take(cx)).await {
+        for (index, session) in sessions.into_iter().enumerate() {
+            if index > 0 && index % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+            session.flush();
+        }
+    }
+}

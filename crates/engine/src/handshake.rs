@@ -1,0 +1,138 @@
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, request::Parts};
+
+/// The peer's address, for servers that mount the service themselves: insert it as a request extension. Behind
+/// [`Engine::serve`](crate::Engine::serve) it is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteAddr(pub SocketAddr);
+
+/// What is kept of the request that opened a session: one allocation, because a kept header value would pin the HTTP
+/// library's whole read buffer for the life of the connection.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The request target on the first line, then one `name:value` a line; neither can contain a line feed.
+    text: Box<str>,
+    remote: Option<SocketAddr>,
+    secure: bool,
+    issued: SystemTime,
+}
+
+impl Handshake {
+    /// Copies what matters from a request.
+    pub fn from_parts(parts: &Parts) -> Self {
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let length: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
+        let mut text = String::with_capacity(target.len() + length);
+        text.push_str(target);
+        for (name, value) in &parts.headers {
+            text.push('\n');
+            text.push_str(name.as_str());
+            text.push(':');
+            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        }
+        Self {
+            text: text.into_boxed_str(),
+            remote: parts.extensions.get::<RemoteAddr>().map(|remote| remote.0),
+            secure: parts.extensions.get::<Secure>().is_some() || parts.uri.scheme_str() == Some("https"),
+            issued: SystemTime::now(),
+        }
+    }
+
+    /// The request target: path and query.
+    pub fn url(&self) -> &str {
+        self.text.split('\n').next().unwrap_or_default()
+    }
+
+    /// The first header of this name, case-insensitive.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers, names in lower case. A value that is not UTF-8 has its odd bytes replaced.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.split('\n').skip(1).filter_map(|line| line.split_once(':'))
+    }
+
+    /// The query's parameters, percent-decoded.
+    pub fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(query_of(self.url()).as_bytes())
+    }
+
+    /// The first query parameter of this name.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The value of a cookie, as sent.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers()
+            .filter(|(key, _)| *key == "cookie")
+            .flat_map(|(_, value)| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The peer's address, where it is known.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether the page that opened the connection came from another origin (an `Origin` header was sent).
+    pub fn is_cross_domain(&self) -> bool {
+        self.header("origin").is_some()
+    }
+
+    /// When the session was opened.
+    pub fn issued(&self) -> SystemTime {
+        self.issued
+    }
+
+    /// [`issued`](Self::issued) in milliseconds since the Unix epoch, as the reference has it.
+    pub fn issued_millis(&self) -> u128 {
+        self.issued.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()
+    }
+}
+
+/// Marks requests that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secure;
+
+pub(crate) fn query_of(target: &str) -> &str {
+    target.split_once('?').map_or("", |(_, query)| query)
+}
+
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_target_headers_and_cookies() {
+        let request = http::Request::builder()
+            .uri("/socket.io/?EIO=4&name=a%20b")
+            .header("Token", "secret")
+            .header("Cookie", "io=1; session=x=y")
+            .body(())
+            .unwrap();
+        let handshake = Handshake::from_parts(&request.into_parts().0);
+        assert_eq!(handshake.url(), "/socket.io/?EIO=4&name=a%20b");
+        assert_eq!(handshake.header("TOKEN"), Some("secret"));
+        assert_eq!(handshake.query_value("name").as_deref(), Some("a b"));
+        assert_eq!(handshake.cookie("session"), Some("x=y"));
+        assert_eq!(handshake.cookie("none"), None);
+    }
+}

@@ -1,0 +1,103 @@
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::request::Parts;
+
+use crate::{
+    Application, CloseReason, Engine, Frame, Handshake, Refusal, Revision, Session,
+    opening::Opening,
+    session::{Channel, Core, Stage},
+};
+
+/// A client of a session without a network between: what tests of an application talk to it by. Dropped, it closes the
+/// session like a client that has gone away.
+#[derive(Debug)]
+pub struct InProcess {
+    session: Arc<Session>,
+}
+
+impl<A: Application> Engine<A> {
+    /// Opens a session as if by a request with these parts, and takes its open packet. It must be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// If the request would be refused.
+    pub async fn connect_in_process(&self, request: &Parts) -> Result<InProcess, Refusal> {
+        let seat = self.take_seat(request)?;
+        let id = self.admit(request).await?;
+        let handshake = Handshake::from_parts(request);
+        let session = self.open_polling(Opening { id, seat, revision: Revision::V4, base64: false, handshake })?;
+        let client = InProcess { session };
+        let _open_packet = client.try_receive();
+        Ok(client)
+    }
+}
+
+impl InProcess {
+    /// Sends a text message, and returns when the session's task has handled it: handlers that do not wait have run.
+    ///
+    /// # Errors
+    /// If the session is closed, or closes because of the message.
+    pub async fn send_text(&self, message: &str) -> Result<(), Refusal> {
+        self.session.deliver(format!("4{message}").into(), false).await
+    }
+
+    /// Sends a binary message, likewise.
+    ///
+    /// # Errors
+    /// If the session is closed, or closes because of the message.
+    pub async fn send_binary(&self, message: &[u8]) -> Result<(), Refusal> {
+        self.session.deliver(format!("b{}", STANDARD.encode(message)).into(), false).await
+    }
+
+    /// The next message of the server that is there already.
+    pub fn try_receive(&self) -> Option<Frame> {
+        self.session.core().lock().outbox.pop()
+    }
+
+    /// The next message of the server; none once the session is closed.
+    pub async fn receive(&self) -> Option<Frame> {
+        poll_fn(|cx| self.session.core().lock().poll_frame(cx)).await
+    }
+
+    /// Answers a ping, as every client must.
+    pub async fn pong(&self) {
+        // A session that is closed needs no pong.
+        let _closed = self.session.deliver("3".into(), false).await;
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Ends the session as a client does.
+    pub fn close(&self) {
+        self.session.close_for(CloseReason::TransportClose);
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Core {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        if let Some(frame) = self.outbox.pop() {
+            return Poll::Ready(Some(frame));
+        }
+        match (&mut self.channel, self.stage) {
+            (Channel::Polling(polling), Stage::Open | Stage::Closing(_) | Stage::Farewell(_)) => {
+                polling.wait(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(None),
+        }
+    }
+}

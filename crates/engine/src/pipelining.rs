@@ -1,0 +1,74 @@
+/// Tells clients that send without waiting for answers from those that wait. For the former it pays to look once more
+/// for packets before the answers are written, because one write then carries many answers; the latter are answered at
+/// once.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelining {
+    /// How sure it is that more packets come soon; 0 for clients that wait for answers.
+    confidence: u8,
+    /// How often in a row the answers have been held back.
+    holds: u8,
+}
+
+const SURE: u8 = 8;
+
+/// Answers are held back for this many looks at most, each of them a microsecond or two.
+const MOST_HOLDS: u8 = 16;
+
+impl Pipelining {
+    /// Whether to hold the answers back and look again, now that this look has brought so many packets.
+    pub(crate) fn holds(&mut self, packets: u64) -> bool {
+        let looked_again = self.holds > 0;
+        match packets {
+            0 if looked_again => self.confidence = self.confidence.saturating_sub(1),
+            0 => {}
+            1 if !looked_again => {}
+            _ => self.confidence = (self.confidence + 2).min(SURE),
+        }
+        if packets == 0 || self.confidence == 0 || self.holds == MOST_HOLDS {
+            self.holds = 0;
+            return false;
+        }
+        self.holds += 1;
+        true
+    }
+
+    /// Whether answers are held back.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.holds > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_waits_for_answers_is_never_held_back() {
+        let mut pipelining = Pipelining::default();
+        assert!((0..100).all(|_| !pipelining.holds(1) && !pipelining.holds(0)));
+    }
+
+    #[test]
+    fn a_client_that_does_not_is_held_back_until_no_more_comes() {
+        let mut pipelining = Pipelining::default();
+        assert!(pipelining.holds(3) && pipelining.holds(1));
+        assert!(!pipelining.holds(0));
+        assert!(pipelining.holds(1), "the next burst is expected");
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_long_and_confidence_is_lost_again() {
+        let mut pipelining = Pipelining::default();
+        assert!(pipelining.holds(2));
+        let held = (0..100).take_while(|_| pipelining.holds(5)).count();
+        assert_eq!(held, usize::from(MOST_HOLDS) - 1);
+        let mut held_singles = 0;
+        for _ in 0..100 {
+            if pipelining.holds(1) {
+                held_singles += 1;
+                while pipelining.holds(0) {}
+            }
+        }
+        assert!(held_singles <= SURE, "a client that waits again is still held back: {held_singles}");
+    }
+}

@@ -1,0 +1,123 @@
+use std::{net::IpAddr, sync::Arc};
+
+use hashbrown::{HashMap, hash_map::Entry};
+use http::{HeaderMap, request::Parts};
+use parking_lot::Mutex;
+
+use crate::{Config, Refusal, RemoteAddr};
+
+/// How many sessions there are in all and by address, counted from their handshake on.
+#[derive(Debug, Default)]
+pub(crate) struct Seats(Mutex<Taken>);
+
+/// One session's place among those that are allowed, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    address: Option<IpAddr>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Seats {
+    /// Takes a seat for the session that `request` is about to open.
+    pub(crate) fn take(self: &Arc<Self>, request: &Parts, config: &Config) -> Result<Seat, Refusal> {
+        let address = client_address(request, config.trust_forwarded);
+        let mut taken = self.0.lock();
+        if taken.all >= config.max_sessions {
+            return Err(Refusal::TooManySessions);
+        }
+        if let Some(address) = address {
+            let count = taken.by_address.entry(address).or_default();
+            // A limit of zero leaves an entry behind, but then nobody gets in at all.
+            if *count >= config.max_sessions_per_address {
+                return Err(Refusal::TooManySessionsOfAddress);
+            }
+            *count += 1;
+        }
+        taken.all += 1;
+        drop(taken);
+        Ok(Seat { seats: self.clone(), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.0.lock();
+        taken.all = taken.all.saturating_sub(1);
+        let Some(address) = self.address else { return };
+        if let Entry::Occupied(mut entry) = taken.by_address.entry(address) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// Whom a request comes from, as far as it is known. One household has a whole /64 of IPv6, so that counts as one.
+fn client_address(request: &Parts, trust_forwarded: bool) -> Option<IpAddr> {
+    let forwarded = if trust_forwarded { last_hop(&request.headers) } else { None };
+    let address = forwarded.or_else(|| request.extensions.get::<RemoteAddr>().map(|remote| remote.0.ip()))?;
+    Some(match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address => address,
+    })
+}
+
+/// The address that the proxy next to this server saw: what stands before it in the header, clients make up at will.
+fn last_hop(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let bare = last.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(last);
+    bare.parse().ok().or_else(|| last.parse().ok().map(|address: std::net::SocketAddr| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(remote: &str, forwarded: &[&str]) -> Parts {
+        let mut request = http::Request::builder().extension(RemoteAddr(remote.parse().unwrap()));
+        for value in forwarded {
+            request = request.header("X-Forwarded-For", *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn seats_are_limited_by_address_and_in_all_and_given_back() {
+        let seats = Arc::new(Seats::default());
+        let config = Config { max_sessions: 3, max_sessions_per_address: 2, ..Config::default() };
+        let (a, b) = (request("10.0.0.1:1", &[]), request("10.0.0.2:1", &[]));
+        let first = seats.take(&a, &config).unwrap();
+        let _second = seats.take(&a, &config).unwrap();
+        assert_eq!(seats.take(&a, &config).unwrap_err(), Refusal::TooManySessionsOfAddress);
+        let _third = seats.take(&b, &config).unwrap();
+        assert_eq!(seats.take(&b, &config).unwrap_err(), Refusal::TooManySessions);
+        drop(first);
+        drop(seats.take(&a, &config).unwrap());
+        drop(_third);
+        assert_eq!(seats.0.lock().by_address.len(), 1, "an address without sessions is forgotten");
+    }
+
+    #[test]
+    fn a_proxy_is_believed_only_when_trusted_and_only_about_its_own_peer() {
+        for (remote, forwarded, trusted, address) in [
+            ("10.0.0.1:1", &["1.1.1.1"][..], false, "10.0.0.1"),
+            ("10.0.0.1:1", &["1.1.1.1"], true, "1.1.1.1"),
+            ("10.0.0.1:1", &["6.6.6.6, 1.1.1.1"], true, "1.1.1.1"),
+            ("10.0.0.1:1", &["6.6.6.6", "7.7.7.7,1.1.1.1:80"], true, "1.1.1.1"),
+            ("10.0.0.1:1", &["nonsense"], true, "10.0.0.1"),
+            ("10.0.0.1:1", &["[2001:db8:1:2:3:4:5:6]:80"], true, "2001:db8:1:2::"),
+            ("10.0.0.1:1", &["2001:db8:1:2:3:4:5:6"], true, "2001:db8:1:2::"),
+            ("[::ffff:10.0.0.1]:1", &[], false, "10.0.0.1"),
+        ] {
+            let request = request(remote, forwarded);
+            assert_eq!(client_address(&request, trusted), Some(address.parse().unwrap()), "{remote} {forwarded:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Either;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout_at},
+};
+use tower_service::Service;
+
+use crate::{Application, Engine, EngineService, RemoteAddr, Tls, handshake::Secure, tls::RELOAD_INTERVAL};
+
+/// Why a server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address, or stop the program that uses it")]
+    Listen {
+        /// The address as given.
+        address: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+}
+
+/// How a server ends: when `stop` completes, it takes no more connections, closes its sessions so that their clients
+/// reconnect, and returns as soon as the last connection is gone, or after `limit`.
+#[derive(Debug)]
+pub struct Graceful<F> {
+    /// Completes when the server is to stop.
+    pub stop: F,
+    /// How long connections may take to end.
+    pub limit: Duration,
+}
+
+impl<A: Application> Engine<A> {
+    /// Serves this engine on listeners, other paths by `fallback`, until told to stop.
+    pub async fn serve<S, B, F>(&self, listeners: Vec<TcpListener>, fallback: S, graceful: Graceful<F>)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Future<Output = ()>,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let shared = Arc::new((self.service(), fallback));
+        let accepting: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(accept(listener, shared.clone(), stopping.clone())))
+            .collect();
+        drop(stopping);
+        let watching = self.config().tls.clone().map(|tls| tokio::spawn(watch_certificates(tls)));
+        graceful.stop.await;
+        stop.send_replace(true);
+        let deadline = Instant::now() + graceful.limit;
+        self.close();
+        for task in accepting.into_iter().chain(watching) {
+            task.abort();
+        }
+        // Every connection's task holds a receiver, and every session is in the table until it has said goodbye.
+        let done = async {
+            stop.closed().await;
+            self.shared.emptied().await;
+        };
+        if timeout_at(deadline, done).await.is_err() {
+            tracing::warn!(
+                sessions = self.session_count(),
+                "stopping although some connections have not ended in time"
+            );
+        }
+    }
+}
+
+/// How long accepting pauses when the process or the system is out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+async fn accept<A, S, B>(listener: TcpListener, shared: Arc<(EngineService<A>, S)>, stopping: watch::Receiver<bool>)
+where
+    A: Application,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                tokio::spawn(connection(stream, remote, shared.clone(), stopping.clone()));
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections at the moment; check the limit of open files");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn watch_certificates(tls: Tls) {
+    loop {
+        sleep(RELOAD_INTERVAL).await;
+        let tls = tls.clone();
+        // A look that failed has been logged; one that panicked has been reported by the runtime.
+        let _looked = spawn_blocking(move || tls.reload_if_changed()).await;
+    }
+}
+
+/// Serves one connection, behind its TLS handshake if there is to be one.
+async fn connection<A, S, B>(
+    stream: TcpStream,
+    remote: SocketAddr,
+    shared: Arc<(EngineService<A>, S)>,
+    mut stopping: watch::Receiver<bool>,
+) where
+    A: Application,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let _slower = stream.set_nodelay(true);
+    let config = shared.0.engine().config();
+    let Some(tls) = &config.tls else {
+        return requests(stream, Peer { remote, secure: false }, shared, stopping).await;
+    };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream, config.tls_handshake_timeout) => accepted,
+        () = async { drop(stopping.wait_for(|stop| *stop).await) } => return,
+    };
+    match accepted {
+        // Boxed, because a connection without TLS should not have to carry the room for one.
+        Ok(stream) => Box::pin(requests(stream, Peer { remote, secure: true }, shared, stopping)).await,
+        Err(error) => {
+            shared.0.engine().shared.counters.failed_tls_handshakes.increment();
+            tracing::debug!(%remote, %error, "a TLS handshake failed");
+        }
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy)]
+struct Peer {
+    remote: SocketAddr,
+    secure: bool,
+}
+
+/// Serves the HTTP requests of one connection, up to its end or to its becoming a WebSocket.
+async fn requests<A, S, B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    shared: Arc<(EngineService<A>, S)>,
+    mut stopping: watch::Receiver<bool>,
+) where
+    A: Application,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let head_timeout = shared.0.engine().config().head_timeout;
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(RemoteAddr(peer.remote));
+        if peer.secure {
+            request.extensions_mut().insert(Secure);
+        }
+        let (engine, fallback) = &*shared;
+        let answer = match engine.matches(request.uri().path()) {
+            true => Either::Left(engine.respond(request)),
+            false => Either::Right((fallback.clone(), request)),
+        };
+        async move {
+            match answer {
+                Either::Left(response) => response.await.map(|response| response.map(Either::Left)),
+                Either::Right((mut fallback, request)) => {
+                    poll_fn(|cx| fallback.poll_ready(cx)).await?;
+                    fallback.call(request).await.map(|response| response.map(Either::Right))
+                }
+            }
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(remote = %peer.remote, %error, "an HTTP connection ended early");
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}

@@ -1,0 +1,305 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http_body::Body;
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use sockeye_protocol::{engineio::Revision, websocket::accept_key};
+use tokio::time::sleep;
+use tower_service::Service;
+
+use crate::{
+    Application, Engine, Handshake, Refusal, Session, Sid,
+    answer::{self, decorate, empty},
+    handshake::{header as header_text, query_of},
+    opening::{Opening, WebSocketSession},
+    query::Query,
+    seats::Seat,
+    upgrade::{self, Connection},
+};
+
+/// The body of an engine's answers.
+pub type ResponseBody = Full<Bytes>;
+
+/// A [tower](tower_service) and [hyper](hyper::service) service that answers the requests of an engine's path, and
+/// those of every other path with 404.
+///
+/// HTTP middleware is tower's business: a layer around this service, or around the router it is mounted in, sees every
+/// polling request and every WebSocket handshake. It may refuse them, and add headers to the answers.
+///
+/// ```
+/// use sockeye_engine::{Application, EngineService};
+/// use tower::{Layer, layer::layer_fn};
+///
+/// fn guarded<A: Application>(service: EngineService<A>) -> Guarded<EngineService<A>> {
+///     layer_fn(Guarded).layer(service)
+/// }
+///
+/// // Implements `tower::Service` as usual, and calls the inner service for requests it lets pass.
+/// struct Guarded<S>(S);
+/// ```
+pub struct EngineService<A> {
+    engine: Engine<A>,
+}
+
+impl<A: Application> EngineService<A> {
+    pub(crate) fn new(engine: Engine<A>) -> Self {
+        Self { engine }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine<A> {
+        &self.engine
+    }
+
+    /// Whether a request of this path is the engine's: its own path exactly, with or without the last slash.
+    pub fn matches(&self, path: &str) -> bool {
+        without_slash(path) == without_slash(&self.engine.config().path)
+    }
+
+    /// Answers one request.
+    pub fn respond<B>(&self, request: Request<B>) -> ResponseFuture
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if !self.matches(request.uri().path()) {
+            return ResponseFuture::ready(empty(StatusCode::NOT_FOUND));
+        }
+        // A client may offer other protocols, such as HTTP/2, which a server is free to ignore (RFC 9110 section 7.8).
+        if has_token(request.headers(), "upgrade", "websocket") {
+            return self.upgrade(request);
+        }
+        let engine = self.engine.clone();
+        ResponseFuture(Answer::Later(Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            answer::respond(&engine, &parts, body).await
+        })))
+    }
+
+    /// Answers a WebSocket handshake, for a new session or for one that polls. Unless a hook has to be asked, the
+    /// answer is there at once.
+    fn upgrade<B>(&self, mut request: Request<B>) -> ResponseFuture {
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (parts, _) = request.into_parts();
+        let wanted = match self.wanted(&parts) {
+            Ok(wanted) => wanted,
+            Err(refusal) => return ResponseFuture::ready(self.refuse(&parts, refusal)),
+        };
+        if matches!(wanted.purpose, Purpose::Open { .. }) && !self.engine.config().hooks.ask_nothing() {
+            let service = self.clone();
+            return ResponseFuture(Answer::Later(Box::pin(async move {
+                match service.engine.admit(&parts).await {
+                    Ok(id) => service.switch(&parts, on_upgrade, wanted, id),
+                    Err(refusal) => service.refuse(&parts, refusal),
+                }
+            })));
+        }
+        ResponseFuture::ready(self.switch(&parts, on_upgrade, wanted, Sid::random()))
+    }
+
+    /// Checks a WebSocket handshake and says what it is for.
+    fn wanted(&self, parts: &Parts) -> Result<Wanted, Refusal> {
+        let config = self.engine.config();
+        let query = Query::parse(query_of(parts.uri.path_and_query().map_or("", |target| target.as_str())));
+        config.origins.check(&parts.headers)?;
+        let revision = query.revision(config.allow_eio3)?;
+        if query.transport != Some("websocket") || !config.transports.websocket {
+            return Err(Refusal::UnknownTransport);
+        }
+        let accept = websocket_accept(parts)?;
+        let Some(sid) = query.sid else {
+            let seat = self.engine.take_seat(parts)?;
+            return Ok(Wanted { accept, purpose: Purpose::Open { seat, revision, base64: query.base64 } });
+        };
+        let session = self.engine.shared.session(&sid).ok_or(Refusal::UnknownSession)?;
+        if session.revision() != revision {
+            return Err(Refusal::BadRequest("EIO differs from the session's revision of the protocol"));
+        }
+        if !config.allow_upgrades {
+            return Err(Refusal::BadRequest("upgrades are not allowed here"));
+        }
+        Ok(Wanted { accept, purpose: Purpose::TakeOver(session) })
+    }
+
+    /// Agrees to a WebSocket, and goes on with it as soon as the answer is out.
+    fn switch(&self, parts: &Parts, on_upgrade: OnUpgrade, wanted: Wanted, id: Sid) -> Response<ResponseBody> {
+        let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, wanted.accept);
+        let config = self.engine.config();
+        match wanted.purpose {
+            Purpose::TakeOver(session) => {
+                tokio::spawn(async move {
+                    if let Ok(upgraded) = on_upgrade.await {
+                        upgrade::probe(session, Connection::new(upgraded)).await;
+                    }
+                });
+                decorate(config, parts, &mut response, None);
+            }
+            Purpose::Open { seat, revision, base64 } => {
+                decorate(config, parts, &mut response, Some(&id));
+                let opening = Opening { id, seat, revision, base64, handshake: Handshake::from_parts(parts) };
+                let session = WebSocketSession::new(on_upgrade, self.engine.clone(), opening);
+                match revision {
+                    Revision::V4 => tokio::spawn(session),
+                    // Clients of old listen for messages only once they have seen the connection open, and lose an open
+                    // packet that comes along with the answer to their handshake.
+                    Revision::V3 => tokio::spawn(async move {
+                        sleep(LISTENS_AFTER).await;
+                        session.await;
+                    }),
+                };
+            }
+        }
+        response
+    }
+
+    /// Refuses a handshake in plain text and closes the connection, as the reference does.
+    fn refuse(&self, parts: &Parts, refusal: Refusal) -> Response<ResponseBody> {
+        self.engine.refused(parts, &refusal);
+        let mut response = Response::new(Full::from(refusal.to_string()));
+        *response.status_mut() = refusal.status();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        decorate(self.engine.config(), parts, &mut response, None);
+        response
+    }
+}
+
+/// What a valid WebSocket handshake asks for.
+struct Wanted {
+    /// The answer to its key.
+    accept: HeaderValue,
+    purpose: Purpose,
+}
+
+enum Purpose {
+    /// A new session.
+    Open { seat: Seat, revision: Revision, base64: bool },
+    /// To take over this session from polling.
+    TakeOver(Arc<Session>),
+}
+
+impl<A> Clone for EngineService<A> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone() }
+    }
+}
+
+impl<A> fmt::Debug for EngineService<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EngineService").field(&self.engine).finish()
+    }
+}
+
+impl<A, B> Service<Request<B>> for EngineService<A>
+where
+    A: Application,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        self.respond(request)
+    }
+}
+
+impl<A, B> hyper::service::Service<Request<B>> for EngineService<A>
+where
+    A: Application,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn call(&self, request: Request<B>) -> ResponseFuture {
+        self.respond(request)
+    }
+}
+
+/// How long a client of revision 3 is given to listen.
+const LISTENS_AFTER: Duration = Duration::from_millis(5);
+
+/// The answer to come.
+#[derive(Debug)]
+pub struct ResponseFuture(Answer);
+
+enum Answer {
+    Ready(Option<Box<Response<ResponseBody>>>),
+    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>),
+}
+
+impl ResponseFuture {
+    fn ready(response: Response<ResponseBody>) -> Self {
+        Self(Answer::Ready(Some(Box::new(response))))
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Answer::Ready(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(*response))),
+            Answer::Later(future) => future.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready(_) => "Ready",
+            Self::Later(_) => "Later",
+        })
+    }
+}
+
+/// Checks the client's side of the WebSocket handshake (RFC 6455 section 4.2.1) and computes the answer to its key.
+fn websocket_accept(parts: &Parts) -> Result<HeaderValue, Refusal> {
+    if parts.method != Method::GET || parts.version != Version::HTTP_11 {
+        return Err(Refusal::BadRequest("a WebSocket is opened by an HTTP/1.1 GET"));
+    }
+    if !has_token(&parts.headers, "connection", "upgrade") {
+        return Err(Refusal::BadRequest("the Connection header does not name Upgrade; a proxy may have changed it"));
+    }
+    if header_text(&parts.headers, "sec-websocket-version") != Some("13") {
+        return Err(Refusal::BadRequest("only version 13 of WebSocket is served"));
+    }
+    let key = header_text(&parts.headers, "sec-websocket-key")
+        .filter(|key| key.len() == 24)
+        .ok_or(Refusal::BadRequest("the Sec-WebSocket-Key header is missing or not 16 bytes of base64"))?;
+    HeaderValue::try_from(accept_key(key)).map_err(|_| Refusal::BadRequest("the Sec-WebSocket-Key header is not text"))
+}
+
+fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
+    header_text(headers, name).is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+}
+
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}

@@ -1,0 +1,137 @@
+//! What is left of a session when something else fails: a handler that panics, a runtime that ends, a peer that says
+//! nothing but what it likes.
+mod support;
+
+use std::time::Duration;
+
+use sockeye_engine::{Batch, CloseReason, Config, Frame, Graceful, SendError};
+use support::{NotFound, PATIENCE, Received, Server, start};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    time::{Instant, sleep, timeout},
+};
+
+const POLLING: &str = "EIO=4&transport=polling";
+const WEBSOCKET: &str = "EIO=4&transport=websocket";
+
+async fn emptied(server: &Server) {
+    timeout(PATIENCE, async {
+        while server.engine.session_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a session is still there");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_takes_its_own_session_along_and_no_more() {
+    let mut server = start(Config { max_sessions: 1, ..Config::default() }).await;
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    websocket.text().await;
+    let session = server.next_session().await;
+    websocket.send("4panic!").await;
+    assert_eq!(websocket.receive().await, Received::End);
+    emptied(&server).await;
+    assert_eq!(session.send_text(b"4x"), Err(SendError::Closed));
+
+    let polling = format!("{POLLING}&sid={}", server.open_polling().await);
+    let session = server.next_session().await;
+    let (poll, post) = tokio::join!(server.get(&polling), async {
+        while !session.is_writable() {
+            tokio::task::yield_now().await;
+        }
+        server.post(&polling, "4panic!").await
+    });
+    assert_eq!((poll.status, poll.body.as_str()), (200, "1"), "the waiting poll must learn of the end");
+    assert_eq!(post.status, 400);
+    emptied(&server).await;
+
+    // The application itself, when it is told of the session.
+    let mut websocket = server.websocket(&format!("{WEBSOCKET}&panic")).await;
+    while !matches!(websocket.receive().await, Received::End) {}
+    emptied(&server).await;
+
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    websocket.text().await;
+    websocket.send("4fine").await;
+    assert_eq!(websocket.text().await, "4fine");
+}
+
+#[test]
+fn sessions_end_with_the_runtime_that_drives_them() {
+    let (serving, asking) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let mut server = serving.block_on(start(Config::default()));
+    let (session, mut websocket) = asking.block_on(async {
+        server.open_polling().await;
+        let session = server.next_session().await;
+        let mut websocket = server.websocket(WEBSOCKET).await;
+        websocket.text().await;
+        (session, websocket)
+    });
+    assert_eq!(server.engine.session_count(), 2);
+    drop(serving);
+    assert_eq!(asking.block_on(websocket.receive()), Received::End);
+    assert_eq!(session.send_text(b"4x"), Err(SendError::Closed));
+    assert!(!session.is_open());
+    assert_eq!(server.engine.session_count(), 0);
+}
+
+#[test]
+fn a_broadcast_is_written_even_if_the_runtime_of_its_writers_is_gone() {
+    let (first, second) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let server = first.block_on(start(Config::default()));
+    first.block_on(async { server.websocket(WEBSOCKET).await.text().await });
+    drop(first);
+    second.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut server = Server { address: listener.local_addr().unwrap(), ..server };
+        let engine = server.engine.clone();
+        let graceful = Graceful { stop: std::future::pending::<()>(), limit: PATIENCE };
+        tokio::spawn(async move { engine.serve(vec![listener], NotFound, graceful).await });
+        server.next_session().await;
+        let mut clients = Vec::new();
+        let mut sessions = Vec::new();
+        for _ in 0..200 {
+            let mut websocket = server.websocket(WEBSOCKET).await;
+            websocket.text().await;
+            clients.push(websocket);
+            sessions.push(server.next_session().await);
+        }
+        {
+            let _batch = Batch::open();
+            let frame = Frame::text(b"4to all");
+            sessions.iter().for_each(|session| session.send(frame.clone()).unwrap());
+        }
+        for client in &mut clients {
+            assert_eq!(client.text().await, "4to all");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_packet_puts_the_ping_timeout_off_once() {
+    let (interval, limit) = (Duration::from_millis(100), Duration::from_millis(400));
+    let mut server = start(Config { ping_interval: interval, ping_timeout: limit, ..Config::default() }).await;
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    websocket.text().await;
+    assert_eq!(websocket.text().await, "2");
+    let pinged = Instant::now();
+    sleep(limit / 2).await;
+    let closed = timeout(PATIENCE, async {
+        loop {
+            websocket.send("4not a pong").await;
+            match websocket.receive().await {
+                Received::Text(text) => assert_eq!(text, "4not a pong"),
+                other => break other,
+            }
+            sleep(limit / 20).await;
+        }
+    })
+    .await
+    .expect("packets put the end off again and again");
+    assert_eq!(closed, Received::Close(None));
+    assert!(pinged.elapsed() >= limit + limit / 2 - Duration::from_millis(20), "after {:?}", pinged.elapsed());
+    assert_eq!(server.next_close().await, CloseReason::PingTimeout);
+}

@@ -1,0 +1,210 @@
+//! The limits that are on by default, and the numbers an operator can read.
+mod support;
+
+use std::time::Duration;
+
+use sockeye_engine::{CloseReason, Config, Frame, Metrics, SendError};
+use sockeye_protocol::websocket::Opcode;
+use support::{PATIENCE, Received, Server, start};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+const POLLING: &str = "EIO=4&transport=polling";
+const WEBSOCKET: &str = "EIO=4&transport=websocket";
+
+/// Waits until the engine's numbers are as wanted.
+async fn until(server: &Server, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+    timeout(PATIENCE, async {
+        loop {
+            let metrics = server.engine.metrics();
+            if wanted(&metrics) {
+                return metrics;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("the numbers never became as wanted: {:?}", server.engine.metrics()))
+}
+
+#[tokio::test]
+async fn sessions_are_limited_in_all_and_a_place_is_given_back_at_the_end() {
+    let server = start(Config { max_sessions: 2, ..Config::default() }).await;
+    let sid = server.open_polling().await;
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    websocket.text().await;
+    let refused = server.get(POLLING).await;
+    assert_eq!((refused.status, &*refused.body), (503, r#"{"code":4,"message":"Too many connections"}"#));
+    assert_eq!(server.try_websocket(WEBSOCKET).await.0, 503);
+    let upgrade = server.try_websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    assert_eq!(upgrade.0, 101, "an upgrade opens no session");
+    drop(upgrade);
+    websocket.send("1").await;
+    assert_eq!(websocket.receive().await, Received::End);
+    drop(websocket);
+    timeout(PATIENCE, async {
+        while server.get(POLLING).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the place was not given back");
+    let metrics = server.engine.metrics();
+    assert!(metrics.over_max_sessions >= 2);
+    assert_eq!(metrics.over_max_sessions, metrics.refused[4]);
+}
+
+#[tokio::test]
+async fn sessions_are_limited_by_address_and_a_trusted_proxy_names_it() {
+    let limited = Config { max_sessions_per_address: 1, trust_forwarded: true, ..Config::default() };
+    let server = start(limited).await;
+    for (forwarded, status) in [("1.1.1.1", 200), ("1.1.1.1", 429), ("9.9.9.9, 1.1.1.1", 429), ("2.2.2.2", 200)] {
+        let answer = server.request_with("GET", POLLING, &[("X-Forwarded-For", forwarded)], b"").await;
+        assert_eq!(answer.status, status, "{forwarded}");
+    }
+    assert_eq!(server.get(POLLING).await.status, 200, "the proxy itself");
+    assert_eq!(server.try_websocket(WEBSOCKET).await.0, 429);
+    assert_eq!(server.engine.metrics().over_max_sessions_per_address, 3);
+
+    let server = start(Config { max_sessions_per_address: 1, ..Config::default() }).await;
+    for (forwarded, status) in [("1.1.1.1", 200), ("2.2.2.2", 429)] {
+        let answer = server.request_with("GET", POLLING, &[("X-Forwarded-For", forwarded)], b"").await;
+        assert_eq!(answer.status, status, "nobody is trusted by default");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_never_becomes_a_websocket_gives_its_place_back() {
+    let server = start(Config { max_sessions: 1, ..Config::default() }).await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!(
+            "GET /engine.io/?{WEBSOCKET} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Gone before the answer is out; a reset rather than a close.
+        socket_reset(stream);
+    }
+    timeout(PATIENCE, async {
+        while server.get(POLLING).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a place was lost");
+}
+
+fn socket_reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_head_and_a_body_that_never_end_are_given_up() {
+    let impatient = Config {
+        head_timeout: Duration::from_millis(50),
+        ping_interval: Duration::from_millis(50),
+        ping_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let server = start(impatient).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /engine.io/ HTTP/1.1\r\nHost").await.unwrap();
+    let mut rest = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the head was waited for").unwrap();
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("a first byte was waited for").unwrap();
+
+    let sid = server.open_polling().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST /engine.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut status)).await.expect("the body was waited for").unwrap();
+    assert_eq!(&status, b"HTTP/1.1 400");
+}
+
+#[tokio::test]
+async fn a_payload_may_hold_only_so_many_packets() {
+    let mut server = start(Config { max_packets: 3, ..Config::default() }).await;
+    let session = format!("{POLLING}&sid={}", server.open_polling().await);
+    assert_eq!(server.post(&session, "4a\u{1e}4b\u{1e}4c").await.status, 200);
+    assert_eq!(server.post(&session, "4a\u{1e}4b\u{1e}4c\u{1e}4d").await.status, 400);
+    assert_eq!(server.next_close().await, CloseReason::ParseError);
+    assert_eq!(server.engine.metrics().protocol_errors, 1);
+}
+
+#[tokio::test]
+async fn several_frames_together_count_against_the_outbox_too() {
+    let mut server = start(Config { outbox_bytes: 100_000, ..Config::default() }).await;
+    server.open_polling().await;
+    let session = server.next_session().await;
+    let frames = |count| std::iter::repeat_n(Frame::text(&[b'4'; 30_000]), count);
+    session.send_all(frames(1)).unwrap();
+    session.send_all(frames(2)).unwrap();
+    assert_eq!(session.send_all(frames(2)), Err(SendError::SlowConsumer));
+    assert!(session.buffered_bytes() <= 100_000, "all or nothing");
+    assert_eq!(server.next_close().await, CloseReason::SlowConsumer);
+    assert_eq!(server.engine.metrics().slow_consumers, 1);
+}
+
+#[tokio::test]
+async fn packets_and_bytes_are_counted_while_a_session_lives_and_afterwards() {
+    let server = start(Config::default()).await;
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    let open = websocket.text().await.len() as u64 + 2;
+    for _ in 0..3 {
+        websocket.send("4hello").await;
+        assert_eq!(websocket.text().await, "4hello");
+    }
+    websocket.frame(Opcode::Ping, b"").await;
+    assert_eq!(websocket.receive().await, Received::Pong(Vec::new()));
+    websocket.send("4x").await;
+    assert_eq!(websocket.text().await, "4x");
+    let living = until(&server, |metrics| metrics.packets_out == 6).await;
+    assert_eq!((living.websocket_sessions, living.polling_sessions, living.opened), (1, 0, 1));
+    // Three messages of 6 bytes, one of 2, a ping of none, each behind a head of 6 with its mask, of 2 without.
+    assert_eq!((living.packets_in, living.bytes_in), (5, 3 * 12 + 8 + 6));
+    assert_eq!(living.bytes_out, open + if open > 127 { 2 } else { 0 } + 3 * 8 + 4 + 2);
+    websocket.frame(Opcode::Close, b"").await;
+    let ended = until(&server, |metrics| metrics.websocket_sessions == 0).await;
+    assert_eq!((ended.packets_in, ended.bytes_in), (6, living.bytes_in + 6));
+    assert_eq!((ended.packets_out, ended.bytes_out), (living.packets_out, living.bytes_out));
+    assert_eq!(ended.transport_closes, 1);
+}
+
+#[tokio::test]
+async fn what_happens_is_counted_under_its_name() {
+    let mut server = start(Config { max_payload: 100, ..Config::default() }).await;
+    let sid = server.open_polling().await;
+    let session = format!("{POLLING}&sid={sid}");
+    assert_eq!(server.engine.metrics().polling_sessions, 1);
+    assert_eq!(server.post(&session, &"4".repeat(101)).await.status, 413);
+    let mut failed = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    failed.send("4not a probe").await;
+    assert_eq!(failed.receive().await, Received::Close(None));
+    until(&server, |metrics| metrics.failed_upgrades == 1).await;
+    let mut upgraded = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    upgraded.send("2probe").await;
+    upgraded.text().await;
+    upgraded.send("5").await;
+    until(&server, |metrics| (metrics.upgrades, metrics.websocket_sessions) == (1, 1)).await;
+    upgraded.frame(Opcode::Text, &[b'4'; 101]).await;
+    assert_eq!(upgraded.receive().await, Received::Close(Some(1009)));
+    assert_eq!(server.next_close().await, CloseReason::TransportError);
+    let session = {
+        server.open_polling().await;
+        server.next_session().await;
+        server.next_session().await
+    };
+    session.close();
+    assert_eq!(server.get("EIO=4").await.status, 400);
+    let metrics = until(&server, |metrics| metrics.forced_closes == 1).await;
+    assert_eq!((metrics.too_large, metrics.protocol_errors, metrics.transport_errors), (2, 1, 0));
+    assert_eq!(metrics.refused, [1, 0, 0, 1, 0, 0]);
+    assert_eq!(metrics.opened, 2);
+}
