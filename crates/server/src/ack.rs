@@ -1,0 +1,258 @@
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use hashbrown::HashMap;
+use serde::de::DeserializeOwned;
+use sockeye_engine::Sid;
+use sockeye_protocol::socketio::{ArgsBuf, ArgumentError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Sleep, sleep},
+};
+
+use crate::{EmitError, LimitError, Socket};
+
+/// Why no acknowledgement came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The event could not be sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The client did not answer in time.
+    #[error("operation has timed out: the client did not acknowledge the event in time")]
+    TimedOut,
+    /// The socket left before it answered.
+    #[error("the socket has been disconnected before it acknowledged the event")]
+    Disconnected,
+    /// The client answered with something else.
+    #[error("the acknowledgement is not what was expected: {0}")]
+    Arguments(#[from] ArgumentError),
+}
+
+/// An acknowledgement to come. It resolves to the first argument of the answer, or what `null` stands for if that has
+/// none. Dropped, it is not waited for.
+#[derive(Debug)]
+#[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
+pub struct AckFuture<T> {
+    state: State,
+    answer: PhantomData<fn() -> T>,
+}
+
+#[derive(Debug)]
+enum State {
+    Failed(Option<EmitError>),
+    Waiting { socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, timeout: Pin<Box<Sleep>> },
+}
+
+impl<T> AckFuture<T> {
+    pub(crate) fn failed(error: EmitError) -> Self {
+        Self { state: State::Failed(Some(error)), answer: PhantomData }
+    }
+
+    pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, timeout: Duration) -> Self {
+        let timeout = Box::pin(sleep(timeout));
+        Self { state: State::Waiting { socket, id, answer, timeout }, answer: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Failed(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(error.into())),
+                None => Poll::Pending,
+            },
+            State::Waiting { answer, timeout, .. } => match Pin::new(answer).poll(cx) {
+                Poll::Ready(Ok(args)) => Poll::Ready(first(&args)),
+                Poll::Ready(Err(_)) => Poll::Ready(Err(AckError::Disconnected)),
+                Poll::Pending => timeout.as_mut().poll(cx).map(|()| Err(AckError::TimedOut)),
+            },
+        }
+    }
+}
+
+impl<T> Drop for AckFuture<T> {
+    fn drop(&mut self) {
+        if let State::Waiting { socket, id, .. } = &self.state {
+            socket.forget_ack(*id);
+        }
+    }
+}
+
+/// The acknowledgements of a broadcast, as a stream: one item a socket, in the order they come, with
+/// [`AckError::TimedOut`] for those that do not answer in time. [`collect`](Self::collect) waits for all.
+#[derive(Debug)]
+#[must_use = "the acknowledgements are only waited for when the stream is polled; to emit without them, use `emit`"]
+pub struct BroadcastAcks<T> {
+    id: u64,
+    sockets: HashMap<Sid, Socket>,
+    answers: mpsc::UnboundedReceiver<(Sid, Option<ArgsBuf>)>,
+    timeout: Pin<Box<Sleep>>,
+    failed: Option<EmitError>,
+    answer: PhantomData<fn() -> T>,
+}
+
+/// What came of a broadcast's acknowledgements.
+#[derive(Debug)]
+pub struct BroadcastAnswers<T> {
+    /// The answers that came.
+    pub answers: Vec<(Sid, T)>,
+    /// The sockets that gave none, and why.
+    pub missing: Vec<(Sid, AckError)>,
+}
+
+impl<T> BroadcastAcks<T> {
+    pub(crate) fn new(
+        id: u64,
+        sockets: Vec<Socket>,
+        answers: mpsc::UnboundedReceiver<(Sid, Option<ArgsBuf>)>,
+        timeout: Duration,
+    ) -> Self {
+        let sockets = sockets.into_iter().map(|socket| (socket.id().clone(), socket)).collect();
+        Self { id, sockets, answers, timeout: Box::pin(sleep(timeout)), failed: None, answer: PhantomData }
+    }
+
+    pub(crate) fn failed(error: EmitError) -> Self {
+        let (_, answers) = mpsc::unbounded_channel();
+        let timeout = Box::pin(sleep(Duration::ZERO));
+        Self { id: 0, sockets: HashMap::new(), answers, timeout, failed: Some(error), answer: PhantomData }
+    }
+
+    /// How many sockets have not answered yet.
+    pub fn outstanding(&self) -> usize {
+        self.sockets.len()
+    }
+}
+
+impl<T: DeserializeOwned> BroadcastAcks<T> {
+    /// Waits until every socket has answered, has left, or the time is up. Partial answers are kept.
+    ///
+    /// # Errors
+    /// If the event could not be emitted at all.
+    pub async fn collect(mut self) -> Result<BroadcastAnswers<T>, EmitError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut collected = BroadcastAnswers { answers: Vec::new(), missing: Vec::new() };
+        while let Some((sid, answer)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            match answer {
+                Ok(answer) => collected.answers.push((sid, answer)),
+                Err(error) => collected.missing.push((sid, error)),
+            }
+        }
+        Ok(collected)
+    }
+}
+
+impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
+    type Item = (Sid, Result<T, AckError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if self.sockets.is_empty() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(Some((sid, answer))) = self.answers.poll_recv(cx) {
+                if self.sockets.remove(&sid).is_none() {
+                    continue;
+                }
+                let answer = answer.map_or(Err(AckError::Disconnected), |args| first(&args));
+                return Poll::Ready(Some((sid, answer)));
+            }
+            if self.timeout.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // The time is up: each socket that is left is one item.
+            let Some(sid) = self.sockets.keys().next().cloned() else { return Poll::Ready(None) };
+            if let Some(socket) = self.sockets.remove(&sid) {
+                socket.forget_ack(self.id);
+            }
+            return Poll::Ready(Some((sid, Err(AckError::TimedOut))));
+        }
+    }
+}
+
+impl<T> Drop for BroadcastAcks<T> {
+    fn drop(&mut self) {
+        for socket in self.sockets.values() {
+            socket.forget_ack(self.id);
+        }
+    }
+}
+
+/// The acknowledgements one socket still owes.
+#[derive(Debug, Default)]
+pub(crate) struct PendingAcks {
+    next: u64,
+    waiting: HashMap<u64, PendingAck>,
+}
+
+/// Who waits for an acknowledgement.
+#[derive(Debug)]
+pub(crate) enum PendingAck {
+    One(oneshot::Sender<ArgsBuf>),
+    Broadcast(Sid, mpsc::UnboundedSender<(Sid, Option<ArgsBuf>)>),
+}
+
+/// Broadcasts number their acknowledgements from here, far from those of single sockets, so that one encoding serves
+/// every recipient.
+pub(crate) const BROADCAST_IDS: u64 = 1 << 40;
+
+impl PendingAcks {
+    pub(crate) fn expect(&mut self, limit: usize) -> Result<(u64, oneshot::Receiver<ArgsBuf>), LimitError> {
+        if self.waiting.len() >= limit {
+            return Err(LimitError::PendingAcks { limit });
+        }
+        let id = self.next;
+        self.next += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(id, PendingAck::One(sender));
+        Ok((id, receiver))
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, ack: PendingAck) {
+        self.waiting.insert(id, ack);
+    }
+
+    pub(crate) fn take(&mut self, id: u64) -> Option<PendingAck> {
+        self.waiting.remove(&id)
+    }
+
+    /// Tells everyone who waits that no answer will come.
+    pub(crate) fn disconnected(self) {
+        for ack in self.waiting.into_values() {
+            if let PendingAck::Broadcast(sid, answers) = ack {
+                // Whoever waited may have given up.
+                let _given_up = answers.send((sid, None));
+            }
+        }
+    }
+}
+
+impl PendingAck {
+    pub(crate) fn resolve(self, args: ArgsBuf) {
+        // Whoever waited may have given up in this moment.
+        match self {
+            Self::One(answer) => drop(answer.send(args)),
+            Self::Broadcast(sid, answers) => drop(answers.send((sid, Some(args)))),
+        }
+    }
+}
+
+/// An answer without arguments is taken for `null`.
+fn first<T: DeserializeOwned>(args: &ArgsBuf) -> Result<T, AckError> {
+    let args = args.as_args();
+    match args.is_empty().then(|| serde_json::from_str("null")) {
+        Some(Ok(null)) => Ok(null),
+        _ => Ok(args.get(0)?),
+    }
+}

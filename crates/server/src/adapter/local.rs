@@ -1,0 +1,369 @@
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use hashbrown::{HashMap, HashSet};
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+use sockeye_engine::{Batch, Sid};
+
+use super::{EncodedPacket, RoomNames, Target};
+use crate::{LimitError, Socket};
+
+/// The sockets of one namespace on this server, and their rooms.
+pub struct Local {
+    namespace: Arc<str>,
+    members: RwLock<Members>,
+    room_observers: RwLock<Vec<RoomObserver>>,
+}
+
+/// What happens to rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// A room has its first member.
+    Created(Arc<str>),
+    /// A socket has joined a room.
+    Joined(Arc<str>, Sid),
+    /// A socket has left a room.
+    Left(Arc<str>, Sid),
+    /// A room has lost its last member.
+    Deleted(Arc<str>),
+}
+
+type RoomObserver = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+
+impl Local {
+    pub(crate) fn new(namespace: Arc<str>) -> Self {
+        Self { namespace, members: RwLock::default(), room_observers: RwLock::default() }
+    }
+
+    /// The namespace's name.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// How many sockets there are.
+    pub fn len(&self) -> usize {
+        self.members.read().by_id.len()
+    }
+
+    /// Whether there is no socket.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The socket of this id.
+    pub fn socket(&self, id: &str) -> Option<Socket> {
+        self.members.read().by_id.get(id).map(|member| member.socket.clone())
+    }
+
+    /// The sockets a target means, each once.
+    pub fn sockets(&self, target: &Target) -> Vec<Socket> {
+        let mut sockets = Vec::new();
+        self.for_each(target, |socket| sockets.push(socket.clone()));
+        sockets
+    }
+
+    /// The names of all rooms that have members, the sockets' own rooms left out.
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        self.members.read().rooms.keys().cloned().collect()
+    }
+
+    /// How many sockets are in a room.
+    pub fn room_len(&self, room: &str) -> usize {
+        let members = self.members.read();
+        match members.rooms.get(room) {
+            Some(group) => group.sockets.len(),
+            None => usize::from(members.by_id.contains_key(room)),
+        }
+    }
+
+    /// The rooms a socket has joined, its own first.
+    pub fn rooms_of(&self, id: &str) -> Vec<Arc<str>> {
+        self.members.read().by_id.get(id).map(Member::room_names).unwrap_or_default()
+    }
+
+    /// Sends a packet to every socket of the target. No lock is held while it does.
+    pub fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
+        let _batch = Batch::open();
+        self.for_each(target, |socket| socket.deliver(packet, target.volatile));
+    }
+
+    /// Has every socket of the target join rooms, but for those that would be in more than `max_rooms`.
+    pub fn join_all(&self, target: &Target, rooms: &RoomNames, max_rooms: usize) {
+        for socket in self.sockets(target) {
+            if let Err(limit) = self.join(socket.id(), rooms, max_rooms) {
+                socket.namespace().limit_hit(limit);
+            }
+        }
+    }
+
+    /// Has every socket of the target leave rooms.
+    pub fn leave_all(&self, target: &Target, rooms: &RoomNames) {
+        for socket in self.sockets(target) {
+            self.leave(socket.id(), rooms);
+        }
+    }
+
+    /// Disconnects every socket of the target from the namespace, or closes their connections.
+    pub fn disconnect_all(&self, target: &Target, close: bool) {
+        for socket in self.sockets(target) {
+            socket.disconnect(close);
+        }
+    }
+
+    pub(crate) fn insert(&self, socket: &Socket) {
+        self.members.write().insert(socket);
+    }
+
+    /// Takes a socket out of the namespace and all its rooms, whose names it returns.
+    pub(crate) fn remove(&self, id: &Sid) -> Vec<Arc<str>> {
+        let mut events = self.events();
+        let rooms = self.members.write().remove(id, &mut events);
+        self.tell(events);
+        rooms
+    }
+
+    pub(crate) fn join(&self, id: &Sid, rooms: &[Arc<str>], max_rooms: usize) -> Result<(), LimitError> {
+        let mut events = self.events();
+        {
+            let mut members = self.members.write();
+            if members.room_count_with(id, rooms) > max_rooms {
+                return Err(LimitError::Rooms { limit: max_rooms });
+            }
+            for room in rooms {
+                members.join(id, room, &mut events);
+            }
+        }
+        self.tell(events);
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self, id: &Sid, rooms: &[Arc<str>]) {
+        let mut events = self.events();
+        {
+            let mut members = self.members.write();
+            for room in rooms {
+                members.leave(id, room, &mut events);
+            }
+        }
+        self.tell(events);
+    }
+
+    pub(crate) fn observe_rooms(&self, observer: RoomObserver) {
+        self.room_observers.write().push(observer);
+    }
+
+    /// A list to note events in, if anybody wants to know.
+    fn events(&self) -> Events {
+        (!self.room_observers.read().is_empty()).then(Vec::new)
+    }
+
+    /// Tells the observers, with no lock held.
+    fn tell(&self, events: Events) {
+        let Some(events) = events.filter(|events| !events.is_empty()) else { return };
+        let observers = self.room_observers.read().clone();
+        for event in &events {
+            observers.iter().for_each(|observer| observer(event));
+        }
+    }
+
+    /// Calls `each` for every socket of the target, on a snapshot, so that no lock is held meanwhile.
+    fn for_each(&self, target: &Target, mut each: impl FnMut(&Socket)) {
+        let (groups, excluded) = {
+            let members = self.members.read();
+            let groups: SmallVec<[Snapshot; 1]> = match target.rooms.as_slice() {
+                [] => SmallVec::from_elem(members.everyone.snapshot(), 1),
+                rooms => rooms.iter().filter_map(|room| members.snapshot(room)).collect(),
+            };
+            let excluded: SmallVec<[Snapshot; 1]> =
+                target.except.iter().filter_map(|room| members.snapshot(room)).collect();
+            (groups, Excluded::new(&excluded))
+        };
+        if let [group] = groups.as_slice() {
+            for socket in group.iter().filter(|socket| !excluded.contains(socket)) {
+                each(socket);
+            }
+            return;
+        }
+        let mut seen = HashSet::new();
+        for socket in groups.iter().flat_map(|group| group.iter()) {
+            if !excluded.contains(socket) && seen.insert(socket.address()) {
+                each(socket);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+type Snapshot = Arc<[Socket]>;
+
+type Events = Option<Vec<RoomEvent>>;
+
+#[derive(Default)]
+struct Members {
+    everyone: Group,
+    by_id: HashMap<Sid, Member>,
+    rooms: HashMap<Arc<str>, Group>,
+}
+
+/// One socket and where it stands in its groups, so that it can leave each of them in constant time.
+struct Member {
+    socket: Socket,
+    position: usize,
+    rooms: SmallVec<[(Arc<str>, usize); 0]>,
+}
+
+impl Member {
+    fn room_names(&self) -> Vec<Arc<str>> {
+        std::iter::once(self.socket.id().as_str().into())
+            .chain(self.rooms.iter().map(|(room, _)| room.clone()))
+            .collect()
+    }
+}
+
+/// Sockets in no order, with a snapshot for broadcasts that is made when one is needed and dropped at every change.
+#[derive(Default)]
+struct Group {
+    sockets: Vec<Socket>,
+    snapshot: OnceLock<Snapshot>,
+}
+
+impl Group {
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot.get_or_init(|| self.sockets.as_slice().into()).clone()
+    }
+
+    /// Adds a socket and returns its position.
+    fn add(&mut self, socket: Socket) -> usize {
+        self.snapshot.take();
+        self.sockets.push(socket);
+        self.sockets.len() - 1
+    }
+
+    /// Removes the socket at a position and returns the one that has moved there, if any.
+    fn remove(&mut self, position: usize) -> Option<Socket> {
+        self.snapshot.take();
+        self.sockets.swap_remove(position);
+        if self.sockets.len() < self.sockets.capacity() / 4 {
+            self.sockets.shrink_to(self.sockets.len() * 2);
+        }
+        self.sockets.get(position).cloned()
+    }
+}
+
+impl Members {
+    fn insert(&mut self, socket: &Socket) {
+        let position = self.everyone.add(socket.clone());
+        let member = Member { socket: socket.clone(), position, rooms: SmallVec::new() };
+        self.by_id.insert(socket.id().clone(), member);
+    }
+
+    fn remove(&mut self, id: &Sid, events: &mut Events) -> Vec<Arc<str>> {
+        let Some(member) = self.by_id.remove(id) else { return Vec::new() };
+        if let Some(moved) = self.everyone.remove(member.position)
+            && let Some(moved) = self.by_id.get_mut(moved.id())
+        {
+            moved.position = member.position;
+        }
+        for (room, position) in &member.rooms {
+            self.leave_group(id, room, *position, events);
+        }
+        member.room_names()
+    }
+
+    /// How many rooms a socket would be in with these.
+    fn room_count_with(&self, id: &Sid, rooms: &[Arc<str>]) -> usize {
+        let Some(member) = self.by_id.get(id) else { return 0 };
+        let is_new = |room: &&Arc<str>| !member.rooms.iter().any(|(joined, _)| joined == *room);
+        member.rooms.len() + rooms.iter().filter(is_new).count()
+    }
+
+    fn join(&mut self, id: &Sid, room: &Arc<str>, events: &mut Events) {
+        let Some(member) = self.by_id.get_mut(id) else { return };
+        if **room == *id.as_str() || member.rooms.iter().any(|(joined, _)| joined == room) {
+            return;
+        }
+        let (name, group) = match self.rooms.get_key_value_mut(room) {
+            Some((name, group)) => (name.clone(), group),
+            None => (room.clone(), self.rooms.entry(room.clone()).or_default()),
+        };
+        if let Some(events) = events {
+            if group.sockets.is_empty() {
+                events.push(RoomEvent::Created(name.clone()));
+            }
+            events.push(RoomEvent::Joined(name.clone(), id.clone()));
+        }
+        let position = group.add(member.socket.clone());
+        member.rooms.push((name, position));
+    }
+
+    fn leave(&mut self, id: &Sid, room: &Arc<str>, events: &mut Events) {
+        let Some(member) = self.by_id.get_mut(id) else { return };
+        let Some(index) = member.rooms.iter().position(|(joined, _)| joined == room) else { return };
+        let (room, position) = member.rooms.swap_remove(index);
+        self.leave_group(id, &room, position, events);
+    }
+
+    fn leave_group(&mut self, id: &Sid, room: &Arc<str>, position: usize, events: &mut Events) {
+        let Some(group) = self.rooms.get_mut(room) else { return };
+        let moved = group.remove(position);
+        let is_empty = group.sockets.is_empty();
+        if is_empty {
+            self.rooms.remove(room);
+        }
+        if let Some(events) = events {
+            events.push(RoomEvent::Left(room.clone(), id.clone()));
+            if is_empty {
+                events.push(RoomEvent::Deleted(room.clone()));
+            }
+        }
+        if let Some(moved) = moved
+            && let Some(member) = self.by_id.get_mut(moved.id())
+            && let Some(joined) = member.rooms.iter_mut().find(|(joined, _)| joined == room)
+        {
+            joined.1 = position;
+        }
+    }
+
+    /// A room's sockets; a socket's id names the room it is alone in, which is not kept as one.
+    fn snapshot(&self, room: &str) -> Option<Snapshot> {
+        match (self.rooms.get(room), self.by_id.get(room)) {
+            (Some(group), None) => Some(group.snapshot()),
+            (None, Some(member)) => Some(Arc::from([member.socket.clone()])),
+            (Some(group), Some(own)) => Some(group.sockets.iter().chain([&own.socket]).cloned().collect()),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The sockets a broadcast leaves out, nearly always none or the sender alone.
+enum Excluded {
+    None,
+    One(usize),
+    Many(HashSet<usize>),
+}
+
+impl Excluded {
+    fn new(groups: &[Snapshot]) -> Self {
+        match groups {
+            [] => Self::None,
+            [group] if group.len() == 1 => group.first().map_or(Self::None, |socket| Self::One(socket.address())),
+            groups => Self::Many(groups.iter().flat_map(|group| group.iter().map(Socket::address)).collect()),
+        }
+    }
+
+    fn contains(&self, socket: &Socket) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(address) => *address == socket.address(),
+            Self::Many(addresses) => addresses.contains(&socket.address()),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use sockeye_protocol::socketio::ArgsBuf;
+
+use crate::handler::reply::{IntoReply, Reply};
+
+/// What a namespace does with events that other servers emit to it.
+#[derive(Default)]
+pub struct ServerEvents {
+    handlers: RwLock<HashMap<Box<str>, Vec<Run>>>,
+}
+
+type Run = Arc<dyn Fn(ArgsBuf) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
+
+impl ServerEvents {
+    pub(crate) fn on<F, R>(&self, event: &str, handler: impl Fn(ArgsBuf) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply,
+    {
+        let run: Run = Arc::new(move |args| {
+            let answer = handler(args);
+            Box::pin(async move { answer.await.into_reply() })
+        });
+        self.handlers.write().entry(event.into()).or_default().push(run);
+    }
+
+    /// Runs the handlers of an event, and returns the first answer that is one; for adapters to call.
+    pub async fn received(&self, event: &str, args: &ArgsBuf) -> Option<ArgsBuf> {
+        let handlers = self.handlers.read().get(event).cloned().unwrap_or_default();
+        let mut answer = None;
+        for run in handlers {
+            let reply = run(args.clone()).await;
+            answer = answer.or(reply.into_args());
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for ServerEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerEvents").finish_non_exhaustive()
+    }
+}

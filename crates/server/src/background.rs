@@ -1,0 +1,63 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Namespace;
+
+/// What runs at intervals for as long as somebody is there to see it.
+#[derive(Default)]
+pub(crate) struct Watched {
+    jobs: RwLock<Vec<Arc<Job>>>,
+}
+
+type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Job {
+    interval: Duration,
+    run: Box<dyn Fn(Namespace) -> Run + Send + Sync>,
+    running: AtomicBool,
+}
+
+impl Watched {
+    pub(crate) fn add<F>(&self, interval: Duration, run: impl Fn(Namespace) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let run = Box::new(move |namespace| -> Run { Box::pin(run(namespace)) });
+        self.jobs.write().push(Arc::new(Job { interval, run, running: AtomicBool::new(false) }));
+    }
+
+    /// Starts what does not run yet.
+    pub(crate) fn start(&self, namespace: &Namespace) {
+        for job in self.jobs.read().iter() {
+            if !job.running.swap(true, Ordering::AcqRel) {
+                tokio::spawn(run(job.clone(), namespace.clone()));
+            }
+        }
+    }
+}
+
+async fn run(job: Arc<Job>, namespace: Namespace) {
+    let mut ticks = interval(job.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if namespace.local().is_empty() {
+            job.running.store(false, Ordering::Release);
+            // Somebody who came in this moment has seen the job still running.
+            if namespace.local().is_empty() || job.running.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+        (job.run)(namespace.clone()).await;
+    }
+}

@@ -1,0 +1,295 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+use sockeye_engine::{CloseReason, Message, Revision, Session, SessionHandler, Sid};
+use sockeye_protocol::socketio::{self, Ack, Event, Limits, Packet};
+use tokio::time::Instant;
+
+use crate::{
+    ConnectRefusal, DisconnectReason, LimitError, Namespace, Server, Socket,
+    member::Member,
+    packet::with_encoded,
+    parser::{Decoder, ReadError},
+    rate::Allowance,
+    socket::{log_encoding, send},
+};
+
+/// The Socket.IO side of one connection: it decodes packets and gives them to the sockets that share the connection.
+pub(crate) struct Client {
+    server: Server,
+    session: Arc<Session>,
+    decoder: Decoder,
+    members: SmallVec<[Member; 1]>,
+    allowance: Allowance,
+    /// Until when the client must have joined a namespace.
+    connect_by: Option<Instant>,
+    /// Until when the attachments of a packet that has begun must be there.
+    attachments_by: Option<Instant>,
+    /// Set once the client has broken the protocol or the session has ended: nothing more is handled.
+    over: bool,
+    /// Whether a client of Socket.IO 2 is still to be let into `/`, which it need not ask for.
+    joins_by_itself: bool,
+}
+
+impl Client {
+    pub(crate) fn new(server: Server, session: Arc<Session>) -> Self {
+        let config = server.config();
+        Self {
+            decoder: config.parser.decoder(),
+            members: SmallVec::new(),
+            allowance: Allowance::new(config.max_event_rate),
+            connect_by: Some(Instant::now() + config.connect_timeout),
+            attachments_by: None,
+            over: false,
+            joins_by_itself: session.revision() == Revision::V3,
+            server,
+            session,
+        }
+    }
+
+    fn decode(&mut self, message: Message<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
+        let config = self.server.config();
+        let limits = Limits {
+            max_attachments: config.max_attachments,
+            max_attachment_bytes: config.max_attachment_bytes,
+            max_depth: config.max_depth,
+            revision: match self.session.revision() {
+                Revision::V3 => socketio::Revision::V4,
+                Revision::V4 => socketio::Revision::V5,
+            },
+        };
+        // The decoder is taken out so that the packet, which may borrow from it, can be handled by the rest.
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::MessagePack);
+        let result = decoder.decode(message, &limits, |packet| self.handle(packet, cx));
+        self.attachments_by = match decoder.is_waiting() {
+            true => self.attachments_by.or_else(|| Some(Instant::now() + self.server.config().attachments_timeout)),
+            false => None,
+        };
+        self.decoder = decoder;
+        match result? {
+            Some(handled) => handled,
+            // An acknowledgement without an id is ignored, but not from a client that has joined nothing.
+            None if self.members.is_empty() && self.attachments_by.is_none() => Err(Violation::NotJoined),
+            None => Ok(()),
+        }
+    }
+
+    fn handle(&mut self, packet: Packet<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
+        match packet {
+            Packet::Connect { namespace, query, payload } => {
+                let auth = match query {
+                    Some(query) => query_as_auth(query),
+                    None => payload.map(|payload| payload.into_owned()),
+                };
+                self.connect(namespace, auth, cx)
+            }
+            Packet::Disconnect { namespace } => {
+                let member = self.member(namespace).ok_or(Violation::NotJoined)?;
+                member.socket().begin_leaving(DisconnectReason::ClientNamespaceDisconnect);
+                Ok(())
+            }
+            Packet::Event(event) => self.receive(event, cx),
+            Packet::Ack(Ack { namespace, id, args }) => {
+                let member = self.member(namespace).ok_or(Violation::NotJoined)?;
+                member.socket().resolve_ack(id, args.to_owned());
+                Ok(())
+            }
+            Packet::ConnectError { .. } => Err(Violation::ConnectError),
+        }
+    }
+
+    fn receive(&mut self, event: Event<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
+        if !self.allowance.take() {
+            self.server.counters().rate_limited.add();
+            tracing::debug!(sid = %self.session.id(), "reading a connection more slowly because of `max_event_rate`");
+        }
+        if self.server.config().log_events {
+            tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
+        }
+        let member = self.member(event.namespace).ok_or(Violation::NotJoined)?;
+        if member.is_connecting() {
+            return Err(Violation::NotJoined);
+        }
+        member.receive(event, cx);
+        Ok(())
+    }
+
+    fn connect(&mut self, name: &str, auth: Option<Box<RawValue>>, cx: &mut Context<'_>) -> Result<(), Violation> {
+        if self.member(name).is_some() {
+            return Err(Violation::JoinedAlready);
+        }
+        let limit = self.server.config().max_namespaces;
+        if self.members.len() >= limit {
+            let limit = LimitError::Namespaces { limit };
+            self.server.counters().limit_hit(limit);
+            refuse(&self.server, &self.session, name, &ConnectRefusal::new(limit.to_string()));
+            return Ok(());
+        }
+        let session = &self.session;
+        let entered = self.server.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone()));
+        let Some(socket) = entered else {
+            tracing::warn!(
+                asked = name,
+                known = ?self.server.namespace_names(),
+                "refused a client that asked for a namespace there is not"
+            );
+            refuse(&self.server, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
+            return Ok(());
+        };
+        let mut member = Member::new(socket);
+        // The handlers' first step is taken at once, so that those that do not wait are through before what follows.
+        let _under_way = member.poll(cx);
+        self.members.push(member);
+        self.connect_by = None;
+        Ok(())
+    }
+
+    fn member(&mut self, namespace: &str) -> Option<&mut Member> {
+        self.members
+            .iter_mut()
+            .find(|member| member.socket().namespace().name() == namespace && member.socket().leaving().is_none())
+    }
+}
+
+impl SessionHandler for Client {
+    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
+        if self.over {
+            return;
+        }
+        if let Err(violation) = self.decode(message, cx) {
+            tracing::debug!(sid = %self.session.id(), %violation, "closing a connection that broke the protocol");
+            self.server.counters().protocol_violations.add();
+            self.over = true;
+            self.session.close();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.joins_by_itself) && !self.over {
+            // Nobody has joined yet, so that this cannot be a second time.
+            let _joined = self.connect("/", None, cx);
+        }
+        let mut all = Poll::Ready(());
+        for member in &mut self.members {
+            if member.poll(cx).is_pending() {
+                all = Poll::Pending;
+            }
+        }
+        if self.members.iter().any(Member::is_gone) {
+            self.members.retain(|member| !member.is_gone());
+            if self.members.is_empty() && !self.over {
+                self.connect_by = Some(Instant::now() + self.server.config().connect_timeout);
+            }
+        }
+        all
+    }
+
+    fn is_ready(&self) -> bool {
+        let limit = self.server.config().backlog_bytes;
+        self.over || (self.allowance.is_open() && self.members.iter().all(|member| member.backlog_bytes() <= limit))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.connect_by, self.attachments_by, self.allowance.closed_until()].into_iter().flatten().min()
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        if self.connect_by.is_some_and(|at| now >= at) {
+            tracing::debug!(sid = %self.session.id(), "closing a connection that joined no namespace in time");
+            self.server.counters().connect_timeouts.add();
+            self.connect_by = None;
+            self.session.close();
+        }
+        if self.attachments_by.is_some_and(|at| now >= at) {
+            tracing::debug!(sid = %self.session.id(), "closing a connection whose attachments did not come in time");
+            self.server.counters().attachment_timeouts.add();
+            self.attachments_by = None;
+            self.over = true;
+            self.session.close();
+        }
+        self.allowance.reopen(now);
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.over = true;
+        self.connect_by = None;
+        self.attachments_by = None;
+        for member in &self.members {
+            member.socket().begin_leaving(DisconnectReason::Connection(reason));
+        }
+    }
+}
+
+/// How a client broke the protocol.
+#[derive(Debug, thiserror::Error)]
+enum Violation {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("it sent a packet to a namespace that it has not joined")]
+    NotJoined,
+    #[error("it asked to join a namespace that it has joined already")]
+    JoinedAlready,
+    #[error("it sent a packet that only servers send")]
+    ConnectError,
+}
+
+/// Refuses a client in the form that its revision of the protocol knows.
+pub(crate) fn refuse(server: &Server, session: &Arc<Session>, namespace: &str, refusal: &ConnectRefusal) {
+    server.counters().connects_refused.add();
+    let parser = &server.config().parser;
+    let sent = with_encoded(
+        |buffer| match session.revision() {
+            Revision::V4 => parser.connect_error(buffer, Revision::V4, namespace, refusal),
+            Revision::V3 => parser.connect_error(buffer, Revision::V3, namespace, &refusal.for_socket_io_2()),
+        },
+        |buffer, wire| send(session, buffer, wire),
+    );
+    // A session that is closed already needs no answer.
+    log_encoding(sent.map(drop));
+}
+
+/// Puts a socket into a namespace: a new one, or one that takes up where it left off.
+fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>) -> Socket {
+    let insert = |id: Sid, auth, identity| {
+        let socket = Socket::new(id, namespace.clone(), session.clone(), auth, identity);
+        namespace.local().insert(&socket);
+        socket
+    };
+    let Some(recovery) = namespace.recovery().filter(|_| session.revision() == Revision::V4) else {
+        return insert(new_id(namespace, session), auth, None);
+    };
+    let recovered = recovery.restore(auth.as_deref(), |id, rooms, identity| {
+        let socket = insert(id, auth.clone(), Some(identity));
+        // The rooms were within the limit before.
+        let _within = namespace.local().join(socket.id(), &rooms, usize::MAX);
+        socket
+    });
+    match recovered {
+        Some(socket) => {
+            namespace.server().counters().recovered.add();
+            socket
+        }
+        None => recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))),
+    }
+}
+
+/// In Socket.IO 2 a socket's id is derived from its session's.
+fn new_id(namespace: &Namespace, session: &Session) -> Sid {
+    match (session.revision(), namespace.name()) {
+        (Revision::V4, _) => Sid::random(),
+        (Revision::V3, "/") => session.id().clone(),
+        (Revision::V3, name) => format!("{name}#{}", session.id()).into(),
+    }
+}
+
+/// In Socket.IO 2 the query of the namespace stands for what later clients send along with CONNECT.
+fn query_as_auth(query: &str) -> Option<Box<RawValue>> {
+    let auth: serde_json::Map<String, serde_json::Value> = form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+        .collect();
+    serde_json::value::to_raw_value(&auth).ok()
+}

@@ -1,0 +1,153 @@
+use std::fmt;
+
+use serde_json::value::RawValue;
+use sockeye_engine::{CloseReason, SendError};
+use sockeye_protocol::socketio::EncodeError;
+
+/// Why something could not be emitted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The data could not be serialised.
+    #[error("the event could not be encoded: {0}")]
+    Encode(#[from] EncodeError),
+    /// The socket is not connected any more, or it reads too slowly and is being disconnected.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// A limit is reached.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The name is one that Socket.IO keeps for itself.
+    #[error("`{0}` is a reserved event name and cannot be emitted; choose another")]
+    ReservedName(String),
+}
+
+/// A limit that was reached. Each is a setting of [`Config`](crate::Config).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// `max_rooms`.
+    #[error("the socket would be in more than {limit} rooms; leave some, or raise `max_rooms`")]
+    Rooms {
+        /// The limit.
+        limit: usize,
+    },
+    /// `max_namespaces`.
+    #[error("the connection has joined {limit} namespaces already; leave some, or raise `max_namespaces`")]
+    Namespaces {
+        /// The limit.
+        limit: usize,
+    },
+    /// `max_pending_acks`.
+    #[error("{limit} acknowledgements of the socket are waited for already; raise `max_pending_acks` or wait for some")]
+    PendingAcks {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Why a socket left its namespace, in the words of the JavaScript reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The server disconnected the socket.
+    ServerNamespaceDisconnect,
+    /// The connection under it ended.
+    Connection(CloseReason),
+}
+
+impl DisconnectReason {
+    /// Whether the client may take up where it left off.
+    pub(crate) fn is_recoverable(self) -> bool {
+        matches!(self, Self::Connection(reason) if reason != CloseReason::ParseError)
+    }
+
+    /// The reason as the reference spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+            Self::Connection(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Refuses a connection to a namespace. The client gets the message, and the data if there is any, in its
+/// `connect_error` event.
+///
+/// ```
+/// let refusal = sockeye::ConnectRefusal::new("unknown token").with_data(&serde_json::json!({ "retry": false }));
+/// assert_eq!(refusal.to_string(), "unknown token");
+/// ```
+#[derive(Debug)]
+pub struct ConnectRefusal {
+    message: String,
+    data: Option<Box<RawValue>>,
+}
+
+impl ConnectRefusal {
+    /// A refusal with a message for the client.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// Adds data for the client. What cannot be serialised as JSON is left out and logged.
+    #[must_use]
+    pub fn with_data(mut self, data: &impl serde::Serialize) -> Self {
+        match serde_json::value::to_raw_value(data) {
+            Ok(data) => self.data = Some(data),
+            Err(error) => tracing::error!(%error, "the data of a refused connection cannot be JSON and is left out"),
+        }
+        self
+    }
+}
+
+impl ConnectRefusal {
+    /// What a client of Socket.IO 2 is told: the data, or else the message alone.
+    pub(crate) fn for_socket_io_2(&self) -> Box<RawValue> {
+        match &self.data {
+            Some(data) => data.clone(),
+            None => serde_json::value::to_raw_value(&self.message).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<String> for ConnectRefusal {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for ConnectRefusal {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl serde::Serialize for ConnectRefusal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("message", &self.message)?;
+        if let Some(data) = &self.data {
+            map.serialize_entry("data", data)?;
+        }
+        map.end()
+    }
+}
+
+impl fmt::Display for ConnectRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConnectRefusal {}

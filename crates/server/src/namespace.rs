@@ -1,0 +1,383 @@
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use serde::de::DeserializeOwned;
+use sockeye_engine::Sid;
+use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
+use tokio::sync::mpsc;
+
+use crate::{
+    Adapter, BroadcastAcks, Config, EmitError, IntoRooms, LimitError, Operator, Server, Socket,
+    ack::{BROADCAST_IDS, PendingAck},
+    adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
+    background::Watched,
+    handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, reply::IntoReply, table::Handlers},
+    packet::check_name,
+    recovery::{Numbered, Recovery},
+};
+
+/// A namespace: its handlers, and the sockets that have joined it. Cheap to clone, and usable from any task or thread.
+///
+/// What it can emit and command is that of an [`Operator`] without any choice made.
+#[derive(Clone)]
+pub struct Namespace(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    server: Server,
+    local: Arc<Local>,
+    adapter: Arc<dyn Adapter>,
+    /// Replaced as a whole when one is added, so that events never wait for a lock.
+    handlers: ArcSwap<Handlers>,
+    /// Whether some handler runs once, and the tables must be changed by events.
+    has_once: AtomicBool,
+    observers: ArcSwap<Vec<Observer>>,
+    is_observed: AtomicBool,
+    server_events: Arc<ServerEvents>,
+    watched: Watched,
+    recovery: Option<Recovery>,
+    /// Whether it was made for a client by a matching name.
+    is_child: bool,
+    next_broadcast_ack: AtomicU64,
+}
+
+type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
+
+impl Namespace {
+    pub(crate) fn new(name: Arc<str>, server: Server, handlers: Option<Handlers>) -> Self {
+        let local = Arc::new(Local::new(name.clone()));
+        let server_events = Arc::new(ServerEvents::default());
+        let adapter = server.make_adapter(local.clone(), server_events.clone());
+        let config = server.config();
+        let recovery = config
+            .recovery
+            .clone()
+            .map(|recovery| Recovery::new(recovery, config.engine.ping_interval + config.engine.ping_timeout));
+        let is_child = handlers.is_some();
+        Self(Arc::new(Inner {
+            name,
+            server,
+            local,
+            adapter,
+            handlers: ArcSwap::from_pointee(handlers.unwrap_or_default()),
+            has_once: AtomicBool::new(false),
+            observers: ArcSwap::default(),
+            is_observed: AtomicBool::new(false),
+            server_events,
+            watched: Watched::default(),
+            recovery,
+            is_child,
+            next_broadcast_ack: AtomicU64::new(BROADCAST_IDS),
+        }))
+    }
+
+    /// The name, with its leading slash.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The server.
+    pub fn server(&self) -> Server {
+        self.0.server.clone()
+    }
+
+    /// Handles clients that ask to join. Middleware runs first. The handler runs before the client is let in: returning
+    /// an error, or calling [`Socket::disconnect`], refuses it. What the handler emits to the socket arrives behind the
+    /// CONNECT packet. Several handlers run in the order they were added.
+    pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.connect.push(handler.clone()))
+    }
+
+    /// Adds a middleware: it sees every client that asks to join before the connect handlers do, and refuses it by an
+    /// error. It is skipped for clients whose state is recovered, unless the settings of recovery say otherwise.
+    pub fn middleware<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.middleware.push(handler.clone()))
+    }
+
+    /// Handles sockets that have left. Their rooms can still be read, and the [reason](crate::Reason).
+    pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.disconnect.push(handler.clone()))
+    }
+
+    /// Handles an event. The events of one socket are handled one after the other, in the order they came; several
+    /// handlers of one event run in the order they were added, and the first that answers the acknowledgement wins.
+    pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.on(event, handler.clone(), false))
+    }
+
+    /// Handles the next event of this name, whichever socket sends it, and no other.
+    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.on(event, handler.clone(), true));
+        self.0.has_once.store(true, Ordering::Release);
+        self
+    }
+
+    /// Removes the handlers of an event.
+    pub fn off(&self, event: &str) -> &Self {
+        self.change(|handlers| handlers.off(event))
+    }
+
+    /// Handles every event, before its own handlers.
+    pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.any.push(handler.clone()))
+    }
+
+    /// Handles every event that has no handler of its own.
+    pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.fallback.push(handler.clone()))
+    }
+
+    /// Adds a middleware for events: it runs before an event's handlers, and ends the event by an error, with which it
+    /// is acknowledged.
+    pub fn event_middleware<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.before_event.push(handler.clone()))
+    }
+
+    /// Sees every event that goes out to a socket, broadcasts included, as often as there are recipients.
+    pub fn on_any_outgoing(&self, observer: impl Fn(&Socket, &str, Args<'_>) + Send + Sync + 'static) -> &Self {
+        let observer: Observer = Arc::new(observer);
+        self.0.observers.rcu(|observers| {
+            let mut observers = Vec::clone(observers);
+            observers.push(observer.clone());
+            observers
+        });
+        self.0.is_observed.store(true, Ordering::Release);
+        self
+    }
+
+    /// Handles the errors of event handlers: what it returns is what the event is acknowledged with. Without it, that
+    /// is `{"error": text}`.
+    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&HandlerError<'_>) -> R + Send + Sync + 'static) -> &Self {
+        let handler: crate::handler::ErrorHandler = Arc::new(move |error| handler(error).into_reply());
+        self.change(|handlers| handlers.error = Some(handler.clone()))
+    }
+
+    /// Sees rooms come and go, and sockets enter and leave them.
+    pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
+        self.0.local.observe_rooms(Arc::new(observer));
+        self
+    }
+
+    /// Handles an event that another server of the cluster has emitted to its fellows.
+    pub fn on_server_event<F, R>(&self, event: &str, handler: impl Fn(ArgsBuf) -> F + Send + Sync + 'static) -> &Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply,
+    {
+        self.0.server_events.on(event, handler);
+        self
+    }
+
+    /// Runs something at intervals for as long as the namespace has sockets: it begins when the first one comes, and
+    /// ends when there is none any more. It is run once for all, however many sockets there are.
+    pub fn every<F>(&self, interval: Duration, run: impl Fn(Self) -> F + Send + Sync + 'static) -> &Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.watched.add(interval, run);
+        self
+    }
+
+    /// Everything emitted through the result reaches the members of these rooms.
+    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
+        self.everyone().to(rooms)
+    }
+
+    /// Everything emitted through the result leaves out the members of these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
+        self.everyone().except(rooms)
+    }
+
+    /// Everything emitted through the result is dropped for sockets that are not ready to receive.
+    pub fn volatile(&self) -> Operator {
+        self.everyone().volatile()
+    }
+
+    /// Everything emitted through the result stays on this server.
+    pub fn local_only(&self) -> Operator {
+        self.everyone().local_only()
+    }
+
+    /// Acknowledgements asked for through the result are waited for this long.
+    pub fn timeout(&self, timeout: Duration) -> Operator {
+        self.everyone().timeout(timeout)
+    }
+
+    /// An operator that chooses every socket, for all its verbs.
+    pub fn everyone(&self) -> Operator {
+        Operator::new(self.clone())
+    }
+
+    /// Emits an event to every socket of the namespace. Pass `&data` for one argument, a tuple for several, `()` for
+    /// none.
+    ///
+    /// # Errors
+    /// If the data cannot be serialised, or the name is reserved.
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
+        self.broadcast(event, &args, &Target::default())
+    }
+
+    /// Emits the event `message` to every socket.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn send(&self, args: impl Arguments) -> Result<(), EmitError> {
+        self.emit("message", args)
+    }
+
+    /// The sockets of this server, by their ids and rooms.
+    pub fn local(&self) -> &Arc<Local> {
+        &self.0.local
+    }
+
+    /// How broadcasts and commands reach the sockets.
+    pub fn adapter(&self) -> &Arc<dyn Adapter> {
+        &self.0.adapter
+    }
+
+    /// The socket of this id, if it is connected to this server.
+    pub fn socket(&self, id: &str) -> Option<Socket> {
+        self.0.local.socket(id)
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        self.0.server.config()
+    }
+
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        self.0.recovery.as_ref()
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn is_child(&self) -> bool {
+        self.0.is_child
+    }
+
+    pub(crate) fn handlers(&self) -> arc_swap::Guard<Arc<Handlers>> {
+        self.0.handlers.load()
+    }
+
+    /// The handlers of an event; those that run once are removed by it.
+    pub(crate) fn take_once(&self, event: &str) -> Option<Arc<Handlers>> {
+        if !self.0.has_once.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.0.handlers.rcu(|handlers| {
+            let mut handlers = Handlers::clone(handlers);
+            drop(handlers.take(event));
+            handlers
+        }))
+    }
+
+    /// A socket has been let in.
+    pub(crate) fn entered(&self) {
+        self.0.watched.start(self);
+    }
+
+    pub(crate) fn broadcast(&self, event: &str, args: &impl Arguments, target: &Target) -> Result<(), EmitError> {
+        check_name(event)?;
+        if self.config().log_events {
+            tracing::info!(target: "sockeye::events", namespace = self.name(), event, rooms = ?target.rooms, "emit");
+        }
+        let keep = self.is_observed() || self.0.adapter.wants_arguments();
+        let parser = &self.config().parser;
+        match &self.0.recovery {
+            Some(recovery) if !target.volatile => recovery.publish(
+                target,
+                |offset| EncodedPacket::event(parser, self.name(), None, event, &Numbered { args, offset }, keep),
+                |packet| self.0.adapter.broadcast(packet, target),
+            ),
+            _ => {
+                let packet = EncodedPacket::event(parser, self.name(), None, event, args, keep)?;
+                self.0.adapter.broadcast(&packet, target);
+                Ok(())
+            }
+        }
+    }
+
+    /// Emits to the sockets of this server and waits for their acknowledgements.
+    pub(crate) fn broadcast_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &impl Arguments,
+        target: &Target,
+        timeout: Duration,
+    ) -> BroadcastAcks<T> {
+        let id = self.0.next_broadcast_ack.fetch_add(1, Ordering::Relaxed);
+        let keep = self.is_observed() || self.0.adapter.wants_arguments();
+        let packet = check_name(event)
+            .and_then(|()| EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep));
+        let packet = match packet {
+            Ok(packet) => packet,
+            Err(error) => return BroadcastAcks::failed(error),
+        };
+        let (sender, answers) = mpsc::unbounded_channel();
+        let mut sockets = self.0.local.sockets(target);
+        sockets.retain(|socket| socket.is_connected() && (!target.volatile || socket.is_writable()));
+        let _batch = sockeye_engine::Batch::open();
+        for socket in &sockets {
+            socket.expect_broadcast_ack(id, PendingAck::Broadcast(socket.id().clone(), sender.clone()));
+            socket.deliver(&packet, false);
+        }
+        BroadcastAcks::new(id, sockets, answers, timeout)
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.0.is_observed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn observe(&self, socket: &Socket, event: &str, args: Args<'_>) {
+        for observer in self.0.observers.load().iter() {
+            observer(socket, event, args);
+        }
+    }
+
+    pub(crate) fn join_rooms(&self, id: &Sid, rooms: &[Arc<str>]) -> Result<(), LimitError> {
+        self.0.local.join(id, rooms, self.config().max_rooms).map_err(|limit| self.limit_hit(limit))
+    }
+
+    pub(crate) fn leave_rooms(&self, id: &Sid, rooms: &[Arc<str>]) {
+        self.0.local.leave(id, rooms);
+    }
+
+    /// Counts and logs a limit that was reached.
+    pub(crate) fn limit_hit(&self, limit: LimitError) -> LimitError {
+        self.0.server.counters().limit_hit(limit);
+        tracing::warn!(namespace = self.name(), %limit, "a limit was reached");
+        limit
+    }
+
+    fn change(&self, change: impl Fn(&mut Handlers)) -> &Self {
+        self.0.handlers.rcu(|handlers| {
+            let mut handlers = Handlers::clone(handlers);
+            change(&mut handlers);
+            handlers
+        });
+        self
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+use sockeye_engine::{Frame, FrameBuilder};
+use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, EncodeError};
+
+use crate::{
+    EmitError,
+    parser::{Parser, Wire},
+};
+
+/// One event, encoded once for however many sockets.
+#[derive(Debug, Clone)]
+pub struct EncodedPacket {
+    frames: SmallVec<[Frame; 1]>,
+    name: Box<str>,
+    /// Kept where something needs to see the arguments again.
+    args: Option<ArgsBuf>,
+}
+
+impl EncodedPacket {
+    /// Encodes an event; with `keep`, its arguments can be read again.
+    ///
+    /// # Errors
+    /// If the arguments cannot be serialised, or the name is reserved.
+    pub fn event(
+        parser: &Parser,
+        namespace: &str,
+        ack: Option<u64>,
+        name: &str,
+        args: &impl Arguments,
+        keep: bool,
+    ) -> Result<Self, EmitError> {
+        check_name(name)?;
+        let mut builder = FrameBuilder::with_capacity(64);
+        let wire = parser.event(builder.packet(), namespace, ack, name, args)?;
+        let frames = match wire {
+            Wire::Text(attachments) => std::iter::once(builder.finish_text())
+                .chain(attachments.iter().map(|attachment| Frame::binary(attachment)))
+                .collect(),
+            Wire::Binary => SmallVec::from_iter([builder.finish_binary()]),
+            Wire::Frames(frames) => frames.into(),
+        };
+        let args = if keep { Some(ArgsBuf::new(args)?) } else { None };
+        Ok(Self { frames, name: name.into(), args })
+    }
+
+    /// The frames, to be sent in this order with nothing between them.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// How many bytes the frames have.
+    pub fn len(&self) -> usize {
+        self.frames.iter().map(|frame| frame.websocket().len()).sum()
+    }
+
+    /// Whether there is no frame, which only a custom parser can bring about.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments, if they were kept.
+    pub fn args(&self) -> Option<&ArgsBuf> {
+        self.args.as_ref()
+    }
+}
+
+/// Encodes a packet for one socket into this thread's buffer and hands it to `send`.
+pub(crate) fn with_encoded<R>(
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<Wire, EncodeError>,
+    send: impl FnOnce(&[u8], Wire) -> R,
+) -> Result<R, EncodeError> {
+    // The buffer is taken out for the time of the call, because serialising runs code of the user's that may emit.
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let result = encode(&mut buffer).map(|wire| send(&buffer, wire));
+    if buffer.capacity() <= KEPT {
+        BUFFER.set(buffer);
+    }
+    result
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), EmitError> {
+    if socketio::is_reserved(name) { Err(EmitError::ReservedName(name.into())) } else { Ok(()) }
+}
+
+/// A buffer that one large packet has grown beyond this is not kept.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}

@@ -1,0 +1,389 @@
+//! How packets are written and read: as JSON with binary attachments, as MessagePack, or in a format of your own.
+//! Server and clients must use the same.
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sockeye_engine::{Frame, Message, Revision};
+use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, DecodeError, EncodeError, Limits, Value, msgpack};
+
+/// The format of a server's packets.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Parser {
+    /// The format of every client's default parser.
+    #[default]
+    Json,
+    /// The format of `socket.io-msgpack-parser` and of python-socketio's `serializer='msgpack'`: one binary message a
+    /// packet, but for clients of Socket.IO 2, who join and leave in JSON.
+    MessagePack,
+    /// A format of your own.
+    Custom(Arc<dyn CustomParser>),
+}
+
+/// A format of your own.
+pub trait CustomParser: Send + Sync + 'static {
+    /// Writes a packet as the messages that carry it.
+    ///
+    /// # Errors
+    /// If the packet has no form in this format.
+    fn encode(&self, packet: &CustomPacket) -> Result<Vec<CustomMessage>, ParserError>;
+
+    /// A decoder for one connection.
+    fn decoder(&self) -> Box<dyn CustomDecoder>;
+}
+
+/// Reads the packets of one connection. It must bound what it keeps.
+pub trait CustomDecoder: Send + 'static {
+    /// Takes the connection's next message and returns the packet that it completes, if it does.
+    ///
+    /// # Errors
+    /// If the message is no part of a packet. The connection is closed.
+    fn decode(&mut self, message: Message<'_>) -> Result<Option<CustomPacket>, ParserError>;
+}
+
+/// What a parser of your own may fail with.
+pub type ParserError = Box<dyn Error + Send + Sync>;
+
+/// A packet as a parser of your own sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CustomPacket {
+    /// The namespace, with its leading slash.
+    pub namespace: String,
+    /// What the packet says.
+    pub body: CustomBody,
+}
+
+/// What a packet says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CustomBody {
+    /// A client asks to join, or a server lets it in.
+    Connect(Option<Value>),
+    /// A client leaves, or a server takes it out.
+    Disconnect,
+    /// An event.
+    Event {
+        /// The acknowledgement's id, if one is asked for.
+        ack: Option<u64>,
+        /// The event's name.
+        name: String,
+        /// The arguments.
+        args: Vec<Value>,
+    },
+    /// An acknowledgement.
+    Ack {
+        /// The id of the event's packet.
+        id: u64,
+        /// The arguments.
+        args: Vec<Value>,
+    },
+    /// A server refuses a client.
+    ConnectError(Value),
+}
+
+/// One message of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomMessage {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+/// What an encoder has left in its buffer, or beside it.
+pub(crate) enum Wire {
+    /// The buffer holds a text packet, its type character included; these attachments follow it.
+    Text(Vec<Bytes>),
+    /// The buffer holds a binary message.
+    Binary,
+    /// The buffer is as it was; these frames carry the packet.
+    Frames(Vec<Frame>),
+}
+
+impl Parser {
+    pub(crate) fn event(
+        &self,
+        out: &mut Vec<u8>,
+        namespace: &str,
+        ack: Option<u64>,
+        name: &str,
+        args: &impl Arguments,
+    ) -> Result<Wire, EncodeError> {
+        match self {
+            Self::Json => {
+                out.push(b'4');
+                socketio::encode_event(out, namespace, ack, name, args).map(Wire::Text)
+            }
+            Self::MessagePack => {
+                msgpack::encode_event(out, namespace, ack, name, args)?;
+                Ok(Wire::Binary)
+            }
+            Self::Custom(parser) => {
+                custom(&**parser, namespace, CustomBody::Event { ack, name: name.into(), args: values(args)? })
+            }
+        }
+    }
+
+    pub(crate) fn ack(
+        &self,
+        out: &mut Vec<u8>,
+        namespace: &str,
+        id: u64,
+        args: &impl Arguments,
+    ) -> Result<Wire, EncodeError> {
+        match self {
+            Self::Json => {
+                out.push(b'4');
+                socketio::encode_ack(out, namespace, id, args).map(Wire::Text)
+            }
+            Self::MessagePack => {
+                msgpack::encode_ack(out, namespace, id, args)?;
+                Ok(Wire::Binary)
+            }
+            Self::Custom(parser) => custom(&**parser, namespace, CustomBody::Ack { id, args: values(args)? }),
+        }
+    }
+
+    pub(crate) fn connect(
+        &self,
+        out: &mut Vec<u8>,
+        revision: Revision,
+        namespace: &str,
+        payload: Option<&impl Serialize>,
+    ) -> Result<Wire, EncodeError> {
+        match self {
+            Self::Json => {
+                out.push(b'4');
+                socketio::encode_connect(out, namespace, payload)?;
+                Ok(Wire::Text(Vec::new()))
+            }
+            Self::MessagePack if revision == Revision::V3 => control(out, CONNECT, namespace, payload),
+            Self::MessagePack => {
+                msgpack::encode_connect(out, namespace, payload)?;
+                Ok(Wire::Binary)
+            }
+            Self::Custom(parser) => {
+                let payload = payload.map(|payload| value(payload)).transpose()?;
+                custom(&**parser, namespace, CustomBody::Connect(payload))
+            }
+        }
+    }
+
+    pub(crate) fn connect_error(
+        &self,
+        out: &mut Vec<u8>,
+        revision: Revision,
+        namespace: &str,
+        payload: &impl Serialize,
+    ) -> Result<Wire, EncodeError> {
+        match self {
+            Self::Json => {
+                out.push(b'4');
+                socketio::encode_connect_error(out, namespace, payload)?;
+                Ok(Wire::Text(Vec::new()))
+            }
+            Self::MessagePack if revision == Revision::V3 => control(out, CONNECT_ERROR, namespace, Some(payload)),
+            Self::MessagePack => {
+                // By way of a value, because the data of a refusal is kept as JSON.
+                msgpack::encode_connect_error(out, namespace, &value(payload)?)?;
+                Ok(Wire::Binary)
+            }
+            Self::Custom(parser) => custom(&**parser, namespace, CustomBody::ConnectError(value(payload)?)),
+        }
+    }
+
+    pub(crate) fn disconnect(
+        &self,
+        out: &mut Vec<u8>,
+        revision: Revision,
+        namespace: &str,
+    ) -> Result<Wire, EncodeError> {
+        match self {
+            Self::Json => {
+                out.push(b'4');
+                socketio::encode_disconnect(out, namespace);
+                Ok(Wire::Text(Vec::new()))
+            }
+            Self::MessagePack if revision == Revision::V3 => control(out, DISCONNECT, namespace, None::<&()>),
+            Self::MessagePack => {
+                msgpack::encode_disconnect(out, namespace)?;
+                Ok(Wire::Binary)
+            }
+            Self::Custom(parser) => custom(&**parser, namespace, CustomBody::Disconnect),
+        }
+    }
+
+    pub(crate) fn decoder(&self) -> Decoder {
+        match self {
+            Self::Json => Decoder::Json(socketio::Decoder::new()),
+            Self::MessagePack => Decoder::MessagePack,
+            Self::Custom(parser) => Decoder::Custom(parser.decoder()),
+        }
+    }
+}
+
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "Json",
+            Self::MessagePack => "MessagePack",
+            Self::Custom(_) => "Custom(..)",
+        })
+    }
+}
+
+/// The decoder of one connection.
+pub(crate) enum Decoder {
+    Json(socketio::Decoder),
+    MessagePack,
+    Custom(Box<dyn CustomDecoder>),
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decoder")
+    }
+}
+
+/// Why a message was no part of a packet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("the custom parser refused it: {0}")]
+    Custom(ParserError),
+    #[error("a text message came, but the MessagePack parser takes binary ones only; does the client use it too?")]
+    TextForMessagePack,
+}
+
+impl Decoder {
+    /// Takes a message, and calls `each` with the packet that it completes, if it does.
+    pub(crate) fn decode<R>(
+        &mut self,
+        message: Message<'_>,
+        limits: &Limits,
+        each: impl FnOnce(socketio::Packet<'_>) -> R,
+    ) -> Result<Option<R>, ReadError> {
+        match (self, message) {
+            (Self::Json(decoder), message) => {
+                let packet = match message {
+                    Message::Text(text) => decoder.decode_text(text, limits)?,
+                    Message::Binary(data) => decoder.decode_binary(data, limits)?,
+                };
+                let result = packet.map(each);
+                decoder.release();
+                Ok(result)
+            }
+            (Self::MessagePack, Message::Binary(data)) => Ok(msgpack::decode(data, limits)?.map(each)),
+            (Self::MessagePack, Message::Text(text)) if limits.revision == socketio::Revision::V4 => {
+                let control: Control<'_> =
+                    serde_json::from_str(text).map_err(|error| ReadError::Custom(error.into()))?;
+                let (namespace, query) = match control.nsp.split_once('?') {
+                    Some((namespace, query)) => (namespace, Some(query)),
+                    None => (&*control.nsp, None),
+                };
+                Ok(Some(each(match control.kind {
+                    CONNECT => socketio::Packet::Connect { namespace, query, payload: None },
+                    DISCONNECT => socketio::Packet::Disconnect { namespace },
+                    _ => return Err(ReadError::TextForMessagePack),
+                })))
+            }
+            (Self::MessagePack, Message::Text(_)) => Err(ReadError::TextForMessagePack),
+            (Self::Custom(decoder), message) => match decoder.decode(message).map_err(ReadError::Custom)? {
+                Some(packet) => with_packet(packet, each).map(Some).map_err(|error| ReadError::Custom(error.into())),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Whether attachments are still to come for a packet that has begun.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Json(decoder) if decoder.is_waiting())
+    }
+}
+
+/// A packet that joins or leaves, as `socket.io-msgpack-parser` 2 writes it: JSON, for Socket.IO 2 only.
+#[derive(Serialize, Deserialize)]
+struct Control<'a> {
+    #[serde(rename = "type")]
+    kind: u8,
+    /// The namespace, and behind a question mark what the client sends along.
+    #[serde(borrow)]
+    nsp: Cow<'a, str>,
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+}
+
+const CONNECT: u8 = 0;
+const DISCONNECT: u8 = 1;
+const CONNECT_ERROR: u8 = 4;
+
+fn control(
+    out: &mut Vec<u8>,
+    kind: u8,
+    namespace: &str,
+    payload: Option<&impl Serialize>,
+) -> Result<Wire, EncodeError> {
+    let data = payload.map(serde_json::value::to_raw_value).transpose()?;
+    out.push(b'4');
+    serde_json::to_writer(out, &Control { kind, nsp: namespace.into(), data })?;
+    Ok(Wire::Text(Vec::new()))
+}
+
+/// Arguments that are values already.
+struct Values<'a>(&'a [Value]);
+
+impl Arguments for Values<'_> {
+    fn serialize_elements<S: serde::ser::SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        self.0.iter().try_for_each(|value| seq.serialize_element(value))
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn with_packet<R>(packet: CustomPacket, each: impl FnOnce(socketio::Packet<'_>) -> R) -> Result<R, EncodeError> {
+    let namespace = packet.namespace.as_str();
+    let raw = |value: &Value| serde_json::value::to_raw_value(value).map(Cow::Owned);
+    Ok(match packet.body {
+        CustomBody::Connect(payload) => {
+            let payload = payload.as_ref().map(raw).transpose()?;
+            each(socketio::Packet::Connect { namespace, query: None, payload })
+        }
+        CustomBody::Disconnect => each(socketio::Packet::Disconnect { namespace }),
+        CustomBody::Event { ack, name, args } => {
+            let args = ArgsBuf::new(&Values(&args))?;
+            each(socketio::Packet::Event(socketio::Event { namespace, ack, name: name.into(), args: args.as_args() }))
+        }
+        CustomBody::Ack { id, args } => {
+            let args = ArgsBuf::new(&Values(&args))?;
+            each(socketio::Packet::Ack(socketio::Ack { namespace, id, args: args.as_args() }))
+        }
+        CustomBody::ConnectError(payload) => {
+            let payload = raw(&payload)?;
+            each(socketio::Packet::ConnectError { namespace, payload })
+        }
+    })
+}
+
+fn custom(parser: &dyn CustomParser, namespace: &str, body: CustomBody) -> Result<Wire, EncodeError> {
+    let messages = parser
+        .encode(&CustomPacket { namespace: namespace.into(), body })
+        .map_err(|error| EncodeError::Json(serde::ser::Error::custom(error)))?;
+    let frames = messages.into_iter().map(|message| match message {
+        CustomMessage::Text(text) => Frame::text(format!("4{text}").as_bytes()),
+        CustomMessage::Binary(data) => Frame::binary(&data),
+    });
+    Ok(Wire::Frames(frames.collect()))
+}
+
+fn values(args: &impl Arguments) -> Result<Vec<Value>, EncodeError> {
+    let args = ArgsBuf::new(args)?;
+    args.as_args().all().map_err(|error| EncodeError::Json(serde::ser::Error::custom(error)))
+}
+
+fn value(payload: &impl Serialize) -> Result<Value, EncodeError> {
+    Ok(Value::from(serde_json::to_value(payload)?))
+}

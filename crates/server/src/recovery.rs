@@ -1,0 +1,231 @@
+//! Connection state recovery: a client that was cut off for a while takes up where it left off.
+//!
+//! Every packet of the namespace that is not volatile and asks for no acknowledgement gets a number, carries it as its
+//! last argument, and is kept for a while. A client that comes back names the last number it has seen.
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use serde::{Deserialize, ser::SerializeSeq};
+use serde_json::value::RawValue;
+use sockeye_engine::{Batch, Frame, Sid};
+use sockeye_protocol::socketio::Arguments;
+use tokio::time::Instant;
+
+use crate::{
+    EmitError,
+    adapter::{EncodedPacket, Target},
+    socket::Extensions,
+};
+
+/// The settings of connection state recovery.
+#[derive(Debug, Clone)]
+pub struct RecoveryConfig {
+    /// How long a client may have been away. Default 2 minutes.
+    pub max_disconnection: Duration,
+    /// Whether a client that is recovered skips the namespace's middleware; its connect handler runs in any case.
+    /// Default true.
+    pub skip_middleware: bool,
+    /// The most clients of each namespace that are remembered while they are away; beyond it, the one that left first is
+    /// forgotten. Default 100,000.
+    pub max_absent: usize,
+    /// The most bytes of packets that are kept for each namespace. A client that missed one that had to go before its
+    /// time is not recovered. Default 16 MiB.
+    pub max_bytes: usize,
+}
+
+impl Default for RecoveryConfig {
+    fn default() -> Self {
+        Self {
+            max_disconnection: Duration::from_secs(120),
+            skip_middleware: true,
+            max_absent: 100_000,
+            max_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// The identifier that only its own client knows, and proves itself by.
+pub(crate) type Pid = Arc<str>;
+
+/// What a socket starts with.
+pub(crate) struct Identity {
+    pub(crate) pid: Pid,
+    pub(crate) since: u64,
+    pub(crate) extensions: Option<Box<Extensions>>,
+    /// What the client missed, if it takes up where it left off.
+    pub(crate) missed: Option<Vec<Frame>>,
+}
+
+/// What is kept of a socket whose connection broke.
+pub(crate) struct Left {
+    pub(crate) sid: Sid,
+    pub(crate) rooms: Vec<Arc<str>>,
+    pub(crate) extensions: Option<Box<Extensions>>,
+    /// The last number there was when the client first came.
+    pub(crate) since: u64,
+}
+
+/// What a client that comes back says of itself in its CONNECT payload.
+#[derive(Deserialize)]
+struct Claim {
+    pid: Option<String>,
+    offset: Option<String>,
+}
+
+/// The packets and the absent clients of one namespace.
+pub(crate) struct Recovery {
+    config: RecoveryConfig,
+    /// How long packets are kept: the time a client may be away, and the time it takes to notice that it is.
+    keep: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    log: VecDeque<Logged>,
+    bytes: usize,
+    /// The number of the last packet.
+    last: u64,
+    /// The highest number that had to go before its time.
+    evicted: u64,
+    /// Those who may come back, and since when they are away.
+    absent: HashMap<Pid, (Instant, Left)>,
+    /// When each of the absent left, oldest first.
+    departures: VecDeque<(Instant, Pid)>,
+}
+
+struct Logged {
+    number: u64,
+    at: Instant,
+    target: Target,
+    packet: EncodedPacket,
+}
+
+impl Recovery {
+    pub(crate) fn new(config: RecoveryConfig, noticed_after: Duration) -> Self {
+        let keep = config.max_disconnection + noticed_after;
+        Self { config, keep, state: Mutex::default() }
+    }
+
+    pub(crate) fn skips_middleware(&self) -> bool {
+        self.config.skip_middleware
+    }
+
+    /// Numbers, keeps and delivers a packet. The numbers' order is the order of delivery, because the lock is held for
+    /// both; what is delivered is written after it is released.
+    pub(crate) fn publish(
+        &self,
+        target: &Target,
+        encode: impl FnOnce(&str) -> Result<EncodedPacket, EmitError>,
+        deliver: impl FnOnce(&EncodedPacket),
+    ) -> Result<(), EmitError> {
+        let _batch = Batch::open();
+        let mut state = self.state.lock();
+        let number = state.last + 1;
+        let packet = encode(&format!("{number:x}"))?;
+        state.last = number;
+        state.bytes += packet.len();
+        deliver(&packet);
+        let now = Instant::now();
+        state.log.push_back(Logged { number, at: now, target: target.clone(), packet });
+        self.purge(&mut state, now);
+        Ok(())
+    }
+
+    /// Lets `enter` put the socket of a new client into the namespace; no packet is published meanwhile, so that it is
+    /// known which ones are for the client.
+    pub(crate) fn begin<R>(&self, enter: impl FnOnce(Identity) -> R) -> R {
+        let state = self.state.lock();
+        enter(Identity { pid: Sid::random().as_str().into(), since: state.last, extensions: None, missed: None })
+    }
+
+    /// Keeps what a socket leaves behind when its connection breaks.
+    pub(crate) fn leave(&self, pid: Pid, left: Left) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state.departures.push_back((now, pid.clone()));
+        state.absent.insert(pid, (now, left));
+        self.purge(&mut state, now);
+    }
+
+    /// Lets a client take up where it left off, if its CONNECT payload proves that it can. `enter` puts its socket back
+    /// into the namespace; no packet is published meanwhile, so that none is lost or doubled.
+    pub(crate) fn restore<R>(
+        &self,
+        auth: Option<&RawValue>,
+        enter: impl FnOnce(Sid, Vec<Arc<str>>, Identity) -> R,
+    ) -> Option<R> {
+        let claim: Claim = serde_json::from_str(auth?.get()).ok()?;
+        let pid: Pid = claim.pid?.into();
+        let mut state = self.state.lock();
+        self.purge(&mut state, Instant::now());
+        let seen = match &claim.offset {
+            Some(offset) => u64::from_str_radix(offset, 16).ok().filter(|seen| *seen <= state.last)?,
+            // The client has never received a numbered packet.
+            None => state.absent.get(&pid)?.1.since,
+        };
+        if seen < state.evicted {
+            tracing::debug!("a client is not recovered: packets it may have missed had to go; raise `max_bytes`");
+            return None;
+        }
+        let (_, left) = state.absent.remove(&pid)?;
+        let missed = state
+            .log
+            .iter()
+            .filter(|logged| logged.number > seen && logged.is_for(&left))
+            .flat_map(|logged| logged.packet.frames().iter().cloned())
+            .collect();
+        let identity = Identity { pid, since: left.since, extensions: left.extensions, missed: Some(missed) };
+        Some(enter(left.sid, left.rooms, identity))
+    }
+
+    fn purge(&self, state: &mut State, now: Instant) {
+        while let Some(oldest) = state.log.front() {
+            let due = now.duration_since(oldest.at) > self.keep;
+            if !due && state.bytes <= self.config.max_bytes {
+                break;
+            }
+            if !due {
+                state.evicted = oldest.number;
+            }
+            state.bytes -= oldest.packet.len();
+            state.log.pop_front();
+        }
+        while let Some((at, pid)) = state.departures.front() {
+            let expired = now.duration_since(*at) > self.config.max_disconnection;
+            if !expired && state.departures.len() <= self.config.max_absent {
+                break;
+            }
+            // A client that came back and left again stands further back in the queue too.
+            if state.absent.get(pid).is_some_and(|(since, _)| since == at) {
+                state.absent.remove(pid);
+            }
+            state.departures.pop_front();
+        }
+    }
+}
+
+impl Logged {
+    fn is_for(&self, left: &Left) -> bool {
+        let is_in = |room: &Arc<str>| left.rooms.contains(room);
+        (self.target.rooms.is_empty() || self.target.rooms.iter().any(is_in)) && !self.target.except.iter().any(is_in)
+    }
+}
+
+/// Arguments with the packet's number behind them.
+pub(crate) struct Numbered<'a, A> {
+    pub(crate) args: &'a A,
+    pub(crate) offset: &'a str,
+}
+
+impl<A: Arguments> Arguments for Numbered<'_, A> {
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        self.args.serialize_elements(seq)?;
+        seq.serialize_element(self.offset)
+    }
+
+    fn count(&self) -> usize {
+        self.args.count() + 1
+    }
+}

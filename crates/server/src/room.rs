@@ -1,0 +1,57 @@
+use sockeye_engine::Sid;
+
+/// What may be named as one or several rooms: a string, a socket's id, or an array, slice or vector of them.
+pub trait IntoRooms {
+    /// Calls `each` with every name.
+    fn for_each_room(&self, each: &mut dyn FnMut(&str));
+}
+
+impl<T: IntoRooms + ?Sized> IntoRooms for &T {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        (**self).for_each_room(each);
+    }
+}
+
+impl IntoRooms for str {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        each(self);
+    }
+}
+
+impl IntoRooms for String {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        each(self);
+    }
+}
+
+impl IntoRooms for std::sync::Arc<str> {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        each(self);
+    }
+}
+
+impl IntoRooms for Sid {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        each(self.as_str());
+    }
+}
+
+impl<T: IntoRooms> IntoRooms for [T] {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        for room in self {
+            room.for_each_room(each);
+        }
+    }
+}
+
+impl<T: IntoRooms, const N: usize> IntoRooms for [T; N] {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        self.as_slice().for_each_room(each);
+    }
+}
+
+impl<T: IntoRooms> IntoRooms for Vec<T> {
+    fn for_each_room(&self, each: &mut dyn FnMut(&str)) {
+        self.as_slice().for_each_room(each);
+    }
+}

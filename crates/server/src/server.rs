@@ -1,0 +1,371 @@
+use std::{
+    any::{Any, TypeId},
+    convert::Infallible,
+    fmt,
+    future::{Future, pending},
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use parking_lot::RwLock;
+use serde_json::value::RawValue;
+use sockeye_engine::{Application, Engine, EngineService, Graceful, InProcess, Refusal, ServeError, Session};
+use sockeye_protocol::socketio::Arguments;
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
+use tower_service::Service;
+
+use crate::{
+    Adapter, Config, EmitError, EngineMetrics, IntoRooms, Metrics, Namespace, Operator, ParentNamespace,
+    adapter::{AdapterFactory, InMemory, Local, ServerEvents},
+    client::Client,
+    metrics::Counters,
+};
+
+/// The handle to a Socket.IO server. Cheap to clone, and usable from any task or thread; emitting and the other verbs
+/// on it are those of the namespace `/`.
+///
+/// A server is [served](Self::serve) on an address of its own, or [mounted](Self::service) in another HTTP server.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    adapter: Option<AdapterFactory>,
+    namespaces: RwLock<HashMap<Arc<str>, Namespace>>,
+    parents: RwLock<Vec<Parent>>,
+    namespace_observers: RwLock<Vec<NamespaceObserver>>,
+    counters: Counters,
+    engine: OnceLock<Engine<SocketIo>>,
+}
+
+type NamespaceObserver = Arc<dyn Fn(&Namespace) + Send + Sync>;
+
+type Matches = dyn Fn(&str, Option<&RawValue>) -> bool + Send + Sync;
+
+/// Makes namespaces for clients that ask for them.
+#[derive(Clone)]
+struct Parent {
+    matches: Arc<Matches>,
+    namespace: ParentNamespace,
+}
+
+/// Gives the engine's sessions to the server.
+pub(crate) struct SocketIo(Server);
+
+/// Collects what a server is made of.
+#[derive(Default)]
+pub struct ServerBuilder {
+    config: Config,
+    state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    adapter: Option<AdapterFactory>,
+}
+
+impl ServerBuilder {
+    /// Sets all settings at once.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds a value that handlers can ask for by [`State`](crate::State), one of each type.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// Sets how broadcasts reach the sockets of other servers.
+    #[must_use]
+    pub fn adapter(mut self, factory: AdapterFactory) -> Self {
+        self.adapter = Some(factory);
+        self
+    }
+
+    /// Makes the server, with its namespace `/`.
+    pub fn build(self) -> Server {
+        let Self { config, state, adapter } = self;
+        let server = Server(Arc::new(Inner {
+            config,
+            state,
+            adapter,
+            namespaces: RwLock::default(),
+            parents: RwLock::default(),
+            namespace_observers: RwLock::default(),
+            counters: Counters::default(),
+            engine: OnceLock::new(),
+        }));
+        server.of("/");
+        server
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A server with default settings.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Begins a server with other settings, state for its handlers, or another adapter.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// The namespace of this name, created if it is new. A missing leading slash is added.
+    pub fn of(&self, name: &str) -> Namespace {
+        let name: Arc<str> = if name.starts_with('/') { name.into() } else { format!("/{name}").into() };
+        self.namespace_or_insert(name, None)
+    }
+
+    /// A namespace that stands for all those, not made yet, whose name `matches` when a client asks for it; it is also
+    /// given what the client sent along with CONNECT. The namespace that is made for the client gets the handlers the
+    /// parent has then. What is emitted on the parent reaches all of its children.
+    ///
+    /// The first parent that matches makes the namespace. [`matching`](crate::matching) makes a `matches` of a pattern.
+    pub fn of_matching(
+        &self,
+        matches: impl Fn(&str, Option<&RawValue>) -> bool + Send + Sync + 'static,
+    ) -> ParentNamespace {
+        let mut parents = self.0.parents.write();
+        let name = format!("/_{}", parents.len());
+        let namespace = ParentNamespace::new(Namespace::new(name.into(), self.clone(), None));
+        parents.push(Parent { matches: Arc::new(matches), namespace: namespace.clone() });
+        namespace
+    }
+
+    /// Sees every namespace that is made from now on.
+    pub fn on_new_namespace(&self, observer: impl Fn(&Namespace) + Send + Sync + 'static) {
+        self.0.namespace_observers.write().push(Arc::new(observer));
+    }
+
+    /// What the connections under the server have counted.
+    pub fn engine_metrics(&self) -> EngineMetrics {
+        self.engine().metrics()
+    }
+
+    /// What the server has counted.
+    pub fn metrics(&self) -> Metrics {
+        self.0.counters.snapshot()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The value of this type that the server was given.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.state.get(&TypeId::of::<T>())?.clone().downcast().ok()
+    }
+
+    /// How many connections are open.
+    pub fn connection_count(&self) -> usize {
+        self.engine().session_count()
+    }
+
+    /// Emits an event to every socket of the namespace `/`.
+    ///
+    /// # Errors
+    /// If the data cannot be serialised, or the name is reserved.
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
+        self.of("/").emit(event, args)
+    }
+
+    /// Everything emitted through the result reaches the members of these rooms of the namespace `/`.
+    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
+        self.of("/").to(rooms)
+    }
+
+    /// Everything emitted through the result leaves out the members of these rooms of the namespace `/`.
+    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
+        self.of("/").except(rooms)
+    }
+
+    /// The tower and hyper service, to mount in another HTTP server at the path of the settings.
+    pub fn service(&self) -> EngineService<impl Application> {
+        self.engine().service()
+    }
+
+    /// Serves on every address that `address` stands for, until the process ends.
+    ///
+    /// # Errors
+    /// If one of them cannot be listened on.
+    pub async fn serve(&self, address: impl ToSocketAddrs + fmt::Debug) -> Result<(), ServeError> {
+        let listeners = listen(address).await?;
+        let forever = Graceful { stop: pending(), limit: Duration::ZERO };
+        self.serve_with(listeners, NotFound, forever).await;
+        Ok(())
+    }
+
+    /// Serves on listeners, paths that are not this server's by `fallback`, until told to stop.
+    pub async fn serve_with<S, B, F>(&self, listeners: Vec<TcpListener>, fallback: S, graceful: Graceful<F>)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Future<Output = ()>,
+    {
+        self.engine().serve(listeners, fallback, graceful).await;
+        // Namespaces and their server refer to each other; this lets both go.
+        self.0.namespaces.write().clear();
+        self.0.parents.write().clear();
+    }
+
+    /// Closes every connection, so that clients reconnect elsewhere, and admits no more.
+    pub fn close(&self) {
+        self.engine().close();
+    }
+
+    pub(crate) async fn connect_in_process(&self, request: &http::request::Parts) -> Result<InProcess, Refusal> {
+        self.engine().connect_in_process(request).await
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    pub(crate) fn make_adapter(&self, local: Arc<Local>, events: Arc<ServerEvents>) -> Arc<dyn Adapter> {
+        match &self.0.adapter {
+            Some(factory) => factory(local, events),
+            None => Arc::new(InMemory::new(local)),
+        }
+    }
+
+    /// Calls `enter` with the namespace of this name, if there is one or one is made for the client. The namespace
+    /// cannot be cleaned up meanwhile.
+    pub(crate) fn enter<R>(
+        &self,
+        name: &str,
+        auth: Option<&RawValue>,
+        enter: impl FnOnce(&Namespace) -> R,
+    ) -> Option<R> {
+        // The namespace that is made may be cleaned up again, by a client that was quicker, before this one is in.
+        loop {
+            if let Some(namespace) = self.0.namespaces.read().get(name) {
+                return Some(enter(namespace));
+            }
+            let parents = self.0.parents.read().clone();
+            let parent = parents.into_iter().find(|parent| (parent.matches)(name, auth))?;
+            self.namespace_or_insert(name.into(), Some(&parent.namespace));
+        }
+    }
+
+    /// Removes a namespace that was made for clients, if the settings say so and its last socket has left.
+    pub(crate) fn cleanup(&self, namespace: &Namespace) {
+        if !self.0.config.cleanup_empty_child_namespaces {
+            return;
+        }
+        let mut namespaces = self.0.namespaces.write();
+        // The last of several that leave may find another namespace under the name already.
+        let is_current = namespaces.get(namespace.name()).is_some_and(|current| current.is_same(namespace));
+        if is_current && namespace.local().is_empty() {
+            namespaces.remove(namespace.name());
+            for parent in self.0.parents.read().iter() {
+                parent.namespace.disown(namespace);
+            }
+        }
+    }
+
+    pub(crate) fn namespace_names(&self) -> Vec<Arc<str>> {
+        self.0.namespaces.read().keys().cloned().collect()
+    }
+
+    fn namespace_or_insert(&self, name: Arc<str>, parent: Option<&ParentNamespace>) -> Namespace {
+        if let Some(namespace) = self.0.namespaces.read().get(&name) {
+            return namespace.clone();
+        }
+        let new = {
+            let mut namespaces = self.0.namespaces.write();
+            if let Some(namespace) = namespaces.get(&name) {
+                return namespace.clone();
+            }
+            let new = Namespace::new(name.clone(), self.clone(), parent.map(ParentNamespace::handlers));
+            namespaces.insert(name, new.clone());
+            if let Some(parent) = parent {
+                parent.adopt(new.clone());
+            }
+            new
+        };
+        let observers = self.0.namespace_observers.read().clone();
+        observers.iter().for_each(|observer| observer(&new));
+        new
+    }
+
+    fn engine(&self) -> &Engine<SocketIo> {
+        self.0.engine.get_or_init(|| Engine::new(self.0.config.engine.clone(), SocketIo(self.clone())))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("path", &self.0.config.engine.path).finish_non_exhaustive()
+    }
+}
+
+impl Application for SocketIo {
+    type Handler = Client;
+
+    fn open(&self, session: &Arc<Session>) -> Client {
+        Client::new(self.0.clone(), session.clone())
+    }
+}
+
+/// Listens on every address that `address` stands for; `localhost` is usually two.
+///
+/// # Errors
+/// If one of them cannot be listened on.
+pub async fn listen(address: impl ToSocketAddrs + fmt::Debug) -> Result<Vec<TcpListener>, ServeError> {
+    let given = format!("{address:?}");
+    let addresses: Vec<SocketAddr> = lookup_host(address)
+        .await
+        .map_err(|source| ServeError::Listen { address: given.trim_matches('"').to_owned(), source })?
+        .collect();
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServeError::Listen { address: address.to_string(), source })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Answers paths that are not the server's with 404.
+#[derive(Debug, Clone, Copy)]
+struct NotFound;
+
+impl Service<Request<Incoming>> for NotFound {
+    type Response = Response<http_body_util::Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+        let mut response = Response::new(http_body_util::Empty::new());
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        std::future::ready(Ok(response))
+    }
+}

@@ -1,0 +1,552 @@
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sockeye_engine::{Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
+use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
+
+use crate::{
+    AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
+    ack::{PendingAck, PendingAcks},
+    handler::{Handler, OnDisconnect, OnEvent, erase, table::Handlers},
+    packet::{EncodedPacket, check_name, with_encoded},
+    parser::Wire,
+    recovery::{Identity, Pid},
+    target::{RoomNames, add_rooms},
+};
+
+/// One client in one namespace. Cheap to clone, and usable from any task or thread.
+#[derive(Clone)]
+pub struct Socket(Arc<Inner>);
+
+struct Inner {
+    id: Sid,
+    namespace: Namespace,
+    session: Arc<Session>,
+    auth: Option<Box<RawValue>>,
+    stage: AtomicU8,
+    /// Whether the socket has handlers of its own, so that events of the others need no lock to know.
+    has_handlers: AtomicBool,
+    shared: Mutex<Shared>,
+}
+
+/// What is rarely touched, behind one lock.
+#[derive(Default)]
+struct Shared {
+    /// What was emitted before the client was let in; it is sent behind the CONNECT packet.
+    held: Vec<Frame>,
+    /// Why the socket is leaving, from the moment that is decided.
+    leaving: Option<DisconnectReason>,
+    /// The rooms the socket was in when it left.
+    last_rooms: Vec<Arc<str>>,
+    acks: Option<Box<PendingAcks>>,
+    extensions: Option<Box<Extensions>>,
+    handlers: Option<Box<Handlers>>,
+    recovery: Option<Box<Recovery>>,
+}
+
+/// Values kept with a socket, one of each type.
+pub(crate) type Extensions = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+/// What connection state recovery knows of a socket.
+struct Recovery {
+    pid: Pid,
+    /// The number of the log's last packet when the client first came.
+    since: u64,
+    /// What the client missed, until it is let in again.
+    missed: Option<Vec<Frame>>,
+    was_recovered: bool,
+}
+
+/// The client waits to be let in; what is emitted is held back.
+const CONNECTING: u8 = 0;
+/// The client is in.
+const CONNECTED: u8 = 1;
+/// The client has left or been refused, or is about to; nothing is sent any more.
+const LEFT: u8 = 2;
+
+impl Socket {
+    pub(crate) fn new(
+        id: Sid,
+        namespace: Namespace,
+        session: Arc<Session>,
+        auth: Option<Box<RawValue>>,
+        recovery: Option<Identity>,
+    ) -> Self {
+        let mut shared = Shared::default();
+        if let Some(recovery) = recovery {
+            shared.extensions = recovery.extensions;
+            shared.recovery = Some(Box::new(Recovery {
+                pid: recovery.pid,
+                since: recovery.since,
+                was_recovered: recovery.missed.is_some(),
+                missed: recovery.missed,
+            }));
+        }
+        Self(Arc::new(Inner {
+            id,
+            namespace,
+            session,
+            auth,
+            stage: AtomicU8::new(CONNECTING),
+            has_handlers: AtomicBool::new(false),
+            shared: Mutex::new(shared),
+        }))
+    }
+
+    /// The socket's public identifier, which is also the name of the room it is alone in.
+    pub fn id(&self) -> &Sid {
+        &self.0.id
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    /// The server.
+    pub fn server(&self) -> Server {
+        self.0.namespace.server()
+    }
+
+    /// The request that opened the connection.
+    pub fn handshake(&self) -> &Handshake {
+        self.0.session.handshake()
+    }
+
+    /// What the client sent along with CONNECT, as it came; for a client of Socket.IO 2 the query of its namespace.
+    pub fn auth(&self) -> Option<&RawValue> {
+        self.0.auth.as_deref()
+    }
+
+    /// How the client's packets travel at the moment.
+    pub fn transport(&self) -> TransportKind {
+        self.0.session.transport()
+    }
+
+    /// The revision of Engine.IO that the client speaks.
+    pub fn revision(&self) -> Revision {
+        self.0.session.revision()
+    }
+
+    /// Whether the client is in the namespace.
+    pub fn is_connected(&self) -> bool {
+        self.0.stage.load(Ordering::Acquire) == CONNECTED
+    }
+
+    /// Whether the client has taken up where it left off: same id, rooms and values, nothing missed.
+    pub fn is_recovered(&self) -> bool {
+        self.0.shared.lock().recovery.as_ref().is_some_and(|recovery| recovery.was_recovered)
+    }
+
+    /// Emits an event to this client. Pass `&data` for one argument, a tuple for several, `()` for none.
+    ///
+    /// # Errors
+    /// If the data cannot be serialised, the name is reserved, or the client has left.
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
+        match self.namespace().recovery() {
+            Some(_) if self.0.stage.load(Ordering::Acquire) == LEFT => Err(SendError::Closed.into()),
+            // The packet must be in the log in the order it is sent in, as those of broadcasts are.
+            Some(_) => Direct::new(self.clone()).emit(event, args),
+            None => self.emit_expecting(event, None, &args),
+        }
+    }
+
+    /// Emits the event `message`.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn send(&self, args: impl Arguments) -> Result<(), EmitError> {
+        self.emit("message", args)
+    }
+
+    /// Emits an event and waits for the client's acknowledgement, for as long as the server's `ack_timeout`.
+    pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> AckFuture<T> {
+        self.emit_with_ack_within(self.namespace().config().ack_timeout, event, &args)
+    }
+
+    /// What is emitted through the result is dropped unless the client is ready to receive it.
+    pub fn volatile(&self) -> Direct {
+        Direct::new(self.clone()).volatile()
+    }
+
+    /// Acknowledgements asked for through the result are waited for this long.
+    pub fn timeout(&self, timeout: Duration) -> Direct {
+        Direct::new(self.clone()).timeout(timeout)
+    }
+
+    /// Everything emitted through the result reaches the other sockets of the namespace, not this one.
+    pub fn broadcast(&self) -> Operator {
+        Operator::new(self.namespace().clone()).except(self.id())
+    }
+
+    /// Everything emitted through the result reaches the members of these rooms, not this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
+        self.broadcast().to(rooms)
+    }
+
+    /// Everything emitted through the result reaches the other sockets but for the members of these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
+        self.broadcast().except(rooms)
+    }
+
+    /// Joins rooms.
+    ///
+    /// # Errors
+    /// If the socket would be in more than the server's `max_rooms`; it then joins none of them.
+    pub fn join(&self, rooms: impl IntoRooms) -> Result<(), LimitError> {
+        let mut names = RoomNames::new();
+        add_rooms(&mut names, rooms);
+        self.namespace().join_rooms(self.id(), &names)
+    }
+
+    /// Leaves rooms. A socket cannot leave the room of its own id.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        let mut names = RoomNames::new();
+        add_rooms(&mut names, rooms);
+        self.namespace().leave_rooms(self.id(), &names);
+    }
+
+    /// The rooms the socket is in, its own first; once it has left, those it was in then.
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        let rooms = self.namespace().local().rooms_of(self.id());
+        if rooms.is_empty() { self.0.shared.lock().last_rooms.clone() } else { rooms }
+    }
+
+    /// Whether the socket is in a room.
+    pub fn is_in(&self, room: &str) -> bool {
+        self.rooms().iter().any(|joined| **joined == *room)
+    }
+
+    /// Takes the client out of the namespace; called in a connect handler, it refuses the client. With `close` the
+    /// whole connection is closed, and with it the client's other namespaces.
+    pub fn disconnect(&self, close: bool) {
+        if self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect) == CONNECTED {
+            let name = self.namespace().name();
+            let sent = with_encoded(
+                |buffer| self.namespace().config().parser.disconnect(buffer, self.revision(), name),
+                |buffer, wire| send(&self.0.session, buffer, wire),
+            );
+            // A session that is closed already needs no farewell.
+            log_encoding(sent.map(drop));
+        }
+        if close {
+            self.0.session.close();
+        }
+        self.0.session.wake();
+    }
+
+    /// Handles an event of this socket alone; handlers of the namespace for the same event run first.
+    pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) {
+        let handler = erase(handler);
+        self.change_handlers(|handlers| handlers.on(event, handler, false));
+    }
+
+    /// Handles an event of this socket once.
+    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) {
+        let handler = erase(handler);
+        self.change_handlers(|handlers| handlers.on(event, handler, true));
+    }
+
+    /// Removes this socket's own handlers of an event.
+    pub fn off(&self, event: &str) {
+        self.change_handlers(|handlers| handlers.off(event));
+    }
+
+    /// Handles the end of this socket; the namespace's disconnect handler runs first.
+    pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) {
+        let handler = erase(handler);
+        self.change_handlers(|handlers| handlers.disconnect.push(handler));
+    }
+
+    /// Keeps a value with this socket, one of each type, and returns the one it replaces.
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
+        let mut shared = self.0.shared.lock();
+        let extensions = shared.extensions.get_or_insert_default();
+        extensions.insert(TypeId::of::<T>(), Arc::new(value)).and_then(|old| old.downcast().ok())
+    }
+
+    /// The value of this type that is kept with the socket.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let shared = self.0.shared.lock();
+        shared.extensions.as_ref()?.get(&TypeId::of::<T>())?.clone().downcast().ok()
+    }
+
+    /// Sets the data that other servers see of this socket when they fetch it.
+    pub fn set_data(&self, data: Value) {
+        self.insert(Data(data));
+    }
+
+    /// The data that [`set_data`](Self::set_data) has set.
+    pub fn data(&self) -> Value {
+        self.extension::<Data>().map_or(Value::Null, |data| data.0.clone())
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0.session
+    }
+
+    pub(crate) fn emit_with_ack_within<T: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        event: &str,
+        args: &impl Arguments,
+    ) -> AckFuture<T> {
+        let expected = {
+            let limit = self.namespace().config().max_pending_acks;
+            self.0.shared.lock().acks.get_or_insert_default().expect(limit)
+        };
+        let (id, answer) = match expected {
+            Ok(expected) => expected,
+            Err(limit) => return AckFuture::failed(self.namespace().limit_hit(limit).into()),
+        };
+        match self.emit_expecting(event, Some(id), args) {
+            Ok(()) => AckFuture::waiting(self.clone(), id, answer, timeout),
+            Err(error) => {
+                self.forget_ack(id);
+                AckFuture::failed(error)
+            }
+        }
+    }
+
+    /// Notes that this socket is to acknowledge a broadcast.
+    pub(crate) fn expect_broadcast_ack(&self, id: u64, ack: PendingAck) {
+        self.0.shared.lock().acks.get_or_insert_default().insert(id, ack);
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        if let Some(acks) = &mut self.0.shared.lock().acks {
+            drop(acks.take(id));
+        }
+    }
+
+    pub(crate) fn resolve_ack(&self, id: u64, args: ArgsBuf) {
+        let waiting = self.0.shared.lock().acks.as_mut().and_then(|acks| acks.take(id));
+        match waiting {
+            Some(waiting) => waiting.resolve(args),
+            None => tracing::debug!(sid = %self.id(), id, "ignored an acknowledgement that nobody waits for"),
+        }
+    }
+
+    pub(crate) fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
+        let namespace = self.namespace();
+        with_encoded(
+            |buffer| namespace.config().parser.ack(buffer, namespace.name(), id, args),
+            |buffer, wire| self.write(buffer, wire),
+        )??;
+        Ok(())
+    }
+
+    pub(crate) fn emit_expecting(&self, event: &str, ack: Option<u64>, args: &impl Arguments) -> Result<(), EmitError> {
+        check_name(event)?;
+        let namespace = self.namespace();
+        if namespace.config().log_events {
+            tracing::info!(target: "sockeye::events", namespace = namespace.name(), event, sid = %self.id(), "emit");
+        }
+        if namespace.is_observed() {
+            namespace.observe(self, event, ArgsBuf::new(args)?.as_args());
+        }
+        with_encoded(
+            |buffer| namespace.config().parser.event(buffer, namespace.name(), ack, event, args),
+            |buffer, wire| self.write(buffer, wire),
+        )??;
+        Ok(())
+    }
+
+    /// Sends a broadcast's packet to this socket, unless it is volatile and would have to wait.
+    pub(crate) fn deliver(&self, packet: &EncodedPacket, volatile: bool) {
+        if let Some(args) = packet.args() {
+            self.namespace().observe(self, packet.name(), args.as_args());
+        }
+        match self.0.stage.load(Ordering::Acquire) {
+            CONNECTED if volatile && !self.0.session.is_writable() => {}
+            CONNECTED => {
+                // A session that is closing or too slow deals with that itself.
+                let _closed = match packet.frames() {
+                    [frame] => self.0.session.send(frame.clone()),
+                    frames => self.0.session.send_all(frames.iter().cloned()),
+                };
+            }
+            CONNECTING if !volatile => self.hold(packet.frames().to_vec()),
+            _ => {}
+        }
+    }
+
+    /// Whether the client would get a packet at once.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.is_connected() && self.0.session.is_writable()
+    }
+
+    /// Lets the client in: sends what it missed, CONNECT, and what was held back. False if the socket was disconnected.
+    pub(crate) fn admit(&self) -> bool {
+        let namespace = self.namespace();
+        let mut shared = self.0.shared.lock();
+        if self.0.stage.load(Ordering::Acquire) != CONNECTING {
+            return false;
+        }
+        let pid = shared.recovery.as_mut().map(|recovery| {
+            if let Some(missed) = recovery.missed.take() {
+                // A closed session is noticed by its own task; the socket then leaves in the ordinary way.
+                let _closed = self.0.session.send_all(missed);
+            }
+            recovery.pid.clone()
+        });
+        let sent = with_encoded(
+            |buffer| match self.revision() {
+                Revision::V3 => namespace.config().parser.connect(buffer, Revision::V3, namespace.name(), None::<&()>),
+                Revision::V4 => {
+                    let admission = Admission { sid: self.id(), pid: pid.as_deref() };
+                    namespace.config().parser.connect(buffer, Revision::V4, namespace.name(), Some(&admission))
+                }
+            },
+            |buffer, wire| send(&self.0.session, buffer, wire),
+        );
+        log_encoding(sent.map(drop));
+        let _closed = self.0.session.send_all(std::mem::take(&mut shared.held));
+        self.0.stage.store(CONNECTED, Ordering::Release);
+        true
+    }
+
+    /// Decides that the socket leaves, and why; returns the stage it was in. The first reason stands.
+    pub(crate) fn begin_leaving(&self, reason: DisconnectReason) -> u8 {
+        let mut shared = self.0.shared.lock();
+        let stage = self.0.stage.swap(LEFT, Ordering::AcqRel);
+        shared.leaving.get_or_insert(reason);
+        shared.held = Vec::new();
+        stage
+    }
+
+    /// Why the socket is leaving, if it is.
+    pub(crate) fn leaving(&self) -> Option<DisconnectReason> {
+        match self.0.stage.load(Ordering::Acquire) {
+            LEFT => self.0.shared.lock().leaving,
+            _ => None,
+        }
+    }
+
+    /// Keeps the rooms for handlers to come, gives up on acknowledgements, and returns what recovery needs: the private
+    /// id, the log's number since which the client was in, and the values kept with the socket.
+    pub(crate) fn finish_leaving(&self, rooms: &[Arc<str>]) -> Option<(Pid, u64, Option<Box<Extensions>>)> {
+        let mut shared = self.0.shared.lock();
+        shared.last_rooms = rooms.to_vec();
+        let acks = shared.acks.take();
+        let recovery =
+            shared.recovery.as_ref().map(|recovery| (recovery.pid.clone(), recovery.since, shared.extensions.clone()));
+        drop(shared);
+        if let Some(acks) = acks {
+            acks.disconnected();
+        }
+        recovery
+    }
+
+    /// Calls `with` with the socket's own handlers, if it has any.
+    pub(crate) fn with_handlers<R>(&self, with: impl FnOnce(&mut Handlers) -> R) -> Option<R> {
+        if !self.0.has_handlers.load(Ordering::Acquire) {
+            return None;
+        }
+        self.0.shared.lock().handlers.as_mut().map(|handlers| with(handlers))
+    }
+
+    /// A number that tells sockets apart.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    fn change_handlers(&self, change: impl FnOnce(&mut Handlers)) {
+        change(self.0.shared.lock().handlers.get_or_insert_default());
+        self.0.has_handlers.store(true, Ordering::Release);
+    }
+
+    /// Sends one packet to this socket alone.
+    fn write(&self, buffer: &[u8], wire: Wire) -> Result<(), SendError> {
+        match self.0.stage.load(Ordering::Acquire) {
+            CONNECTED => send(&self.0.session, buffer, wire),
+            CONNECTING => {
+                self.hold(into_frames(buffer, wire));
+                Ok(())
+            }
+            _ => Err(SendError::Closed),
+        }
+    }
+
+    /// Keeps a packet until the client is let in, or sends it if that happened meanwhile.
+    fn hold(&self, packet: Vec<Frame>) {
+        let mut shared = self.0.shared.lock();
+        match self.0.stage.load(Ordering::Acquire) {
+            CONNECTING => {
+                shared.held.extend(packet);
+                let bytes: usize = shared.held.iter().map(|frame| frame.websocket().len()).sum();
+                if bytes > self.namespace().config().engine.outbox_bytes {
+                    shared.held = Vec::new();
+                    drop(shared);
+                    tracing::warn!(sid = %self.id(), "disconnecting a socket: too much was emitted before it was let in");
+                    self.0.session.close();
+                }
+            }
+            CONNECTED => {
+                drop(shared);
+                let _closed = self.0.session.send_all(packet);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.0.id).field("namespace", &self.0.namespace.name()).finish()
+    }
+}
+
+/// The data other servers see.
+struct Data(Value);
+
+/// What the client is told when it is let in.
+#[derive(serde::Serialize)]
+struct Admission<'a> {
+    sid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<&'a str>,
+}
+
+pub(crate) fn send(session: &Arc<Session>, buffer: &[u8], wire: Wire) -> Result<(), SendError> {
+    match wire {
+        Wire::Text(attachments) if attachments.is_empty() => session.send_text(buffer),
+        wire => session.send_all(into_frames(buffer, wire)),
+    }
+}
+
+pub(crate) fn log_encoding(result: Result<(), EncodeError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a packet could not be encoded and was not sent");
+    }
+}
+
+pub(crate) fn into_frames(buffer: &[u8], wire: Wire) -> Vec<Frame> {
+    match wire {
+        Wire::Text(attachments) => {
+            let attachments = attachments.iter().map(|attachment| Frame::binary(attachment));
+            std::iter::once(Frame::text(buffer)).chain(attachments).collect()
+        }
+        Wire::Binary => vec![Frame::binary(buffer)],
+        Wire::Frames(frames) => frames,
+    }
+}

@@ -1,0 +1,260 @@
+//! What happens around the moments a client is let in and leaves: order, cancellation, rooms.
+mod support;
+
+use std::{
+    future::ready,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use sockeye::{
+    Config, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
+    handler::HandlerError, matching,
+};
+use support::{Raw, settle};
+use tokio::sync::{Notify, mpsc};
+
+#[tokio::test]
+async fn what_is_emitted_before_admission_keeps_its_order_with_broadcasts() {
+    let server = Server::new();
+    server.of("/").on_connect(async |socket: Socket| -> Result<(), String> {
+        let emit = |result: Result<(), sockeye::EmitError>| result.map_err(|error| error.to_string());
+        emit(socket.emit("n", 0))?;
+        emit(socket.namespace().emit("n", 1))?;
+        emit(socket.emit("n", Bytes::from_static(&[2])))?;
+        tokio::task::yield_now().await;
+        emit(socket.namespace().to(socket.id()).emit("n", (3, Bytes::from_static(&[3]))))?;
+        // Volatile events are not kept for later.
+        emit(socket.volatile().emit("n", "volatile"))?;
+        emit(socket.namespace().volatile().emit("n", "volatile"))?;
+        emit(socket.emit("n", 4))
+    });
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40"]).await;
+    let packets = client.until(r#"["n",4]"#).await;
+    assert!(packets[0].starts_with("40{"), "{packets:?}");
+    let expected = [
+        r#"42["n",0]"#,
+        r#"42["n",1]"#,
+        r#"451-["n",{"_placeholder":true,"num":0}]"#,
+        "bAg==",
+        r#"451-["n",3,{"_placeholder":true,"num":0}]"#,
+        "bAw==",
+        r#"42["n",4]"#,
+    ];
+    assert_eq!(packets[1..], expected);
+}
+
+#[tokio::test]
+async fn a_connect_handler_that_has_begun_ends_though_its_client_has_left() {
+    let server = Server::new();
+    let root = server.of("/");
+    let (begun, go_on, second_ran) =
+        (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    let (note, wait) = (begun.clone(), go_on.clone());
+    root.on_connect(move |socket: Socket| {
+        let (note, wait) = (note.clone(), wait.clone());
+        async move {
+            note.notify_one();
+            wait.notified().await;
+            socket.insert(String::from("set up"));
+        }
+    });
+    let ran = second_ran.clone();
+    root.on_connect(move || {
+        ran.store(true, Ordering::SeqCst);
+        ready(())
+    });
+    let (sender, mut left) = mpsc::unbounded_channel();
+    root.on_disconnect(move |socket: Socket, Reason(reason): Reason| {
+        sender.send((reason.as_str(), socket.extension::<String>().is_some())).unwrap();
+        ready(())
+    });
+    let connecting = tokio::spawn(server.test_client().connect());
+    begun.notified().await;
+    connecting.abort();
+    settle().await;
+    assert!(left.try_recv().is_err(), "the disconnect handler ran beside the connect handler");
+    go_on.notify_one();
+    assert_eq!(left.recv().await.unwrap(), ("transport close", true));
+    assert!(!second_ran.load(Ordering::SeqCst), "a handler began for a client that had left");
+    assert!(root.local().is_empty());
+}
+
+#[tokio::test]
+async fn the_error_handler_sees_event_and_socket_and_chooses_the_answer() {
+    let server = Server::new();
+    let root = server.of("/");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = seen.clone();
+    root.on_error(move |error: &HandlerError<'_>| {
+        note.lock().unwrap().push((error.event.to_owned(), error.message.to_owned(), error.socket.is_connected()));
+        Reply::of(("failed", 7))
+    });
+    root.on("fails", async || Err::<(), _>("why"));
+    root.on("panics", async || -> () { panic!("private") });
+    let mut client = server.test_client().connect().await.unwrap();
+    client.emit("fails", ()).await.unwrap();
+    assert_eq!(client.emit_with_ack::<String>("fails", ()).await.unwrap(), "failed");
+    assert_eq!(client.emit_with_ack::<String>("panics", ()).await.unwrap(), "failed");
+    let failed = ("fails".to_owned(), "why".to_owned(), true);
+    assert_eq!(*seen.lock().unwrap(), [failed.clone(), failed, ("panics".into(), "internal error".into(), true)]);
+}
+
+#[tokio::test]
+async fn volatile_events_are_for_those_who_wait() {
+    let server = Server::new();
+    let root = server.of("/");
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40"]).await;
+    client.until("40").await;
+    let socket = root.local().sockets(&Default::default()).remove(0);
+    socket.volatile().emit("lost", 1).unwrap();
+    root.volatile().emit("lost", 2).unwrap();
+    let polling = tokio::spawn(async move { (client.poll().await, client) });
+    settle().await;
+    root.volatile().emit("heard", ()).unwrap();
+    let (packets, client) = polling.await.unwrap();
+    assert_eq!(packets.unwrap(), [r#"42["heard"]"#]);
+    let polling = tokio::spawn(async move { client.poll().await });
+    settle().await;
+    socket.volatile().emit("heard", ()).unwrap();
+    assert_eq!(polling.await.unwrap().unwrap(), [r#"42["heard"]"#]);
+}
+
+#[tokio::test]
+async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces() {
+    let server = Server::new();
+    let (sender, mut left) = mpsc::unbounded_channel();
+    for name in ["/", "/other"] {
+        let sender = sender.clone();
+        server.of(name).on_disconnect(move |socket: Socket, Reason(reason): Reason| {
+            sender.send((socket.namespace().name().to_owned(), reason)).unwrap();
+            ready(())
+        });
+    }
+    for close in [false, true] {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40", "40/other,"]).await;
+        client.until("/other").await;
+        server.of("/").local().sockets(&Default::default()).remove(0).disconnect(close);
+        let first = left.recv().await.unwrap();
+        assert_eq!(first, ("/".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
+        if close {
+            let (name, reason) = left.recv().await.unwrap();
+            assert_eq!((name.as_str(), reason.as_str()), ("/other", "forced close"));
+            assert!(client.is_closed().await);
+        } else {
+            assert_eq!(client.until("41").await, ["41"]);
+            assert_eq!(client.send(&[r#"42/other,["still here"]"#]).await, StatusCode::OK);
+            drop(client);
+            server.of("/other").local().sockets(&Default::default()).remove(0).disconnect(true);
+            left.recv().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn outgoing_broadcasts_are_seen_with_their_binary_once_for_each_recipient() {
+    let server = Server::new();
+    let root = server.of("/");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = seen.clone();
+    root.on_any_outgoing(move |socket, name, args| {
+        note.lock().unwrap().push((socket.id().to_string(), name.to_owned(), args.all::<(u8, Bytes)>().unwrap()));
+    });
+    let clients = [server.test_client().connect().await.unwrap(), server.test_client().connect().await.unwrap()];
+    root.emit("e", (1, Bytes::from_static(b"bytes"))).unwrap();
+    let expected =
+        clients.iter().map(|client| (client.sid().to_owned(), "e".to_owned(), (1, Bytes::from_static(b"bytes"))));
+    assert_eq!(*seen.lock().unwrap(), expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn leaving_tells_of_every_room() {
+    let server = Server::new();
+    let root = server.of("/");
+    let client = server.test_client().connect().await.unwrap();
+    let sid = root.socket(client.sid()).unwrap().id().clone();
+    root.socket(&sid).unwrap().join(["a", "b"]).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = events.clone();
+    root.on_room_event(move |event| seen.lock().unwrap().push(event.clone()));
+    client.disconnect().await.unwrap();
+    settle().await;
+    let expected: Vec<RoomEvent> = ["a", "b"]
+        .into_iter()
+        .flat_map(|room| [RoomEvent::Left(room.into(), sid.clone()), RoomEvent::Deleted(room.into())])
+        .collect();
+    assert_eq!(*events.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_server_alone_emits_to_no_other_server() {
+    let server = Server::new();
+    let root = server.of("/");
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = heard.clone();
+    root.on_server_event("hello", move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        ready(())
+    });
+    root.everyone().server_side_emit("hello", 1).unwrap();
+    assert_eq!(root.everyone().server_side_emit_with_ack("hello", 1).await.unwrap().len(), 0);
+    settle().await;
+    assert_eq!(heard.load(Ordering::SeqCst), 0, "a server hears only what others emit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn namespaces_that_are_made_and_cleaned_up_at_once_lose_nobody() {
+    let config = Config { cleanup_empty_child_namespaces: true, ..Config::default() };
+    let server = Server::builder().config(config).build();
+    let rooms = server.of_matching(matching("/room-*"));
+    rooms.on("where", async |socket: Socket| socket.namespace().name().to_owned());
+    let clients = (0..8).map(|_| {
+        let server = server.clone();
+        tokio::spawn(async move {
+            for turn in 0..100 {
+                let name = format!("/room-{}", turn % 2);
+                let mut client = server.test_client().namespace(name.clone()).connect().await.unwrap();
+                let answer: String = client.emit_with_ack("where", ()).await.unwrap();
+                assert_eq!(answer, name);
+                // Whoever is in is found under the name, not in a namespace that was cleaned up.
+                server
+                    .of(&name)
+                    .socket(client.sid())
+                    .expect("a socket in the namespace there is")
+                    .emit("hi", ())
+                    .unwrap();
+                assert_eq!(client.receive().await.unwrap().name, "hi");
+                client.disconnect().await.unwrap();
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !rooms.children().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "empty children stay: {:?}", rooms.children());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_parent_may_look_at_the_auth_and_commands_reach_its_children() {
+    let server = Server::new();
+    let parent =
+        server.of_matching(|name, auth| name.starts_with("/t-") && auth.is_some_and(|auth| auth.get().contains("key")));
+    assert!(server.test_client().namespace("/t-1").connect().await.is_err());
+    let mut client =
+        server.test_client().namespace("/t-1").auth(serde_json::json!({ "key": 1 })).connect().await.unwrap();
+    parent.emit("all", Value::from(1)).unwrap();
+    assert_eq!(client.receive().await.unwrap().name, "all");
+    assert_eq!(parent.children().len(), 1);
+}

@@ -1,0 +1,126 @@
+//! The verbs that have no other test: what is known of a socket, commands to many, broadcasts' answers as a stream, closing.
+mod support;
+
+use std::{future::poll_fn, pin::Pin, time::Duration};
+
+use futures_core::Stream;
+use sockeye::{Config, Revision, Server, Socket, TransportKind, Value};
+use support::settle;
+
+#[tokio::test]
+async fn the_request_and_the_data_of_a_socket_can_be_read() {
+    let server = Server::new();
+    let root = server.of("/");
+    let client = server
+        .test_client()
+        .query("room=7&lang=%C3%A9")
+        .header("x-token", "secret")
+        .auth(serde_json::json!({ "who": "me" }))
+        .connect()
+        .await
+        .unwrap();
+    let socket = root.socket(client.sid()).unwrap();
+    assert_eq!(socket.handshake().header("x-token"), Some("secret"));
+    assert_eq!(socket.handshake().query_value("lang").as_deref(), Some("é"));
+    assert_eq!(socket.auth().unwrap().get(), r#"{"who":"me"}"#);
+    assert_eq!((socket.transport(), socket.revision()), (TransportKind::Polling, Revision::V4));
+    assert!(socket.is_connected() && !socket.is_recovered());
+    assert_eq!(socket.data(), Value::Null);
+    socket.set_data(Value::from("seen by others"));
+    socket.join("room").unwrap();
+    let fetched = root.everyone().fetch_sockets().await.unwrap();
+    assert_eq!((&**fetched[0].id(), fetched[0].data()), (client.sid(), &Value::from("seen by others")));
+    assert!(fetched[0].rooms().contains(&"room".to_owned()));
+    assert_eq!((socket.insert(1u8), *socket.insert(2u8).unwrap(), *socket.extension::<u8>().unwrap()), (None, 1, 2));
+    assert_eq!(server.connection_count(), 1);
+}
+
+#[tokio::test]
+async fn sockets_found_by_fetching_are_commanded() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut client = server.test_client().connect().await.unwrap();
+    let remote = root.everyone().fetch_sockets().await.unwrap().remove(0);
+    remote.emit("hello", 1).unwrap();
+    assert_eq!(client.receive().await.unwrap().name, "hello");
+    remote.join("room");
+    assert!(root.socket(client.sid()).unwrap().is_in("room"));
+    remote.leave("room");
+    assert!(!root.socket(client.sid()).unwrap().is_in("room"));
+    remote.disconnect(false);
+    settle().await;
+    assert!(!client.is_connected());
+}
+
+#[tokio::test]
+async fn send_emits_message_and_a_room_can_be_closed() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut client = server.test_client().connect().await.unwrap();
+    let socket = root.socket(client.sid()).unwrap();
+    socket.join("room").unwrap();
+    socket.send(1).unwrap();
+    root.send(2).unwrap();
+    root.to("room").local_only().send(3).unwrap();
+    server.to("room").emit("message", 4).unwrap();
+    server.except("room").emit("message", 5).unwrap();
+    let received = client.received();
+    let numbers: Vec<u8> = received.iter().map(|event| event.args.as_args().get(0).unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert!(received.iter().all(|event| event.name == "message"));
+    root.to("room").sockets_leave("room");
+    assert_eq!(root.local().room_len("room"), 0);
+}
+
+#[tokio::test]
+async fn the_answers_to_a_broadcast_are_a_stream() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(server.test_client().connect().await.unwrap());
+    }
+    let mut answers = Box::pin(root.timeout(Duration::from_secs(5)).emit_with_ack::<u8>("vote", ()));
+    for (number, client) in clients.iter_mut().enumerate().rev() {
+        let vote = client.receive().await.unwrap();
+        client.acknowledge(&vote, number).await.unwrap();
+        let (sid, answer) = poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await.unwrap();
+        assert_eq!((&*sid, answer.unwrap()), (client.sid(), number as u8));
+    }
+    assert!(poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await.is_none());
+}
+
+#[tokio::test]
+async fn handlers_of_one_socket_end_with_it() {
+    let server = Server::new();
+    let root = server.of("/");
+    let (sender, mut left) = tokio::sync::mpsc::unbounded_channel();
+    root.on_connect(move |socket: Socket| {
+        let sender = sender.clone();
+        socket.on("own", async || "answered");
+        socket.on_disconnect(move || {
+            sender.send("left").unwrap();
+            std::future::ready(())
+        });
+        std::future::ready(())
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    assert_eq!(client.emit_with_ack::<String>("own", ()).await.unwrap(), "answered");
+    root.socket(client.sid()).unwrap().off("own");
+    client.disconnect().await.unwrap();
+    assert_eq!(left.recv().await.unwrap(), "left");
+}
+
+#[tokio::test]
+async fn closing_the_server_lets_everyone_go_and_nobody_in() {
+    let server = Server::builder().config(Config::default()).build();
+    let (sender, mut left) = tokio::sync::mpsc::unbounded_channel();
+    server.of("/").on_disconnect(move |sockeye::Reason(reason): sockeye::Reason| {
+        sender.send(reason.as_str()).unwrap();
+        std::future::ready(())
+    });
+    let _client = server.test_client().connect().await.unwrap();
+    server.close();
+    assert_eq!(left.recv().await.unwrap(), "server shutting down");
+    assert!(server.test_client().connect().await.is_err());
+}

@@ -1,0 +1,227 @@
+//! Events, acknowledgements and the order of handlers.
+use std::{
+    future::ready,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sockeye::{
+    Ack, AckError, Args, Binary, Config, Data, EventName, RawArgs, Reply, Server, Socket, State, Value,
+    handler::HandlerError,
+};
+use tokio::sync::Notify;
+
+#[tokio::test]
+async fn arguments_reach_the_handler_in_its_own_types() {
+    #[derive(serde::Deserialize)]
+    struct Person {
+        name: String,
+        photo: Bytes,
+    }
+    let server = Server::builder().state(41usize).build();
+    let root = server.of("/");
+    root.on("person", async |Data(person): Data<Person>| format!("{} {}", person.name, person.photo.len()));
+    root.on("sum", async |Args((a, b)): Args<(i64, i64)>, State(base): State<usize>| a + b + *base as i64);
+    root.on("raw", async |RawArgs(args): RawArgs| Reply::of(args));
+    root.on("binary", async |Binary(data): Binary| data);
+    root.on("name", async |EventName(name): EventName| name);
+    let mut client = server.test_client().connect().await.unwrap();
+    let photo = Value::Object(
+        [("name".into(), "Ada".into()), ("photo".into(), Value::Binary(Bytes::from_static(&[1, 2])))]
+            .into_iter()
+            .collect(),
+    );
+    assert_eq!(client.emit_with_ack::<String>("person", photo).await.unwrap(), "Ada 2");
+    assert_eq!(client.emit_with_ack::<i64>("sum", (1, 2)).await.unwrap(), 44);
+    assert_eq!(client.emit_with_ack::<Value>("raw", &"as it came").await.unwrap(), Value::from("as it came"));
+    assert_eq!(client.emit_with_ack::<Bytes>("binary", Bytes::from_static(&[7])).await.unwrap(), &[7][..]);
+    assert_eq!(client.emit_with_ack::<String>("name", ()).await.unwrap(), "name");
+}
+
+#[tokio::test]
+async fn a_handler_that_cannot_run_or_fails_still_answers() {
+    let server = Server::new();
+    let root = server.of("/");
+    root.on("number", async |Data(_): Data<u8>| ());
+    root.on("fails", async || Err::<(), _>("no luck"));
+    root.on("panics", async || assert_eq!(1, 2, "private detail"));
+    let mut client = server.test_client().connect().await.unwrap();
+    let error = client.emit_with_ack::<serde_json::Value>("number", &"x").await.unwrap();
+    assert!(error["error"].as_str().unwrap().contains('0'), "{error} does not name the argument");
+    assert_eq!(
+        client.emit_with_ack::<serde_json::Value>("fails", ()).await.unwrap(),
+        serde_json::json!({"error": "no luck"})
+    );
+    let panicked = client.emit_with_ack::<serde_json::Value>("panics", ()).await.unwrap();
+    assert_eq!(panicked, serde_json::json!({"error": "internal error"}), "a panic's text must not leave the server");
+    let metrics = server.metrics();
+    assert_eq!((metrics.handler_panics, metrics.handler_errors), (1, 2));
+    root.on_error(|error: &HandlerError<'_>| Reply::of((error.event, "handled")));
+    assert_eq!(client.emit_with_ack::<String>("fails", ()).await.unwrap(), "fails");
+}
+
+#[tokio::test]
+async fn events_of_a_socket_run_one_after_the_other_while_acks_still_come() {
+    let server = Server::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let root = server.of("/");
+    let seen = order.clone();
+    root.on("slow", move |socket: Socket| {
+        let seen = seen.clone();
+        async move {
+            seen.lock().unwrap().push("slow begins");
+            let answer: u8 = socket.emit_with_ack("question", ()).await.unwrap();
+            assert_eq!(answer, 7);
+            seen.lock().unwrap().push("slow ends");
+        }
+    });
+    let seen = order.clone();
+    root.on("quick", move || {
+        seen.lock().unwrap().push("quick");
+        ready(())
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    client.emit("slow", ()).await.unwrap();
+    client.emit("quick", ()).await.unwrap();
+    assert_eq!(*order.lock().unwrap(), ["slow begins"]);
+    let question = client.receive().await.unwrap();
+    client.acknowledge(&question, 7).await.unwrap();
+    client.emit_with_ack::<Value>("quick", ()).await.unwrap_err();
+    assert_eq!(*order.lock().unwrap(), ["slow begins", "slow ends", "quick", "quick"]);
+}
+
+#[tokio::test]
+async fn several_handlers_once_off_any_and_fallback() {
+    let server = Server::new();
+    let seen = Arc::new(Mutex::new(Vec::<String>::new()));
+    let note = |what: &'static str| {
+        let seen = seen.clone();
+        move |EventName(name): EventName| {
+            seen.lock().unwrap().push(format!("{what} {name}"));
+            ready(())
+        }
+    };
+    let root = server.of("/");
+    root.on("a", note("first")).on("a", note("second")).once("a", note("once"));
+    root.on_any(note("any")).on_fallback(note("fallback"));
+    let mut client = server.test_client().connect().await.unwrap();
+    client.emit("a", ()).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["any a", "first a", "second a", "once a"]);
+    seen.lock().unwrap().clear();
+    client.emit("a", ()).await.unwrap();
+    client.emit("b", ()).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["any a", "first a", "second a", "any b", "fallback b"]);
+    root.off("a");
+    seen.lock().unwrap().clear();
+    client.emit("a", ()).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["any a", "fallback a"]);
+    let socket = root.socket(client.sid()).unwrap();
+    socket.once("a", note("own once"));
+    socket.on("a", note("own"));
+    seen.lock().unwrap().clear();
+    client.emit("a", ()).await.unwrap();
+    client.emit("a", ()).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["any a", "own once a", "own a", "any a", "own a"]);
+}
+
+#[tokio::test]
+async fn event_middleware_ends_an_event_by_an_error() {
+    let server = Server::new();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let root = server.of("/");
+    root.event_middleware(
+        async |EventName(name): EventName| if name == "forbidden" { Err("not allowed") } else { Ok(()) },
+    );
+    let count = handled.clone();
+    root.on_fallback(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        ready(())
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    let answer: serde_json::Value = client.emit_with_ack("forbidden", ()).await.unwrap();
+    assert_eq!(answer, serde_json::json!({"error": "not allowed"}));
+    assert_eq!(handled.load(Ordering::SeqCst), 0);
+    client.emit("allowed", ()).await.unwrap();
+    assert_eq!(handled.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn acknowledgements_of_clients_time_out_are_bounded_and_end_with_the_socket() {
+    let server = Server::builder().config(Config { max_pending_acks: 2, ..Config::default() }).build();
+    let root = server.of("/");
+    let client = server.test_client().connect().await.unwrap();
+    let socket = root.socket(client.sid()).unwrap();
+    let late = socket.timeout(Duration::from_millis(10)).emit_with_ack::<()>("question", ()).await;
+    assert!(matches!(late, Err(AckError::TimedOut)), "{late:?}");
+    let (first, second) = (socket.emit_with_ack::<()>("q", ()), socket.emit_with_ack::<()>("q", ()));
+    let third = socket.emit_with_ack::<()>("q", ()).await;
+    assert!(matches!(third, Err(AckError::Emit(_))), "{third:?}");
+    assert_eq!(server.metrics().acks_limited, 1);
+    drop(second);
+    client.disconnect().await.unwrap();
+    assert!(matches!(first.await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test]
+async fn a_handler_may_answer_later_by_itself() {
+    let server = Server::new();
+    let (asked, answered) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
+    let (notify, slot) = (asked.clone(), answered.clone());
+    server.of("/").on("later", move |ack: Ack| {
+        assert!(ack.is_wanted());
+        *slot.lock().unwrap() = Some(ack);
+        notify.notify_one();
+        ready(())
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    let answer = async { client.emit_with_ack::<String>("later", ()).await.unwrap() };
+    let answering = async {
+        asked.notified().await;
+        let ack = answered.lock().unwrap().take().unwrap();
+        ack.send("at last").unwrap();
+    };
+    let (answer, ()) = tokio::join!(answer, answering);
+    assert_eq!(answer, "at last");
+}
+
+#[tokio::test]
+async fn a_broadcast_gathers_acknowledgements_and_keeps_the_partial_ones() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut willing = server.test_client().connect().await.unwrap();
+    let silent = server.test_client().connect().await.unwrap();
+    let asked = root.timeout(Duration::from_millis(100)).emit_with_ack::<u8>("vote", ());
+    assert_eq!(asked.outstanding(), 2);
+    let vote = willing.receive().await.unwrap();
+    willing.acknowledge(&vote, 3).await.unwrap();
+    let collected = asked.collect().await.unwrap();
+    assert_eq!(collected.answers, [(willing.sid().into(), 3)]);
+    assert!(matches!(&collected.missing[..], [(sid, AckError::TimedOut)] if **sid == *silent.sid()));
+    let nobody = root.to("nobody").emit_with_ack::<u8>("vote", ()).collect().await.unwrap();
+    assert!(nobody.answers.is_empty() && nobody.missing.is_empty());
+}
+
+#[tokio::test]
+async fn outgoing_events_can_be_observed() {
+    let server = Server::new();
+    let root = server.of("/");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = seen.clone();
+    root.on_any_outgoing(move |_, name, args| note.lock().unwrap().push(format!("{name} {}", args.len())));
+    let client = server.test_client().connect().await.unwrap();
+    root.emit("all", (1, 2)).unwrap();
+    root.socket(client.sid()).unwrap().emit("one", ()).unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["all 2", "one 0"]);
+}
+
+#[tokio::test]
+async fn reserved_names_cannot_be_emitted() {
+    let server = Server::new();
+    for name in ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"] {
+        assert!(server.emit(name, ()).is_err(), "{name}");
+    }
+}

@@ -1,0 +1,178 @@
+//! What an outsider can grow is bounded, and what is held back is neither lost nor reordered.
+mod support;
+
+use std::{
+    future::ready,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::StatusCode;
+use sockeye::{Config, Data, EngineConfig, Revision, Server, Socket};
+use support::{Raw, settle};
+use tokio::{sync::Semaphore, time::Instant};
+
+fn server(config: Config) -> Server {
+    Server::builder().config(config).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_backlog_stops_reading_and_keeps_the_order() {
+    let server = server(Config { backlog_bytes: 2_000, ..Config::default() });
+    let (gate, handled) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (pass, seen) = (gate.clone(), handled.clone());
+    server.of("/").on("number", move |Data((number, _)): Data<(usize, String)>| {
+        let (pass, seen) = (pass.clone(), seen.clone());
+        async move {
+            pass.acquire().await.unwrap().forget();
+            seen.lock().unwrap().push(number);
+        }
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let sending = tokio::spawn(async move {
+        for number in 0..100 {
+            client.emit("number", &(number, "x".repeat(100))).await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        client
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stopped_after = sent.load(Ordering::SeqCst);
+    assert!((5..25).contains(&stopped_after), "{stopped_after} events of 100 bytes passed into 2,000 bytes");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(sent.load(Ordering::SeqCst), stopped_after);
+    gate.add_permits(100);
+    let client = sending.await.unwrap();
+    while handled.lock().unwrap().len() < 100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*handled.lock().unwrap(), (0..100).collect::<Vec<_>>());
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_joins_nothing_is_closed() {
+    let server = server(Config { connect_timeout: Duration::from_secs(5), ..Config::default() });
+    let idle = Raw::open(&server, Revision::V4).await;
+    let leaving = Raw::open(&server, Revision::V4).await;
+    leaving.send(&["40"]).await;
+    leaving.until("40").await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(idle.is_closed().await);
+    assert_eq!((server.metrics().connect_timeouts, leaving.send(&["3"]).await), (1, StatusCode::OK));
+    leaving.send(&["41"]).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(leaving.is_closed().await);
+    assert_eq!(server.metrics().connect_timeouts, 2);
+}
+
+#[tokio::test]
+async fn a_connection_joins_a_limited_number_of_namespaces() {
+    let server = server(Config { max_namespaces: 2, ..Config::default() });
+    for name in ["/a", "/b", "/c"] {
+        server.of(name);
+    }
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40/a,", "40/b,", "40/c,"]).await;
+    let answers = client.until("/c").await;
+    assert!(answers[2].starts_with(r#"44/c,{"message":"the connection has joined 2 namespaces"#), "{answers:?}");
+    assert_eq!((server.metrics().namespaces_limited, server.of("/c").local().len()), (1, 0));
+    client.send(&["41/a,"]).await;
+    client.send(&["40/c,"]).await;
+    assert!(client.until("/c").await[0].starts_with("40/c,"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attachments_must_come_in_time() {
+    let server = server(Config { attachments_timeout: Duration::from_secs(3), ..Config::default() });
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = handled.clone();
+    server.of("/").on("file", move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        ready(())
+    });
+    let header = r#"452-["file",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40", header, "bAQ=="]).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    client.send(&["bAg=="]).await;
+    assert_eq!(handled.load(Ordering::SeqCst), 1);
+    client.send(&[header]).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // An attachment that comes does not put the end off.
+    client.send(&["bAQ=="]).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(client.is_closed().await);
+    assert_eq!(server.metrics().attachment_timeouts, 1);
+    assert_eq!(handled.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_events_are_read_more_slowly_and_none_is_lost() {
+    let server = server(Config { max_event_rate: 100, ..Config::default() });
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let seen = handled.clone();
+    server.of("/").on("number", move |Data(number): Data<usize>| {
+        seen.lock().unwrap().push(number);
+        ready(())
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    let begun = Instant::now();
+    for number in 0..100 {
+        client.emit("number", number).await.unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_millis(100), "a burst was held up for {:?}", begun.elapsed());
+    for number in 100..200 {
+        client.emit("number", number).await.unwrap();
+    }
+    assert!(begun.elapsed() > Duration::from_millis(700), "100 events more took {:?}", begun.elapsed());
+    assert_eq!(*handled.lock().unwrap(), (0..200).collect::<Vec<_>>());
+    assert!(server.metrics().rate_limited > 0);
+}
+
+#[tokio::test]
+async fn packets_beyond_the_limits_close_the_connection() {
+    let config = || Config { max_attachments: 2, max_attachment_bytes: 10, max_depth: 4, ..Config::default() };
+    let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
+    let fitting = format!(r#"452-["x",{placeholders}]"#);
+    for (packets, fits) in [
+        (vec![fitting.as_str(), "bAQ==", "bAQ=="], true),
+        (vec![r#"453-["x",{"_placeholder":true,"num":0}]"#], false),
+        (vec![fitting.as_str(), "bAQIDBAUGBwg=", "bAQIDBAUGBwg="], false),
+        (vec![r#"42["x",[[[1]]]]"#], true),
+        (vec![r#"42["x",[[[[[1]]]]]]"#], false),
+    ] {
+        let server = server(config());
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40"]).await;
+        client.until("40").await;
+        for packet in &packets {
+            client.send(&[packet]).await;
+        }
+        settle().await;
+        assert_eq!(server.metrics().protocol_violations, u64::from(!fits), "{packets:?}");
+        assert_eq!(client.send(&["3"]).await == StatusCode::OK, fits, "{packets:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_emitted_before_admission_is_bounded() {
+    let defaults = Config::default();
+    let engine = EngineConfig { outbox_bytes: 10_000, ..defaults.engine.clone() };
+    let server = server(Config { engine, ..defaults });
+    server.of("/").on_connect(async |socket: Socket| {
+        for _ in 0..1_000 {
+            // A socket that is being closed refuses; that is what is tested.
+            let _closed = socket.emit("much", "x".repeat(100));
+        }
+        std::future::pending::<()>().await;
+    });
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40"]).await;
+    assert!(client.is_closed().await);
+}

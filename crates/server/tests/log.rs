@@ -1,0 +1,64 @@
+//! What the log says, and what it must not say. One test to a process, because who listens to the log is known to all threads.
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use sockeye::{Auth, Config, Data, Server, State, TestClientError};
+
+#[tokio::test]
+async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = Server::builder().state(7u8).config(Config { log_events: true, ..Config::default() }).build();
+    let root = server.of("/");
+    root.on_connect(async |Auth(_): Auth<Option<std::collections::HashMap<String, String>>>, State(_): State<u8>| ());
+    root.on("state", async |State(number): State<u8>| *number);
+    root.on("missing", async |State(_): State<String>| ());
+    root.on("typed", async |Data(_): Data<u8>| ());
+    server.of("/number").on_connect(async |Auth(_): Auth<u8>| ());
+    let secret = "hunter2-swordfish";
+    let mut client = server.test_client().auth(serde_json::json!({ "token": secret })).connect().await.unwrap();
+    assert_eq!(client.emit_with_ack::<u8>("state", ()).await.unwrap(), 7);
+    let missing: serde_json::Value = client.emit_with_ack("missing", ()).await.unwrap();
+    assert!(missing["error"].as_str().unwrap().contains("String"), "{missing}");
+    let typed: serde_json::Value = client.emit_with_ack("typed", &secret).await.unwrap();
+    assert!(typed["error"].as_str().is_some());
+    for auth in [serde_json::json!({ "token": secret }), serde_json::json!(secret)] {
+        let refused = server.test_client().namespace("/number").auth(auth).connect().await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
+    let nowhere =
+        server.test_client().namespace("/nowhere").auth(serde_json::json!({ "token": secret })).connect().await;
+    assert!(matches!(nowhere, Err(TestClientError::Refused { .. })));
+    let text = log.text();
+    assert!(text.contains("/nowhere") && text.contains("known"), "an unknown namespace is not explained:\n{text}");
+    assert!(text.contains("auth payload"), "the refusal is not in the log:\n{text}");
+    assert!(!text.contains(secret), "the log tells a secret:\n{text}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! Joining, refusing, leaving; rooms and broadcasts; namespaces made for clients.
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sockeye::{
+    Auth, Config, ConnectRefusal, DisconnectReason, EmitError, HandshakeRef, LimitError, Reason, RecoveryConfig,
+    Server, Socket, TestClientError, adapter::RoomEvent, matching,
+};
+use tokio::sync::mpsc;
+
+#[tokio::test]
+async fn a_client_is_let_in_after_middleware_and_handler_and_gets_what_they_emitted() {
+    let server = Server::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let chat = server.of("chat");
+    let seen = order.clone();
+    chat.middleware(move |socket: Socket| {
+        assert!(!socket.is_connected());
+        seen.lock().unwrap().push("middleware");
+        tokio::task::yield_now()
+    });
+    let seen = order.clone();
+    chat.on_connect(move |socket: Socket, Auth(auth): Auth<serde_json::Value>| {
+        seen.lock().unwrap().push("handler");
+        async move {
+            socket.join("lobby").map_err(|limit| limit.to_string())?;
+            socket.namespace().to("lobby").emit("joined", &auth).map_err(|error| error.to_string())
+        }
+    });
+    let mut client =
+        server.test_client().namespace("/chat").auth(serde_json::json!({"token": "x"})).connect().await.unwrap();
+    assert_eq!(*order.lock().unwrap(), ["middleware", "handler"]);
+    let joined = client.receive().await.unwrap();
+    assert_eq!(joined.args.as_args().get::<serde_json::Value>(0).unwrap(), serde_json::json!({"token": "x"}));
+}
+
+#[tokio::test]
+async fn the_handshake_is_there_for_every_handler() {
+    let server = Server::new();
+    let root = server.of("/");
+    root.on_connect(async |handshake: HandshakeRef| match handshake.header("Token") {
+        Some("ada") => Ok(()),
+        _ => Err("no token"),
+    });
+    root.on("room", async |handshake: HandshakeRef| handshake.query_value("room").unwrap_or_default().into_owned());
+    assert!(server.test_client().connect().await.is_err());
+    let mut client = server.test_client().header("token", "ada").query("room=a%20b").connect().await.unwrap();
+    assert_eq!(client.emit_with_ack::<String>("room", ()).await.unwrap(), "a b");
+}
+
+#[tokio::test]
+async fn refusals_reach_the_client_and_leave_no_trace() {
+    let server = Server::new();
+    let disconnected = Arc::new(AtomicUsize::new(0));
+    for (name, expected) in
+        [("/error", "no entry"), ("/disconnect", "Connection rejected by server"), ("/panic", "internal error")]
+    {
+        let namespace = server.of(name);
+        let count = disconnected.clone();
+        namespace.on_disconnect(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(())
+        });
+        match name {
+            "/error" => namespace.on_connect(async || {
+                Err::<(), _>(ConnectRefusal::new("no entry").with_data(&serde_json::json!({"code": 7})))
+            }),
+            "/disconnect" => namespace.on_connect(async |socket: Socket| socket.disconnect(false)),
+            _ => namespace.on_connect(async |socket: Socket| {
+                socket.join("somewhere").unwrap();
+                assert!(socket.is_connected(), "private");
+            }),
+        };
+        match server.test_client().namespace(name).connect().await {
+            Err(TestClientError::Refused { message, data }) => {
+                assert_eq!(message, expected);
+                assert_eq!(data.is_some(), name == "/error");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        assert!(namespace.local().is_empty() && namespace.local().rooms().is_empty(), "{name} keeps a refused socket");
+    }
+    let unknown = server.test_client().namespace("/nowhere").connect().await;
+    assert!(matches!(unknown, Err(TestClientError::Refused { message, .. }) if message == "Invalid namespace"));
+    assert_eq!(disconnected.load(Ordering::SeqCst), 0);
+    assert_eq!(server.metrics().connects_refused, 4);
+}
+
+#[tokio::test]
+async fn disconnect_handlers_see_reason_and_rooms() {
+    let server = Server::new();
+    let (sender, mut left) = mpsc::unbounded_channel();
+    let root = server.of("/");
+    root.on_connect(async |socket: Socket| socket.join(["a", "b"]).map_err(|limit| limit.to_string()));
+    root.on_disconnect(move |socket: Socket, Reason(reason): Reason| {
+        let rooms: Vec<String> = socket.rooms().iter().map(|room| room.to_string()).collect();
+        sender.send((reason, rooms, socket.is_connected())).unwrap();
+        std::future::ready(())
+    });
+    let client = server.test_client().connect().await.unwrap();
+    let sid = client.sid().to_owned();
+    client.disconnect().await.unwrap();
+    let expected_rooms = vec![sid, "a".into(), "b".into()];
+    assert_eq!(left.recv().await.unwrap(), (DisconnectReason::ClientNamespaceDisconnect, expected_rooms, false));
+    let mut client = server.test_client().connect().await.unwrap();
+    root.socket(client.sid()).unwrap().disconnect(false);
+    assert_eq!(left.recv().await.unwrap().0, DisconnectReason::ServerNamespaceDisconnect);
+    assert!(!client.is_connected());
+    drop(server.test_client().connect().await.unwrap());
+    assert_eq!(left.recv().await.unwrap().0.as_str(), "transport close");
+    assert!(root.local().is_empty() && root.local().rooms().is_empty());
+}
+
+#[tokio::test]
+async fn broadcasts_reach_whom_they_are_for_once() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut clients = Vec::new();
+    for rooms in [vec!["a"], vec!["a", "b"], vec!["b"], vec![]] {
+        let client = server.test_client().connect().await.unwrap();
+        root.socket(client.sid()).unwrap().join(&rooms).unwrap();
+        clients.push(client);
+    }
+    let sockets: Vec<Socket> = clients.iter().map(|client| root.socket(client.sid()).unwrap()).collect();
+    let mut reached = |emit: &dyn Fn() -> Result<(), EmitError>| -> Vec<usize> {
+        emit().unwrap();
+        clients.iter_mut().map(|client| client.received().len()).collect()
+    };
+    assert_eq!(reached(&|| root.emit("e", ())), [1, 1, 1, 1]);
+    assert_eq!(reached(&|| root.to("a").emit("e", ())), [1, 1, 0, 0]);
+    assert_eq!(reached(&|| root.to(["a", "b"]).emit("e", ())), [1, 1, 1, 0]);
+    assert_eq!(reached(&|| root.to("a").except("b").emit("e", ())), [1, 0, 0, 0]);
+    assert_eq!(reached(&|| root.except(["a"]).emit("e", ())), [0, 0, 1, 1]);
+    assert_eq!(reached(&|| sockets[0].broadcast().emit("e", ())), [0, 1, 1, 1]);
+    assert_eq!(reached(&|| sockets[0].to("a").emit("e", ())), [0, 1, 0, 0]);
+    assert_eq!(reached(&|| root.to(sockets[3].id()).emit("e", ())), [0, 0, 0, 1]);
+    assert_eq!(reached(&|| root.to("nobody").emit("e", ())), [0, 0, 0, 0]);
+    root.to("a").sockets_join("c");
+    assert_eq!(reached(&|| root.to("c").emit("e", ())), [1, 1, 0, 0]);
+    root.everyone().sockets_leave("a");
+    assert_eq!(reached(&|| root.to("a").emit("e", ())), [0, 0, 0, 0]);
+    assert_eq!(root.local().room_len("c"), 2);
+    let fetched = root.to("c").fetch_sockets().await.unwrap();
+    assert_eq!(fetched.len(), 2);
+    assert!(fetched.iter().all(|socket| socket.rooms().contains(&"c".to_owned())));
+    root.to("b").disconnect_sockets(false);
+    tokio::task::yield_now().await;
+    let connected: Vec<bool> = clients.iter_mut().map(|client| client.is_connected()).collect();
+    assert_eq!(connected, [true, false, false, true]);
+}
+
+#[tokio::test]
+async fn rooms_are_bounded_and_observed() {
+    let server = Server::builder().config(Config { max_rooms: 2, ..Config::default() }).build();
+    let root = server.of("/");
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = events.clone();
+    root.on_room_event(move |event| seen.lock().unwrap().push(event.clone()));
+    let client = server.test_client().connect().await.unwrap();
+    let socket = root.socket(client.sid()).unwrap();
+    socket.join("a").unwrap();
+    socket.join("a").unwrap();
+    socket.leave("a");
+    let (room, sid): (Arc<str>, _) = ("a".into(), socket.id().clone());
+    let expected = [
+        RoomEvent::Created(room.clone()),
+        RoomEvent::Joined(room.clone(), sid.clone()),
+        RoomEvent::Left(room.clone(), sid),
+        RoomEvent::Deleted(room),
+    ];
+    assert_eq!(*events.lock().unwrap(), expected);
+    socket.join(["a", "b"]).unwrap();
+    assert_eq!(socket.join("c"), Err(LimitError::Rooms { limit: 2 }));
+    assert_eq!((socket.rooms().len(), server.metrics().rooms_limited), (3, 1));
+}
+
+#[tokio::test]
+async fn namespaces_are_made_for_clients_and_cleaned_up() {
+    let config = Config { cleanup_empty_child_namespaces: true, ..Config::default() };
+    let server = Server::builder().config(config).build();
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let seen = made.clone();
+    server.on_new_namespace(move |namespace| seen.lock().unwrap().push(namespace.name().to_owned()));
+    let orders = server.of_matching(matching("/orders/*"));
+    orders.on("ping", async |socket: Socket| socket.namespace().name().to_owned());
+    let mut first = server.test_client().namespace("/orders/1").connect().await.unwrap();
+    let mut second = server.test_client().namespace("/orders/2").connect().await.unwrap();
+    assert_eq!(first.emit_with_ack::<String>("ping", ()).await.unwrap(), "/orders/1");
+    orders.emit("all", ()).unwrap();
+    assert_eq!((first.received().len(), second.received().len()), (1, 1));
+    server.of("/orders/1").emit("one", ()).unwrap();
+    assert_eq!((first.received().len(), second.received().len()), (1, 0));
+    assert_eq!(*made.lock().unwrap(), ["/orders/1", "/orders/2"]);
+    first.disconnect().await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(orders.children().len(), 1, "an empty child stays");
+    server.test_client().namespace("/orders/1").connect().await.unwrap();
+    let unmatched = server.test_client().namespace("/orders/1/items").connect().await;
+    assert!(matches!(unmatched, Err(TestClientError::Refused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_at_intervals_begins_with_the_first_socket_and_ends_with_the_last() {
+    let server = Server::new();
+    let root = server.of("/");
+    root.every(Duration::from_secs(5), async |namespace: sockeye::Namespace| {
+        // Nobody there is no error.
+        let _nobody = namespace.emit("tick", ());
+    });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let mut first = server.test_client().connect().await.unwrap();
+    let mut second = server.test_client().connect().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(first.received().len(), 3, "one at once and one each five seconds, run once for both");
+    assert!(second.received().len() >= 2);
+    first.disconnect().await.unwrap();
+    second.disconnect().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut third = server.test_client().connect().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(third.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_takes_up_where_it_left_off() {
+    let recovery = RecoveryConfig { ..RecoveryConfig::default() };
+    let server = Server::builder().config(Config { recovery: Some(recovery), ..Config::default() }).build();
+    let root = server.of("/");
+    let middleware_runs = Arc::new(AtomicUsize::new(0));
+    let count = middleware_runs.clone();
+    root.middleware(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(())
+    });
+    for quiet in [false, true] {
+        let mut client = server.test_client().connect().await.unwrap();
+        let (sid, pid) = (client.sid().to_owned(), client.pid().unwrap().to_owned());
+        let socket = root.socket(&sid).unwrap();
+        socket.join("room").unwrap();
+        socket.insert(String::from("kept"));
+        let mut auth = serde_json::json!({"pid": pid});
+        if !quiet {
+            root.emit("seen", 1).unwrap();
+            let args = client.receive().await.unwrap().args;
+            auth["offset"] = args.as_args().get::<String>(1).unwrap().into();
+        }
+        drop(client);
+        while root.socket(&sid).is_some() {
+            tokio::task::yield_now().await;
+        }
+        root.to("room").emit("missed", 2).unwrap();
+        root.to("elsewhere").emit("not for it", ()).unwrap();
+        root.volatile().emit("volatile", ()).unwrap();
+        let mut again = server.test_client().auth(auth.clone()).connect().await.unwrap();
+        assert_eq!(again.sid(), sid);
+        let socket = root.socket(&sid).unwrap();
+        assert!(socket.is_recovered() && socket.is_in("room"));
+        assert_eq!(socket.extension::<String>().unwrap().as_str(), "kept");
+        let missed: Vec<String> = again.received().into_iter().map(|event| event.name).collect();
+        assert_eq!(missed, ["missed"]);
+        let twice = server.test_client().auth(auth).connect().await.unwrap();
+        assert_ne!(twice.sid(), sid, "a session was restored twice");
+    }
+    assert_eq!((middleware_runs.load(Ordering::SeqCst), server.metrics().recovered), (4, 2));
+}

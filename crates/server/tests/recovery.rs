@@ -1,0 +1,231 @@
+//! Connection state recovery: who is not recovered, and that nobody who is loses or hears twice.
+mod support;
+
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient};
+use support::{Raw, settle};
+use tokio::sync::Notify;
+
+fn server(recovery: RecoveryConfig) -> Server {
+    let defaults = Config::default();
+    let engine = EngineConfig { allow_eio3: true, ..defaults.engine.clone() };
+    Server::builder().config(Config { recovery: Some(recovery), engine, ..defaults }).build()
+}
+
+/// Connects, hears one event, loses the connection, and returns what it would come back with.
+async fn cut_off(server: &Server) -> (String, serde_json::Value) {
+    let mut client = server.test_client().connect().await.unwrap();
+    server.emit("seen", ()).unwrap();
+    let offset = offset(&client.receive().await.unwrap());
+    let (sid, pid) = (client.sid().to_owned(), client.pid().unwrap().to_owned());
+    drop(client);
+    gone(server, &sid).await;
+    (sid, serde_json::json!({ "pid": pid, "offset": offset }))
+}
+
+async fn gone(server: &Server, sid: &str) {
+    while server.of("/").socket(sid).is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn offset(event: &sockeye::ReceivedEvent) -> String {
+    let args = event.args.as_args();
+    args.get(args.len() - 1).unwrap()
+}
+
+async fn back(server: &Server, auth: &serde_json::Value) -> TestClient {
+    server.test_client().auth(auth.clone()).connect().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_away_too_long_starts_anew() {
+    let server = server(RecoveryConfig { max_disconnection: Duration::from_secs(60), ..RecoveryConfig::default() });
+    for (away, recovers) in [(59, true), (61, false)] {
+        let (sid, auth) = cut_off(&server).await;
+        tokio::time::sleep(Duration::from_secs(away)).await;
+        let client = back(&server, &auth).await;
+        assert_eq!(client.sid() == sid, recovers, "after {away} s");
+        assert_eq!(server.of("/").socket(client.sid()).unwrap().is_recovered(), recovers);
+    }
+}
+
+#[tokio::test]
+async fn of_too_many_absent_clients_the_first_to_leave_is_forgotten() {
+    let server = server(RecoveryConfig { max_absent: 2, ..RecoveryConfig::default() });
+    let mut absent = Vec::new();
+    for _ in 0..3 {
+        absent.push(cut_off(&server).await);
+    }
+    // They stay, because one that left again would count anew.
+    let mut returned = Vec::new();
+    for (index, (sid, auth)) in absent.iter().enumerate().rev() {
+        returned.push(back(&server, auth).await);
+        let is_itself = returned.last().is_some_and(|client| client.sid() == sid);
+        assert_eq!(is_itself, index > 0, "client {index}");
+    }
+}
+
+#[tokio::test]
+async fn who_missed_a_packet_that_had_to_go_starts_anew() {
+    for (packets, recovers) in [(3, true), (30, false)] {
+        let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+        let (sid, auth) = cut_off(&server).await;
+        for _ in 0..packets {
+            server.emit("missed", "x".repeat(100)).unwrap();
+        }
+        let mut client = back(&server, &auth).await;
+        assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
+        assert_eq!(client.received().len(), if recovers { packets } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_true_starts_anew() {
+    let server = server(RecoveryConfig::default());
+    let (sid, auth) = cut_off(&server).await;
+    for (key, wrong) in [
+        ("pid", serde_json::json!("nobody")),
+        ("pid", serde_json::json!(7)),
+        ("offset", serde_json::json!("ffff")),
+        ("offset", serde_json::json!("ffffffffffffffffffff")),
+        ("offset", serde_json::json!("no number")),
+        ("offset", serde_json::json!(-1)),
+    ] {
+        let mut claim = auth.clone();
+        claim[key] = wrong;
+        assert_ne!(back(&server, &claim).await.sid(), sid, "{claim}");
+    }
+    assert_eq!(back(&server, &auth).await.sid(), sid, "a wrong claim has used up the right one");
+    assert_eq!(server.metrics().recovered, 1);
+}
+
+#[tokio::test]
+async fn clients_of_socket_io_2_are_not_offered_what_they_do_not_know() {
+    let server = server(RecoveryConfig::default());
+    let client = Raw::open(&server, Revision::V3).await;
+    assert_eq!(client.until("40").await, ["40"]);
+    let socket = server.of("/").local().sockets(&Default::default()).remove(0);
+    assert!(!socket.is_recovered());
+    socket.emit("works", 1).unwrap();
+    assert_eq!(client.until("works").await.len(), 1);
+}
+
+#[tokio::test]
+async fn middleware_can_be_made_to_see_the_recovered_too() {
+    for skip_middleware in [true, false] {
+        let server = server(RecoveryConfig { skip_middleware, ..RecoveryConfig::default() });
+        let (runs, refuses) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, refuse) = (runs.clone(), refuses.clone());
+        server.of("/").middleware(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            ready(if refuse.load(Ordering::SeqCst) { Err("banned meanwhile") } else { Ok(()) })
+        });
+        let (sid, auth) = cut_off(&server).await;
+        refuses.store(true, Ordering::SeqCst);
+        let again = server.test_client().auth(auth).connect().await;
+        assert_eq!(runs.load(Ordering::SeqCst), if skip_middleware { 1 } else { 2 });
+        match skip_middleware {
+            true => assert_eq!(again.unwrap().sid(), sid),
+            false => assert!(again.is_err()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_left_or_was_taken_out_is_not_recovered() {
+    let server = server(RecoveryConfig::default());
+    for by_server in [false, true] {
+        let client = server.test_client().connect().await.unwrap();
+        let (sid, auth) = (client.sid().to_owned(), serde_json::json!({ "pid": client.pid().unwrap() }));
+        match by_server {
+            true => server.of("/").socket(&sid).unwrap().disconnect(false),
+            false => client.disconnect().await.unwrap(),
+        }
+        gone(&server, &sid).await;
+        assert_ne!(back(&server, &auth).await.sid(), sid);
+    }
+}
+
+#[tokio::test]
+async fn what_was_held_back_before_admission_is_recovered_too() {
+    let server = server(RecoveryConfig::default());
+    let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (note, wait) = (asked.clone(), go_on.clone());
+    server.of("/").on_connect(move |socket: Socket| {
+        let (note, wait) = (note.clone(), wait.clone());
+        async move {
+            if socket.is_recovered() {
+                return;
+            }
+            note.notify_one();
+            wait.notified().await;
+        }
+    });
+    let connecting = tokio::spawn(server.test_client().connect());
+    asked.notified().await;
+    server.emit("held back", ()).unwrap();
+    go_on.notify_one();
+    // The client gets CONNECT and is cut off before it takes what stands behind that.
+    let client = connecting.await.unwrap().unwrap();
+    let (sid, auth) = (client.sid().to_owned(), serde_json::json!({ "pid": client.pid().unwrap() }));
+    drop(client);
+    gone(&server, &sid).await;
+    let mut again = back(&server, &auth).await;
+    assert_eq!(again.sid(), sid);
+    assert_eq!(again.received().len(), 1, "an event was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn coming_back_during_a_flood_loses_and_doubles_nothing() {
+    const EVENTS: usize = 5_000;
+    let server = server(RecoveryConfig::default());
+    let root = server.of("/");
+    let mut client = server.test_client().connect().await.unwrap();
+    let (sid, pid) = (client.sid().to_owned(), client.pid().unwrap().to_owned());
+    root.socket(&sid).unwrap().join("flood").unwrap();
+    let flood = root.clone();
+    let flooding = tokio::spawn(async move {
+        for number in 0..EVENTS {
+            flood.to("flood").emit("number", number).unwrap();
+            if number % 20 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let (mut heard, mut returns) = (Vec::new(), 0);
+    while heard.len() < EVENTS {
+        let mut last = None;
+        for _ in 0..50 + returns % 100 {
+            if heard.len() == EVENTS {
+                break;
+            }
+            let event = client.receive().await.unwrap();
+            heard.push(event.args.as_args().get::<usize>(0).unwrap());
+            last = Some(offset(&event));
+        }
+        drop(client);
+        // The server may still be about to notice that the client has gone.
+        let auth = serde_json::json!({ "pid": pid, "offset": last });
+        client = back(&server, &auth).await;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while client.sid() != sid {
+            assert!(tokio::time::Instant::now() < deadline, "not recovered after {returns} returns");
+            client = back(&server, &auth).await;
+        }
+        returns += 1;
+    }
+    flooding.await.unwrap();
+    assert_eq!(heard, (0..EVENTS).collect::<Vec<_>>());
+    settle().await;
+    assert!(client.received().is_empty());
+    assert!(returns > 10, "only {returns} returns");
+}

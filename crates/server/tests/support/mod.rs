@@ -1,0 +1,114 @@
+//! A client that polls the server's service in this process, with every packet under the test's control.
+// Each test file uses its part of this.
+#![allow(dead_code)]
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use sockeye::{Revision, Server};
+use tower_service::Service;
+
+/// One session that polls.
+pub(crate) struct Raw {
+    server: Server,
+    revision: Revision,
+    sid: String,
+}
+
+impl Raw {
+    /// Opens a session, and takes its open packet.
+    pub(crate) async fn open(server: &Server, revision: Revision) -> Self {
+        let mut raw = Self { server: server.clone(), revision, sid: String::new() };
+        let (status, body) = raw.request(Method::GET, "").await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let packets = raw.split(&body);
+        let open: serde_json::Value = serde_json::from_str(&packets[0][1..]).expect("an open packet");
+        raw.sid = open["sid"].as_str().expect("a sid").to_owned();
+        raw
+    }
+
+    /// Sends packets, each with its Engine.IO type, in one payload.
+    pub(crate) async fn send(&self, packets: &[&str]) -> StatusCode {
+        let body = match self.revision {
+            Revision::V4 => packets.join("\u{1e}"),
+            Revision::V3 => packets.iter().map(|one| format!("{}:{one}", one.encode_utf16().count())).collect(),
+        };
+        self.request(Method::POST, &body).await.0
+    }
+
+    /// The next payload's packets, or none once the session is closed.
+    pub(crate) async fn poll(&self) -> Option<Vec<String>> {
+        let (status, body) = self.request(Method::GET, "").await;
+        (status == StatusCode::OK).then(|| self.split(&body))
+    }
+
+    /// Packets until one contains `what`; heartbeats are answered and left out.
+    pub(crate) async fn until(&self, what: &str) -> Vec<String> {
+        let mut packets = Vec::new();
+        while !packets.iter().any(|packet: &String| packet.contains(what)) {
+            for packet in self.poll().await.expect("an open session") {
+                match packet.as_str() {
+                    "2" => assert_eq!(self.send(&["3"]).await, StatusCode::OK),
+                    _ => packets.push(packet),
+                }
+            }
+        }
+        packets
+    }
+
+    /// Whether the server has closed the session.
+    pub(crate) async fn is_closed(&self) -> bool {
+        while let Some(packets) = self.poll().await {
+            if packets.iter().any(|packet| packet == "1") {
+                return true;
+            }
+            if packets.iter().all(|packet| packet == "2") {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn request(&self, method: Method, body: &str) -> (StatusCode, String) {
+        let number = match self.revision {
+            Revision::V3 => 3,
+            Revision::V4 => 4,
+        };
+        let sid = if self.sid.is_empty() { String::new() } else { format!("&sid={}", self.sid) };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/socket.io/?EIO={number}&transport=polling&b64=1{sid}"))
+            .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
+            .expect("a request");
+        let response = Service::call(&mut self.server.service(), request).await.expect("no error is possible");
+        let status = response.status();
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    fn split(&self, body: &str) -> Vec<String> {
+        if self.revision == Revision::V4 {
+            return body.split('\u{1e}').map(str::to_owned).collect();
+        }
+        let (mut packets, mut rest) = (Vec::new(), body);
+        while let Some((length, packet)) = rest.split_once(':') {
+            let length: usize = length.parse().expect("a length");
+            let mut units = 0;
+            let end = packet.char_indices().find_map(|(at, character)| {
+                let reached = units >= length;
+                units += character.len_utf16();
+                reached.then_some(at)
+            });
+            let (packet, after) = packet.split_at(end.unwrap_or(packet.len()));
+            packets.push(packet.to_owned());
+            rest = after;
+        }
+        packets
+    }
+}
+
+/// Lets what is under way in other tasks of this thread happen.
+pub(crate) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
