@@ -1,0 +1,117 @@
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use sockeye_protocol::socketio::ArgsBuf;
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep},
+};
+
+use crate::{AckError, EmitError, Socket, error::AckErrorKind};
+
+/// What an acknowledgement has come to.
+pub(crate) type Outcome = Result<ArgsBuf, AckErrorKind>;
+
+/// An acknowledgement to come. It resolves to the first argument of the answer; an answer without arguments is taken
+/// for `null`.
+///
+/// The event is emitted already, and dropping the future only means that the answer is not waited for. If time runs out
+/// while the event still waits for a connection, it is not sent any more, unless there are
+/// [`Retries`](crate::Retries).
+#[derive(Debug)]
+#[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
+pub struct AckFuture<T> {
+    state: State,
+    limit: Duration,
+    answer: PhantomData<fn() -> T>,
+}
+
+#[derive(Debug)]
+enum State {
+    Failed(Option<EmitError>),
+    Waiting { pending: Pending, timeout: Option<Pin<Box<Sleep>>> },
+}
+
+/// Takes the acknowledgement back when nobody waits for it any more.
+#[derive(Debug)]
+struct Pending {
+    socket: Socket,
+    id: u64,
+    answer: oneshot::Receiver<Outcome>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.socket.forget_ack(self.id);
+    }
+}
+
+impl<T> AckFuture<T> {
+    pub(crate) fn failed(error: EmitError) -> Self {
+        Self { state: State::Failed(Some(error)), limit: Duration::ZERO, answer: PhantomData }
+    }
+
+    pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<Outcome>, limit: Duration) -> Self {
+        let pending = Pending { socket, id, answer };
+        Self { state: State::Waiting { pending, timeout: None }, limit, answer: PhantomData }
+    }
+
+    /// Waits for so long, counted from when it is first awaited, instead of the manager's `ack_timeout`.
+    ///
+    /// With [`Retries`](crate::Retries) it covers all tries together and the wait for one's turn.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Waits for the answer as it comes, with all its arguments.
+    ///
+    /// # Errors
+    /// As the future itself, but for the type of the argument.
+    pub async fn raw(mut self) -> Result<ArgsBuf, AckError> {
+        std::future::poll_fn(|cx| self.poll_outcome(cx)).await
+    }
+
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<ArgsBuf, AckError>> {
+        let limit = self.limit;
+        match &mut self.state {
+            State::Failed(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(AckError::with_source(AckErrorKind::Emit, error))),
+                None => Poll::Pending,
+            },
+            State::Waiting { pending, timeout } => match Pin::new(&mut pending.answer).poll(cx) {
+                Poll::Ready(Ok(Ok(args))) => Poll::Ready(Ok(args)),
+                Poll::Ready(Ok(Err(kind))) => Poll::Ready(Err(kind.into())),
+                Poll::Ready(Err(_)) => Poll::Ready(Err(AckErrorKind::Disconnected.into())),
+                Poll::Pending => {
+                    let timeout = timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
+                    timeout.as_mut().poll(cx).map(|()| {
+                        pending.socket.withdraw(pending.id);
+                        Err(AckErrorKind::TimedOut(limit).into())
+                    })
+                }
+            },
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_outcome(cx).map(|outcome| {
+            let outcome = outcome?;
+            let args = outcome.as_args();
+            match args.is_empty().then(|| serde_json::from_str("null")) {
+                Some(Ok(null)) => Ok(null),
+                _ => args.get(0).map_err(|error| AckError::with_source(AckErrorKind::Arguments, error)),
+            }
+        })
+    }
+}

@@ -1,0 +1,302 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Weak},
+    task::Waker,
+};
+
+use hashbrown::{HashMap, HashSet};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    ConnectError, DisconnectReason, Event, ManagerEvent, Transport,
+    ack::Outcome,
+    buffer::SendBuffer,
+    config::{Auth, Config},
+    error::{AckErrorKind, ConnectErrorKind},
+    handler::{ErasedHandler, OnConnect, OnConnectError, OnDisconnect, OnEvent},
+    packet::{Origin, Outgoing, Queue},
+    retry::RetryQueue,
+    transport::Lost,
+};
+
+/// What the handles of a manager and the task that drives it have in common.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    core: Mutex<Core>,
+}
+
+/// What changes.
+#[derive(Default)]
+pub(crate) struct Core {
+    /// Whether there is a task.
+    pub(crate) running: bool,
+    /// Whether the last handle is gone.
+    pub(crate) abandoned: bool,
+    pub(crate) sockets: Vec<SocketCore>,
+    /// What connected sockets have emitted since the task last looked.
+    pub(crate) outbox: Queue,
+    /// How many bytes the task has taken and not yet written.
+    pub(crate) backlog: usize,
+    /// Wakes the task; `None` while it is at work.
+    pub(crate) waker: Option<Waker>,
+    /// Whether something has changed since the task last looked.
+    pub(crate) changed: bool,
+    /// The open connection, if there is one.
+    pub(crate) open: Option<(Transport, Arc<str>)>,
+    pub(crate) listeners: Vec<mpsc::Sender<ManagerEvent>>,
+    /// Who waits for the connection to be closed.
+    pub(crate) closed: Vec<oneshot::Sender<()>>,
+    /// Who waits for everything to be written.
+    pub(crate) flushed: Vec<oneshot::Sender<()>>,
+}
+
+/// One socket, as its manager sees it.
+pub(crate) struct SocketCore {
+    pub(crate) socket: Arc<SocketInner>,
+    pub(crate) state: State,
+    /// Whether it is to be connected.
+    pub(crate) active: bool,
+    /// Whether it was disconnected for good, so that nothing is buffered for it.
+    pub(crate) ended: bool,
+    pub(crate) id: Option<Arc<str>>,
+    pub(crate) recovered: bool,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) buffer: SendBuffer,
+    pub(crate) retry: RetryQueue,
+    pub(crate) acks: HashMap<u64, oneshot::Sender<Outcome>>,
+    next_ack: u64,
+    /// Who waits for it to be connected.
+    pub(crate) waiters: Vec<oneshot::Sender<Result<(), ConnectError>>>,
+    /// What has happened to it that its handlers have not been told.
+    pub(crate) news: VecDeque<News>,
+}
+
+/// Where a socket stands with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The server knows nothing of it.
+    Apart,
+    /// The server was asked, or is about to be.
+    Joining,
+    Joined,
+}
+
+/// What handlers are told, events apart.
+#[derive(Debug)]
+pub(crate) enum News {
+    Connected,
+    Disconnected(DisconnectReason),
+    ConnectFailed(ConnectError),
+}
+
+/// What does not change of a socket but for its handlers.
+pub(crate) struct SocketInner {
+    pub(crate) namespace: Box<str>,
+    pub(crate) index: usize,
+    /// What tells its events from those of any other socket, for servers that look for repetitions.
+    pub(crate) tag: Box<str>,
+    pub(crate) handlers: RwLock<Handlers>,
+}
+
+#[derive(Default)]
+pub(crate) struct Handlers {
+    pub(crate) connect: Option<ErasedHandler<OnConnect>>,
+    pub(crate) disconnect: Option<ErasedHandler<OnDisconnect>>,
+    pub(crate) connect_error: Option<ErasedHandler<OnConnectError>>,
+    pub(crate) events: HashMap<Box<str>, Arc<[ErasedHandler<OnEvent>]>>,
+    pub(crate) any: Option<ErasedHandler<OnEvent>>,
+    pub(crate) streams: Arc<[mpsc::Sender<Event>]>,
+}
+
+/// Ends the manager's task when the last handle is dropped.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut core = self.shared.core();
+        core.abandoned = true;
+        for index in 0..core.sockets.len() {
+            self.shared.leave(&mut core, index);
+        }
+        core.wake();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config: Arc::new(config), core: Mutex::default() }
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock()
+    }
+
+    /// Makes sure that there is a task, and that it looks at what has changed.
+    pub(crate) fn start(self: &Arc<Self>, handle: &Weak<Handle>, mut core: MutexGuard<'_, Core>) {
+        if core.running {
+            core.wake();
+            return;
+        }
+        core.running = true;
+        drop(core);
+        tokio::spawn(crate::driver::Driver::new(self.clone(), handle.clone()).run());
+    }
+
+    /// Takes a socket out of its namespace at the user's wish.
+    pub(crate) fn leave(&self, core: &mut Core, index: usize) {
+        let Some(socket) = core.sockets.get_mut(index) else { return };
+        let was = socket.state;
+        socket.active = false;
+        socket.ended = true;
+        socket.fail_waiters(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
+        if was == State::Joined {
+            socket.part(DisconnectReason::ClientDisconnect);
+        }
+        socket.state = State::Apart;
+        socket.reject_acks(true);
+        if was != State::Apart
+            && let Ok(packet) = self.config.parser.disconnect(&socket.socket.namespace)
+        {
+            core.push(packet);
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn wake(&mut self) {
+        self.changed = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Adds a message of this connection.
+    pub(crate) fn push(&mut self, packet: Outgoing) {
+        self.outbox.push(packet);
+        self.wake();
+    }
+
+    /// How many bytes of connected sockets wait to be written.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.outbox.bytes() + self.backlog
+    }
+
+    pub(crate) fn tell(&mut self, event: impl FnOnce() -> ManagerEvent) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let event = event();
+        self.listeners
+            .retain(|listener| !matches!(listener.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_))));
+    }
+
+    /// Takes in that the connection is gone, with what it had not sent.
+    pub(crate) fn disconnected(&mut self, lost: &Lost, unsent: VecDeque<Outgoing>) {
+        self.open = None;
+        self.backlog = 0;
+        let waiting = std::mem::take(&mut self.outbox);
+        for packet in waiting.into_packets().rev().chain(unsent.into_iter().rev()) {
+            let Origin::Event(index) = packet.origin else { continue };
+            if let Some(socket) = self.sockets.get_mut(index).filter(|socket| !socket.ended) {
+                socket.buffer.put_back(packet);
+            }
+        }
+        for socket in &mut self.sockets {
+            if socket.state == State::Joined {
+                socket.part(lost.reason);
+            }
+            socket.state = State::Apart;
+        }
+    }
+
+    /// Gives up on all sockets that are to be connected.
+    pub(crate) fn give_up(&mut self, error: &dyn Fn(String) -> ConnectError) {
+        for socket in self.sockets.iter_mut().filter(|socket| socket.active) {
+            socket.active = false;
+            socket.ended = true;
+            socket.fail_waiters(error);
+        }
+    }
+}
+
+impl SocketCore {
+    pub(crate) fn new(socket: Arc<SocketInner>, auth: Option<Auth>) -> Self {
+        Self {
+            socket,
+            state: State::Apart,
+            active: false,
+            ended: false,
+            id: None,
+            recovered: false,
+            auth,
+            buffer: SendBuffer::default(),
+            retry: RetryQueue::default(),
+            acks: HashMap::new(),
+            next_ack: 0,
+            waiters: Vec::new(),
+            news: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn next_ack(&mut self) -> u64 {
+        let id = self.next_ack;
+        self.next_ack += 1;
+        id
+    }
+
+    /// It is no longer joined.
+    pub(crate) fn part(&mut self, reason: DisconnectReason) {
+        self.state = State::Apart;
+        self.id = None;
+        self.recovered = false;
+        self.retry.disconnected();
+        self.reject_acks(false);
+        self.news.push_back(News::Disconnected(reason));
+    }
+
+    /// Fails the acknowledgements of what was sent, or of everything.
+    pub(crate) fn reject_acks(&mut self, all: bool) {
+        if self.acks.is_empty() {
+            return;
+        }
+        let kept: HashSet<u64> =
+            if all { HashSet::new() } else { self.buffer.acks().chain(self.retry.acks()).collect() };
+        for (_, sender) in self.acks.extract_if(|id, _| !kept.contains(id)) {
+            resolve(sender, Err(AckErrorKind::Disconnected));
+        }
+    }
+
+    pub(crate) fn resolve_ack(&mut self, id: u64, outcome: Outcome) {
+        if let Some(sender) = self.acks.remove(&id) {
+            resolve(sender, outcome);
+        }
+    }
+
+    pub(crate) fn succeed_waiters(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            // Whoever waited may have given up.
+            let _gone = waiter.send(Ok(()));
+        }
+    }
+
+    pub(crate) fn fail_waiters(&mut self, error: &dyn Fn(String) -> ConnectError) {
+        for waiter in self.waiters.drain(..) {
+            let _gone = waiter.send(Err(error(self.socket.namespace.to_string())));
+        }
+    }
+}
+
+fn resolve(sender: oneshot::Sender<Outcome>, outcome: Outcome) {
+    // Whoever waited may have given up.
+    let _gone = sender.send(outcome);
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("url", &self.config.url.as_str()).finish_non_exhaustive()
+    }
+}

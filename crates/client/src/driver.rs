@@ -1,0 +1,340 @@
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use parking_lot::MutexGuard;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::{
+    ConnectError, DisconnectReason, ManagerEvent,
+    backoff::Backoff,
+    connection::{Change, Connection},
+    core::{Core, Handle, News, Shared, State},
+    error::{AckErrorKind, ConnectErrorKind},
+    http::Requests,
+    hub::Hub,
+    packet::Queue,
+    retry::Step,
+    transport::{Lost, Opened, open, random_bytes},
+};
+
+/// The task of a manager, whatever it is at: it connects, reads, runs handlers, keeps the heartbeat, writes, and
+/// reconnects.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    hub: Hub,
+    phase: Phase,
+    backoff: Backoff,
+    /// Whether there was a connection since this task began.
+    was_open: bool,
+    /// One timer for all deadlines. It may fire early, never late.
+    timer: Pin<Box<Sleep>>,
+}
+
+enum Phase {
+    /// Nothing is connected.
+    Idle,
+    Connecting(Pin<Box<dyn Future<Output = Result<Opened, ConnectError>> + Send>>),
+    Open(Box<Connection>),
+    /// A lost connection is tried again at this time.
+    Waiting(Instant),
+    /// The last words are being said, until this time.
+    Closing(Box<Connection>, Instant),
+}
+
+/// How often one turn looks for changes before others get their turn.
+const ROUNDS_A_TURN: usize = 16;
+
+/// When there is nothing to wait for.
+const FAR: Duration = Duration::from_hours(24);
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
+        let hub = Hub::new(shared.clone(), handle);
+        let timer = Box::pin(sleep_until(Instant::now() + FAR));
+        Self { shared, hub, phase: Phase::Idle, backoff: Backoff::default(), was_open: false, timer }
+    }
+
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.turn(cx)).await;
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS_A_TURN {
+            {
+                let mut core = self.shared.core();
+                core.waker = None;
+                core.changed = false;
+            }
+            self.hub.poll(cx);
+            let moved = self.step(cx);
+            let shared = self.shared.clone();
+            let mut core = shared.core();
+            if moved || core.changed {
+                continue;
+            }
+            if matches!(self.phase, Phase::Idle) && self.hub.is_idle() {
+                core.running = false;
+                core.flushed.clear();
+                return Poll::Ready(());
+            }
+            self.tell_flushed(&mut core);
+            let deadline = self.deadline(&core);
+            core.waker = Some(cx.waker().clone());
+            drop(core);
+            if deadline != self.timer.deadline() {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Moves on what is under way; says whether there may be more to do at once.
+    fn step(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        let wanted = {
+            let core = self.shared.core();
+            !core.abandoned && core.sockets.iter().any(|socket| socket.active)
+        };
+        match &mut self.phase {
+            Phase::Idle if wanted => self.connect(),
+            Phase::Idle => {
+                self.shared.core().closed.clear();
+                return false;
+            }
+            Phase::Connecting(_) | Phase::Waiting(_) if !wanted => self.phase = Phase::Idle,
+            Phase::Waiting(at) => {
+                if now < *at {
+                    return false;
+                }
+                self.connect();
+            }
+            Phase::Connecting(connecting) => match connecting.as_mut().poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(opened)) => self.opened(opened, now),
+                Poll::Ready(Err(error)) => self.not_opened(&error, now),
+            },
+            Phase::Open(_) if !wanted => self.close(now),
+            Phase::Open(connection) => match poll_open(connection, &mut self.hub, &self.shared, now, cx) {
+                None => return false,
+                Some(Change::Lost(lost)) => self.lost(&lost, now),
+                Some(Change::Upgraded) => {
+                    let mut core = self.shared.core();
+                    core.open = Some((connection.transport(), connection.sid.clone()));
+                    core.tell(|| ManagerEvent::Upgraded);
+                }
+                Some(Change::UpgradeFailed) => self.shared.core().tell(|| ManagerEvent::UpgradeFailed),
+            },
+            Phase::Closing(connection, until) => {
+                if connection.poll_close(cx, &mut self.hub).is_pending() && now < *until {
+                    return false;
+                }
+                self.closed();
+            }
+        }
+        true
+    }
+
+    fn connect(&mut self) {
+        self.shared.core().tell(|| ManagerEvent::Connecting);
+        let config = self.shared.config.clone();
+        // The future is dropped once the connection is open, and its memory with it.
+        self.phase = Phase::Connecting(Box::pin(async move {
+            let client =
+                config.http.client().map_err(|error| ConnectError::with_source(ConnectErrorKind::Build, error))?;
+            let limit = config.timeout;
+            let url = config.url.origin().ascii_serialization();
+            let opening = open(Requests::new(client, config));
+            timeout(limit, opening)
+                .await
+                .unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut { url, timeout: limit }.into()))
+        }));
+    }
+
+    fn opened(&mut self, opened: Opened, now: Instant) {
+        let connection = Connection::new(opened, self.shared.config.clone(), now);
+        let transport = connection.transport();
+        let attempts = self.backoff.attempts();
+        tracing::debug!(sid = %connection.sid, %transport, attempts, "connected");
+        {
+            let mut core = self.shared.core();
+            core.open = Some((transport, connection.sid.clone()));
+            core.tell(|| ManagerEvent::Open { transport, attempts });
+        }
+        self.backoff.opened();
+        self.was_open = true;
+        self.hub.opened(connection.sid.clone());
+        self.phase = Phase::Open(Box::new(connection));
+    }
+
+    fn not_opened(&mut self, error: &ConnectError, now: Instant) {
+        tracing::debug!(%error, "cannot connect");
+        {
+            let mut core = self.shared.core();
+            for socket in core.sockets.iter_mut().filter(|socket| socket.active) {
+                socket.news.push_back(News::ConnectFailed(error.clone()));
+            }
+            core.tell(|| ManagerEvent::ConnectFailed(error.clone()));
+        }
+        let again = self.was_open || self.shared.config.retry_first;
+        self.retry(again, now, &|_| error.clone());
+    }
+
+    fn lost(&mut self, lost: &Lost, now: Instant) {
+        let Phase::Open(connection) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.backoff.lost(&self.shared.config.reconnection, now - connection.opened);
+        self.forget(*connection, lost);
+        let reason = lost.reason;
+        self.retry(true, now, &|namespace| ConnectErrorKind::Lost { namespace, reason }.into());
+    }
+
+    /// Tries again after a while, or gives up.
+    fn retry(&mut self, again: bool, now: Instant, error: &dyn Fn(String) -> ConnectError) {
+        let random = f64::from(u32::from_ne_bytes(random_bytes())) / (f64::from(u32::MAX) + 1.0);
+        let delay = if again { self.backoff.next(&self.shared.config.reconnection, random) } else { None };
+        let mut core = self.shared.core();
+        match delay {
+            Some(delay) => {
+                let attempt = self.backoff.attempts();
+                core.tell(|| ManagerEvent::Reconnecting { attempt, delay });
+                self.phase = Phase::Waiting(now + delay);
+            }
+            None => {
+                if again && self.shared.config.reconnection.enabled {
+                    core.tell(|| ManagerEvent::ReconnectFailed);
+                }
+                core.give_up(error);
+                self.phase = Phase::Idle;
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        let Phase::Open(mut connection) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        connection.send_all(&mut self.shared.core().outbox);
+        connection.close();
+        self.phase = Phase::Closing(connection, now + self.shared.config.close_timeout);
+    }
+
+    fn closed(&mut self) {
+        let Phase::Closing(connection, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.forget(*connection, &Lost::new(DisconnectReason::ClientDisconnect));
+    }
+
+    fn forget(&mut self, connection: Connection, lost: &Lost) {
+        tracing::debug!(sid = %connection.sid, reason = %lost.reason, error = ?lost.error, "disconnected");
+        self.hub.closed();
+        let mut core = self.shared.core();
+        core.disconnected(lost, connection.unsent());
+        core.tell(|| ManagerEvent::Closed {
+            reason: lost.reason,
+            detail: lost.error.as_ref().map(ToString::to_string),
+        });
+    }
+
+    fn tell_flushed(&self, core: &mut MutexGuard<'_, Core>) {
+        if core.flushed.is_empty() || core.waiting_bytes() > 0 {
+            return;
+        }
+        let waits = |socket: &crate::core::SocketCore| socket.buffer.len() + socket.retry.len() > 0 && !socket.ended;
+        if !core.sockets.iter().any(waits) {
+            core.flushed.clear();
+        }
+    }
+
+    fn deadline(&self, core: &Core) -> Instant {
+        let far = Instant::now() + FAR;
+        match &self.phase {
+            Phase::Idle | Phase::Connecting(_) => self.timer.deadline().max(far - FAR / 2),
+            Phase::Waiting(at) | Phase::Closing(_, at) => *at,
+            Phase::Open(connection) => {
+                let joined = core.sockets.iter().filter(|socket| socket.state == State::Joined);
+                let retries = joined.filter_map(|socket| socket.retry.deadline());
+                retries.chain(self.hub.deadline()).fold(connection.deadline(), Instant::min)
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Whoever waits is told when the task ends otherwise than by itself, as by a handler that panics.
+    fn drop(&mut self) {
+        let mut core = self.shared.core();
+        if !core.running {
+            return;
+        }
+        core.running = false;
+        core.disconnected(&Lost::new(DisconnectReason::ClientDisconnect), Default::default());
+        core.closed.clear();
+        core.flushed.clear();
+        for socket in &mut core.sockets {
+            socket.active = false;
+            socket.ended = true;
+            socket.fail_waiters(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
+            socket.reject_acks(true);
+        }
+    }
+}
+
+/// Moves an open connection on; what it answers is to be acted upon.
+fn poll_open(
+    connection: &mut Connection,
+    hub: &mut Hub,
+    shared: &Shared,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> Option<Change> {
+    use crate::connection::Receiver as _;
+    hub.keep_time(now);
+    if let Some(change) = connection.keep_time(now, !hub.is_ready()) {
+        return Some(change);
+    }
+    hub.join(cx, now);
+    {
+        let mut core = shared.core();
+        if let Some(policy) = &shared.config.retries {
+            step_retries(&mut core, policy, now, connection);
+        }
+        let mut outbox = Queue::default();
+        std::mem::swap(&mut outbox, &mut core.outbox);
+        drop(core);
+        connection.send_all(&mut outbox);
+    }
+    let change = connection.poll(cx, hub);
+    shared.core().backlog = connection.backlog();
+    match change {
+        Poll::Ready(change) => Some(change),
+        Poll::Pending => None,
+    }
+}
+
+/// Sends what retries ask for, and gives up on what was tried often enough.
+fn step_retries(core: &mut Core, policy: &crate::Retries, now: Instant, connection: &mut Connection) {
+    let mut given_up = Vec::new();
+    for socket in core.sockets.iter_mut().filter(|socket| socket.state == State::Joined) {
+        while let Some(step) = socket.retry.step(policy, now) {
+            match step {
+                Step::Send(packet) => connection.send(packet),
+                Step::GiveUp(ack) => {
+                    socket.resolve_ack(ack, Err(AckErrorKind::RetriesExhausted));
+                    given_up.push(socket.socket.namespace.to_string());
+                }
+            }
+        }
+    }
+    for namespace in given_up {
+        tracing::warn!(
+            namespace,
+            "an event was given up: the server did not acknowledge it, however often it was sent"
+        );
+        core.tell(|| ManagerEvent::DeliveryFailed { namespace });
+    }
+}

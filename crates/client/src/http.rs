@@ -1,0 +1,236 @@
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    sync::{Arc, LazyLock, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use reqwest::{
+    Certificate, Client, Identity, Method, Proxy, RequestBuilder, Response, Url,
+    header::{COOKIE, HeaderMap},
+    redirect,
+};
+use sockeye_protocol::engineio::Revision;
+
+use crate::{
+    BuildError, ConnectError, Transport,
+    config::Config,
+    error::{BuildErrorKind, ConnectErrorKind},
+};
+
+/// What makes one HTTP client differ from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct TlsAndProxy {
+    pub(crate) root_certificates: Vec<Vec<u8>>,
+    pub(crate) client_certificate: Option<Vec<u8>>,
+    pub(crate) accept_invalid_certs: bool,
+    pub(crate) proxy: Option<String>,
+}
+
+/// The HTTP clients in use, by their settings and the runtime that drives their connections.
+type Clients = HashMap<(tokio::runtime::Id, TlsAndProxy), Weak<Client>>;
+
+impl TlsAndProxy {
+    /// Checks what can be wrong before anything is connected.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        self.certificates()?;
+        self.identity()?;
+        self.proxy()?;
+        Ok(())
+    }
+
+    /// The HTTP client for these settings, shared by all managers of this runtime that have equal ones: one holds the
+    /// trusted certificates and a pool of connections, which is much for a manager alone.
+    pub(crate) fn client(&self) -> Result<Arc<Client>, BuildError> {
+        static CLIENTS: LazyLock<Mutex<Clients>> = LazyLock::new(Mutex::default);
+        let key = (tokio::runtime::Handle::current().id(), self.clone());
+        let mut clients = CLIENTS.lock();
+        if let Some(client) = clients.get(&key).and_then(Weak::upgrade) {
+            return Ok(client);
+        }
+        clients.retain(|_, client| client.strong_count() > 0);
+        let client = Arc::new(self.make_client()?);
+        clients.insert(key, Arc::downgrade(&client));
+        Ok(client)
+    }
+
+    fn make_client(&self) -> Result<Client, BuildError> {
+        let mut builder = Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .tcp_nodelay(true)
+            .pool_idle_timeout(IDLE)
+            .tls_certs_merge(self.certificates()?)
+            .tls_danger_accept_invalid_certs(self.accept_invalid_certs);
+        if let Some(identity) = self.identity()? {
+            builder = builder.identity(identity);
+        }
+        if let Some(proxy) = self.proxy()? {
+            builder = builder.proxy(proxy);
+        }
+        builder.build().map_err(|error| BuildError::with_source(BuildErrorKind::HttpClient, error))
+    }
+
+    fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
+        let mut all = Vec::new();
+        for pem in &self.root_certificates {
+            let certificates = Certificate::from_pem_bundle(pem)
+                .map_err(|error| BuildError::with_source(BuildErrorKind::RootCertificate, error))?;
+            if certificates.is_empty() {
+                return Err(BuildErrorKind::RootCertificate.into());
+            }
+            all.extend(certificates);
+        }
+        Ok(all)
+    }
+
+    fn identity(&self) -> Result<Option<Identity>, BuildError> {
+        let identity = self.client_certificate.as_deref().map(Identity::from_pem).transpose();
+        identity.map_err(|error| BuildError::with_source(BuildErrorKind::ClientCertificate, error))
+    }
+
+    fn proxy(&self) -> Result<Option<Proxy>, BuildError> {
+        let Some(address) = &self.proxy else { return Ok(None) };
+        let wrong = || BuildErrorKind::Proxy(address.clone());
+        Proxy::all(address).map(Some).map_err(|error| BuildError::with_source(wrong(), error))
+    }
+}
+
+/// How long a connection that no request uses is kept. Polling requests follow each other at once.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Makes the requests of one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    client: Arc<Client>,
+    config: Arc<Config>,
+    /// The session, once there is one.
+    sid: Option<Arc<str>>,
+}
+
+impl Requests {
+    pub(crate) fn new(client: Arc<Client>, config: Arc<Config>) -> Self {
+        Self { client, config, sid: None }
+    }
+
+    pub(crate) fn with_sid(&self, sid: &str) -> Self {
+        Self { sid: Some(sid.into()), ..self.clone() }
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// A request of this session, with everything the settings ask for.
+    pub(crate) fn request(&self, method: Method, transport: Transport) -> RequestBuilder {
+        let mut headers: HeaderMap = self.config.headers.clone();
+        if let Some(cookies) = self.config.cookies.header() {
+            headers.append(COOKIE, cookies);
+        }
+        self.client.request(method, self.url(transport)).headers(headers)
+    }
+
+    pub(crate) fn received(&self, response: &Response) {
+        self.config.cookies.receive(response.headers());
+    }
+
+    fn url(&self, transport: Transport) -> Url {
+        let mut url = self.config.url.clone();
+        let version = match self.config.engine_version.revision() {
+            Revision::V3 => "3",
+            Revision::V4 => "4",
+        };
+        let mut query = url.query_pairs_mut();
+        query.append_pair("EIO", version).append_pair("transport", transport.as_str());
+        if let Some(sid) = &self.sid {
+            query.append_pair("sid", sid);
+        }
+        drop(query);
+        url
+    }
+}
+
+/// Reads a body, at most `limit` bytes of it; `None` if it is longer.
+pub(crate) async fn read_body(mut response: Response, limit: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// Says why a request that opens a connection failed.
+pub(crate) fn request_failed(error: reqwest::Error, config: &Config, transport: Transport) -> ConnectError {
+    let url = config.url.origin().ascii_serialization();
+    let kind = if is_tls(&error) {
+        ConnectErrorKind::Tls { url }
+    } else if error.is_connect() {
+        ConnectErrorKind::Unreachable { url, transport }
+    } else {
+        ConnectErrorKind::Broken { transport }
+    };
+    ConnectError::with_source(kind, error.without_url())
+}
+
+/// Says why an answer does not open a connection, with as much of its body as helps.
+pub(crate) async fn refused(response: Response, transport: Transport) -> ConnectError {
+    let status = response.status().as_u16();
+    let body = match read_body(response, 64 * 1024).await {
+        Ok(Some(body)) => excerpt(&String::from_utf8_lossy(&body)),
+        Ok(None) | Err(_) => String::new(),
+    };
+    ConnectErrorKind::Http { transport, status, hint: hint(status, &body, transport), body }.into()
+}
+
+/// The beginning of a text, on one line.
+pub(crate) fn excerpt(body: &str) -> String {
+    let line: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(200).collect()
+}
+
+/// What is probably wrong when a server answers with this.
+pub(crate) fn hint(status: u16, body: &str, transport: Transport) -> &'static str {
+    if body.contains("Unsupported protocol version") {
+        return "it speaks another revision of Engine.IO: try `engine_version` 3 for Socket.IO 2, 4 for later ones";
+    }
+    if body.contains("Transport unknown") || body.contains("Invalid transport") {
+        return match transport {
+            Transport::Polling => "it has polling switched off: try `transports(Transport::WebSocket)`",
+            Transport::WebSocket => "it has WebSocket switched off: try `transports(Transport::Polling)`",
+        };
+    }
+    if body.contains("Session ID unknown") || body.contains("Invalid session") {
+        return "requests reach different servers: use sticky sessions, or `transports(Transport::WebSocket)`";
+    }
+    match status {
+        101 | 200 => "something else than Socket.IO serves this path: check address and `path`",
+        300..=399 => "it redirects: use the address it redirects to",
+        401 | 403 | 407 => "it wants other credentials: check `header`, `auth_with`, `proxy` and the allowed origins",
+        404 | 405 => "Socket.IO is served at another path: check `path`, which is /socket.io/ by default",
+        400 if transport == Transport::WebSocket => {
+            "perhaps a proxy before it does not pass the Upgrade header on, or `engine_version` is wrong"
+        }
+        502..=504 => "the proxy before it cannot reach the server",
+        _ => "its log may say more",
+    }
+}
+
+/// What the TLS library's errors say; the HTTP library does not tell them from others.
+const TLS_TROUBLE: [&str; 4] = ["certificate", "fatal alert", "handshake", "InvalidContentType"];
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if TLS_TROUBLE.iter().any(|trouble| text.contains(trouble)) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

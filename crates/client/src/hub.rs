@@ -1,0 +1,389 @@
+use std::{
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+};
+
+use serde_json::value::RawValue;
+use sockeye_protocol::socketio::{self, Decoder, Limits, Packet, Revision};
+use tokio::time::Instant;
+
+use crate::{
+    ConnectError, DisconnectReason, EngineVersion, Manager, Parser, Socket,
+    config::Auth,
+    connection::Receiver,
+    core::{Core, Handle, News, Shared, State},
+    error::{ConnectErrorKind, Refusal},
+    inbox::Inbox,
+    transport::Lost,
+};
+
+/// Takes the messages of a connection apart and gives them to the sockets they are for.
+pub(crate) struct Hub {
+    decoder: Decoder,
+    limits: Limits,
+    sockets: Sockets,
+}
+
+/// The sockets of a manager, as its task sees them.
+pub(crate) struct Sockets {
+    shared: Arc<Shared>,
+    handle: Weak<Handle>,
+    inboxes: Vec<Inbox>,
+    /// The Engine.IO session.
+    sid: Arc<str>,
+    /// Whether the server has let this connection into the namespace `/` unasked, as revision 3 has it.
+    in_root: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
+        let revision = match shared.config.engine_version {
+            EngineVersion::V3 => Revision::V4,
+            EngineVersion::V4 => Revision::V5,
+        };
+        let limits = Limits {
+            // A server may send any number; what bounds them is the size of the whole.
+            max_attachments: 10_000,
+            max_attachment_bytes: shared.config.max_payload,
+            revision,
+            ..Limits::default()
+        };
+        let sockets = Sockets { shared, handle, inboxes: Vec::new(), sid: "".into(), in_root: false };
+        Self { decoder: Decoder::new(), limits, sockets }
+    }
+
+    /// A connection was opened.
+    pub(crate) fn opened(&mut self, sid: Arc<str>) {
+        self.decoder = Decoder::new();
+        self.sockets.sid = sid;
+        self.sockets.in_root = false;
+    }
+
+    /// The connection is gone.
+    pub(crate) fn closed(&mut self) {
+        for inbox in &mut self.sockets.inboxes {
+            inbox.joining.auth = None;
+            inbox.joining.until = None;
+            inbox.drop_early();
+        }
+    }
+
+    /// Whether all handlers are done with everything.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sockets.inboxes.iter().all(Inbox::is_idle)
+    }
+
+    /// Takes in sockets and news that are new, and lets handlers work.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        let Sockets { shared, handle, inboxes, .. } = &mut self.sockets;
+        let mut core = shared.core();
+        for socket in core.sockets.get(inboxes.len()..).unwrap_or_default() {
+            inboxes.push(Inbox::new(socket.socket.clone()));
+        }
+        for (socket, inbox) in core.sockets.iter_mut().zip(&mut *inboxes) {
+            socket.news.drain(..).for_each(|news| inbox.push_news(news));
+        }
+        drop(core);
+        match handle.upgrade() {
+            None => inboxes.iter_mut().for_each(Inbox::clear),
+            Some(handle) => {
+                let manager = Manager(handle);
+                for inbox in inboxes.iter_mut().filter(|inbox| !inbox.is_idle()) {
+                    inbox.poll(&Socket::new(manager.clone(), inbox.socket.clone()), cx);
+                }
+            }
+        }
+    }
+
+    /// Asks the server to let in the sockets that are to be connected and are not.
+    pub(crate) fn join(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Sockets { shared, inboxes, in_root, sid, .. } = &mut self.sockets;
+        let version = shared.config.engine_version;
+        let mut core = shared.core();
+        for (index, inbox) in inboxes.iter_mut().enumerate() {
+            let Some(socket) = core.sockets.get_mut(index) else { continue };
+            if socket.active && socket.state == State::Apart {
+                socket.state = State::Joining;
+                inbox.drop_early();
+                inbox.joining.until = Some(now + shared.config.timeout);
+                let auth = socket.auth.clone();
+                if version == EngineVersion::V3 && *inbox.socket.namespace == *"/" {
+                    if *in_root {
+                        joined(&mut core, inbox, Some(sid.clone()), None);
+                    }
+                } else {
+                    match auth {
+                        None => send_connect(shared, &mut core, inbox, None),
+                        Some(Auth::Value(auth)) => send_connect(shared, &mut core, inbox, Some(&auth)),
+                        Some(Auth::Function(make)) => inbox.joining.auth = Some(make()),
+                    }
+                }
+            }
+        }
+        drop(core);
+        for inbox in inboxes {
+            let Some(auth) = &mut inbox.joining.auth else { continue };
+            let Poll::Ready(auth) = auth.as_mut().poll(cx) else { continue };
+            inbox.joining.auth = None;
+            let mut core = shared.core();
+            if core.sockets.get(inbox.socket.index).is_none_or(|socket| socket.state != State::Joining) {
+                continue;
+            }
+            match auth {
+                Ok(auth) => send_connect(shared, &mut core, inbox, auth.as_deref()),
+                Err(error) => {
+                    let kind = ConnectErrorKind::Auth { namespace: inbox.socket.namespace.to_string() };
+                    refuse(&mut core, inbox, &ConnectError::with_source(kind, error));
+                }
+            }
+        }
+    }
+
+    /// When [`keep_time`](Self::keep_time) is worth calling next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.sockets.inboxes.iter().filter_map(|inbox| inbox.joining.until).min()
+    }
+
+    /// Gives up on joins that take too long.
+    pub(crate) fn keep_time(&mut self, now: Instant) {
+        let Sockets { shared, inboxes, .. } = &mut self.sockets;
+        for inbox in inboxes {
+            if inbox.joining.until.is_none_or(|until| now < until) {
+                continue;
+            }
+            inbox.joining.until = None;
+            inbox.joining.auth = None;
+            let mut core = shared.core();
+            let joining = core.sockets.get(inbox.socket.index).is_some_and(|socket| socket.state == State::Joining);
+            if !joining {
+                continue;
+            }
+            let namespace = inbox.socket.namespace.to_string();
+            let timeout = shared.config.timeout;
+            refuse(&mut core, inbox, &ConnectErrorKind::NamespaceTimedOut { namespace, timeout }.into());
+            if let Ok(packet) = shared.config.parser.disconnect(&inbox.socket.namespace) {
+                core.push(packet);
+            }
+        }
+    }
+}
+
+impl Receiver for Hub {
+    fn is_ready(&self) -> bool {
+        let limit = self.sockets.shared.config.receive_buffer;
+        self.sockets.inboxes.iter().all(|inbox| inbox.bytes() <= limit)
+    }
+
+    fn text(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), Lost> {
+        let Self { decoder, limits, sockets } = self;
+        if sockets.shared.config.parser == Parser::MessagePack {
+            let error = "the server sends JSON, but the parser is MessagePack: they must agree";
+            return Err(Lost::by(DisconnectReason::ParseError, error));
+        }
+        let decoded = decoder.decode_text(text, limits);
+        sockets.handle(decoded.map_err(not_decoded)?, cx)
+    }
+
+    fn binary(&mut self, data: &[u8], cx: &mut Context<'_>) -> Result<(), Lost> {
+        let Self { decoder, limits, sockets } = self;
+        match sockets.shared.config.parser {
+            Parser::Json => {
+                let decoded = decoder.decode_binary(data, limits).map_err(not_decoded)?;
+                sockets.handle(decoded, cx)?;
+                decoder.release();
+                Ok(())
+            }
+            Parser::MessagePack => {
+                let decoded = socketio::msgpack::decode(data, limits).map_err(not_decoded)?;
+                sockets.handle(decoded, cx)
+            }
+        }
+    }
+}
+
+impl Sockets {
+    fn handle(&mut self, packet: Option<Packet<'_>>, cx: &mut Context<'_>) -> Result<(), Lost> {
+        match packet {
+            None => {}
+            Some(Packet::Event(event)) => return self.on_event(&event, cx),
+            Some(Packet::Ack(ack)) => {
+                let Some(inbox) = self.inboxes.iter().find(|inbox| *inbox.socket.namespace == *ack.namespace) else {
+                    return Ok(());
+                };
+                let mut core = self.shared.core();
+                let Some(socket) = core.sockets.get_mut(inbox.socket.index) else { return Ok(()) };
+                if socket.state == State::Joined {
+                    let before = socket.retry.len();
+                    socket.retry.acknowledged(ack.id);
+                    socket.resolve_ack(ack.id, Ok(ack.args.to_owned()));
+                    // The next event of the queue can go.
+                    core.changed |= before > 0;
+                }
+            }
+            Some(Packet::Connect { namespace, payload, .. }) => self.on_connect(namespace, payload.as_deref()),
+            Some(Packet::Disconnect { namespace }) => {
+                let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *namespace) else {
+                    return Ok(());
+                };
+                let mut core = self.shared.core();
+                core.changed = true;
+                let Some(socket) = core.sockets.get_mut(inbox.socket.index) else { return Ok(()) };
+                if socket.state == State::Apart {
+                    return Ok(());
+                }
+                inbox.joining.until = None;
+                socket.active = false;
+                socket.ended = true;
+                let reason = DisconnectReason::ServerDisconnect;
+                socket.fail_waiters(&|namespace| ConnectErrorKind::Lost { namespace, reason }.into());
+                if socket.state == State::Joined {
+                    socket.part(reason);
+                }
+                socket.state = State::Apart;
+                socket.reject_acks(true);
+                socket.news.drain(..).for_each(|news| inbox.push_news(news));
+            }
+            Some(Packet::ConnectError { namespace, payload }) => {
+                let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *namespace) else {
+                    return Ok(());
+                };
+                let error = ConnectErrorKind::Refused(Refusal::parse(namespace, &payload)).into();
+                refuse(&mut self.shared.core(), inbox, &error);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: &socketio::Event<'_>, cx: &mut Context<'_>) -> Result<(), Lost> {
+        let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *event.namespace) else {
+            return Ok(());
+        };
+        let state = self.shared.core().sockets.get(inbox.socket.index).map(|socket| socket.state);
+        if state.is_none_or(|state| state == State::Apart) {
+            return Ok(());
+        }
+        // With connection state recovery the server names each event by one more argument.
+        if inbox.joining.pid.is_some()
+            && let Some(last) = event.args.len().checked_sub(1)
+            && let Ok(offset) = event.args.get(last)
+        {
+            inbox.joining.offset = Some(offset);
+        }
+        if state == Some(State::Joining) {
+            if inbox.push_early(&event.name, event.args, event.ack) > self.shared.config.receive_buffer {
+                let error = "the server sent more events before CONNECT than `receive_buffer` allows";
+                return Err(Lost::by(DisconnectReason::ParseError, error));
+            }
+        } else if let Some(handle) = self.handle.upgrade() {
+            let socket = Socket::new(Manager(handle), inbox.socket.clone());
+            inbox.push_event(&socket, &event.name, event.args, event.ack);
+            inbox.poll(&socket, cx);
+        }
+        Ok(())
+    }
+
+    fn on_connect(&mut self, namespace: &str, payload: Option<&RawValue>) {
+        #[derive(Default, serde::Deserialize)]
+        struct Payload {
+            sid: Option<String>,
+            pid: Option<String>,
+        }
+        let payload: Payload = payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
+        self.in_root |= namespace == "/";
+        let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *namespace) else { return };
+        let mut core = self.shared.core();
+        // Over revision 3 nobody says the id, but this is how it is made.
+        let id = payload.sid.map_or_else(
+            || if namespace == "/" { self.sid.clone() } else { format!("{namespace}#{}", self.sid).into() },
+            Arc::from,
+        );
+        joined(&mut core, inbox, Some(id), payload.pid);
+    }
+}
+
+/// The server has let a socket in.
+fn joined(core: &mut Core, inbox: &mut Inbox, id: Option<Arc<str>>, pid: Option<String>) {
+    let Some(socket) = core.sockets.get_mut(inbox.socket.index) else { return };
+    if socket.state != State::Joining {
+        return;
+    }
+    socket.state = State::Joined;
+    socket.id = id;
+    socket.recovered = pid.is_some() && pid == inbox.joining.pid;
+    if !socket.recovered && !inbox.has_early() {
+        inbox.joining.offset = None;
+    }
+    inbox.joining.pid = pid;
+    inbox.joining.until = None;
+    socket.succeed_waiters();
+    let buffered = socket.buffer.drain();
+    socket.news.push_back(News::Connected);
+    socket.news.drain(..).for_each(|news| inbox.push_news(news));
+    inbox.release_early();
+    buffered.into_iter().for_each(|packet| core.push(packet));
+    core.changed = true;
+}
+
+/// A socket is not let in, and does not try again by itself.
+fn refuse(core: &mut Core, inbox: &mut Inbox, error: &ConnectError) {
+    core.changed = true;
+    let Some(socket) = core.sockets.get_mut(inbox.socket.index) else { return };
+    if socket.state != State::Joining {
+        return;
+    }
+    inbox.joining.until = None;
+    inbox.drop_early();
+    socket.state = State::Apart;
+    socket.active = false;
+    socket.ended = true;
+    socket.fail_waiters(&|_| error.clone());
+    socket.news.push_back(News::ConnectFailed(error.clone()));
+    socket.news.drain(..).for_each(|news| inbox.push_news(news));
+}
+
+fn send_connect(shared: &Shared, core: &mut Core, inbox: &mut Inbox, auth: Option<&RawValue>) {
+    let config = &shared.config;
+    let namespace = &*inbox.socket.namespace;
+    let packet = match (config.engine_version, &inbox.joining.pid) {
+        (EngineVersion::V3, _) => config.parser.connect(&with_query(namespace, auth), None),
+        (EngineVersion::V4, None) => config.parser.connect(namespace, auth),
+        (EngineVersion::V4, Some(pid)) => {
+            let mut payload: serde_json::Map<String, serde_json::Value> =
+                auth.and_then(|auth| serde_json::from_str(auth.get()).ok()).unwrap_or_default();
+            payload.insert("pid".to_owned(), pid.as_str().into());
+            if let Some(offset) = &inbox.joining.offset {
+                payload.insert("offset".to_owned(), offset.as_str().into());
+            }
+            match serde_json::value::to_raw_value(&payload) {
+                Ok(payload) => config.parser.connect(namespace, Some(&payload)),
+                Err(error) => Err(error.into()),
+            }
+        }
+    };
+    match packet {
+        Ok(packet) => core.push(packet),
+        Err(error) => {
+            let kind = ConnectErrorKind::Auth { namespace: namespace.to_owned() };
+            refuse(core, inbox, &ConnectError::with_source(kind, error));
+        }
+    }
+}
+
+/// The namespace with the members of `auth` as its query, which is what servers of revision 3 look at.
+fn with_query(namespace: &str, auth: Option<&RawValue>) -> String {
+    let members: serde_json::Map<String, serde_json::Value> =
+        auth.and_then(|auth| serde_json::from_str(auth.get()).ok()).unwrap_or_default();
+    if members.is_empty() {
+        return namespace.to_owned();
+    }
+    let pairs = members.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    });
+    let query = reqwest::Url::parse_with_params("http://localhost", pairs).ok();
+    format!("{namespace}?{}", query.as_ref().and_then(|url| url.query()).unwrap_or_default())
+}
+
+fn not_decoded(error: socketio::DecodeError) -> Lost {
+    Lost::by(DisconnectReason::ParseError, error)
+}

@@ -1,0 +1,233 @@
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use sockeye_protocol::socketio::{Args, ArgsBuf};
+use tokio::{sync::mpsc::error::TrySendError, time::Instant};
+
+use crate::{
+    Event, Socket,
+    config::AuthFuture,
+    core::{News, SocketInner},
+    handler::{
+        ConnectContext, ConnectErrorContext, DisconnectContext, EventContext, HandlerFuture, OnEvent,
+        extract::Rejection,
+        reply::{Answer, Reply},
+    },
+};
+
+/// What has come for one socket and what its handlers are doing about it: one thing after the other, in order.
+pub(crate) struct Inbox {
+    pub(crate) socket: Arc<SocketInner>,
+    waiting: VecDeque<Item>,
+    /// The bytes of the events that wait.
+    bytes: usize,
+    /// The handlers of what is being handled; the first is at work.
+    working: VecDeque<Work>,
+    /// The acknowledgement that the event being handled is owed.
+    ack: Option<u64>,
+    /// The events that came before the server's CONNECT, to be handled after it.
+    early: VecDeque<Item>,
+    early_bytes: usize,
+    pub(crate) joining: Joining,
+}
+
+/// What joining a namespace needs.
+#[derive(Default)]
+pub(crate) struct Joining {
+    /// The authentication data in the making.
+    pub(crate) auth: Option<AuthFuture>,
+    /// When it must be done.
+    pub(crate) until: Option<Instant>,
+    /// The private id of the server's session, to recover it with.
+    pub(crate) pid: Option<String>,
+    /// What the server calls the last event that came.
+    pub(crate) offset: Option<String>,
+}
+
+enum Item {
+    News(News),
+    Event { name: Box<str>, args: ArgsBuf, ack: Option<u64> },
+}
+
+enum Work {
+    Handler(HandlerFuture<OnEvent>),
+    Other(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl Inbox {
+    pub(crate) fn new(socket: Arc<SocketInner>) -> Self {
+        Self {
+            socket,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            working: VecDeque::new(),
+            ack: None,
+            early: VecDeque::new(),
+            early_bytes: 0,
+            joining: Joining::default(),
+        }
+    }
+
+    /// How many bytes of events wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.working.is_empty()
+    }
+
+    pub(crate) fn push_news(&mut self, news: News) {
+        self.waiting.push_back(Item::News(news));
+    }
+
+    /// An event has come: it is handled at once if nothing is before it.
+    pub(crate) fn push_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) {
+        if self.is_idle() {
+            self.begin_event(socket, name, args, ack);
+        } else {
+            let args = args.to_owned();
+            self.bytes += args.encoded_len();
+            self.waiting.push_back(Item::Event { name: name.into(), args, ack });
+        }
+    }
+
+    /// An event has come before the server's CONNECT. Answers how many bytes are kept.
+    pub(crate) fn push_early(&mut self, name: &str, args: Args<'_>, ack: Option<u64>) -> usize {
+        let args = args.to_owned();
+        self.early_bytes += args.encoded_len();
+        self.early.push_back(Item::Event { name: name.into(), args, ack });
+        self.early_bytes
+    }
+
+    /// Whether events came before the server's CONNECT.
+    pub(crate) fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// The server's CONNECT has come, and the news of it is told: now for the events before it.
+    pub(crate) fn release_early(&mut self) {
+        self.bytes += std::mem::take(&mut self.early_bytes);
+        self.waiting.append(&mut self.early);
+    }
+
+    pub(crate) fn drop_early(&mut self) {
+        self.early = VecDeque::new();
+        self.early_bytes = 0;
+    }
+
+    /// Forgets everything, because nobody is left to be told.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.socket.clone());
+    }
+
+    /// Lets handlers work, as far as they go without waiting.
+    pub(crate) fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) {
+        loop {
+            while let Some(work) = self.working.front_mut() {
+                let reply = match work {
+                    Work::Handler(future) => match future.as_mut().poll(cx) {
+                        Poll::Pending => return,
+                        Poll::Ready(reply) => Some(reply),
+                    },
+                    Work::Other(future) => match future.as_mut().poll(cx) {
+                        Poll::Pending => return,
+                        Poll::Ready(()) => None,
+                    },
+                };
+                self.working.pop_front();
+                if let (Some(reply), Some(ack)) = (reply, self.ack.take()) {
+                    send_reply(socket, ack, reply);
+                }
+            }
+            match self.waiting.pop_front() {
+                None => {
+                    (self.waiting, self.working) = (VecDeque::new(), VecDeque::new());
+                    return;
+                }
+                Some(Item::News(news)) => self.begin_news(socket, &news),
+                Some(Item::Event { name, args, ack }) => {
+                    self.bytes -= args.encoded_len();
+                    self.begin_event(socket, &name, args.as_args(), ack);
+                }
+            }
+        }
+    }
+
+    fn begin_news(&mut self, socket: &Socket, news: &News) {
+        let handlers = self.socket.handlers.read();
+        let (connect, disconnect, connect_error) =
+            (handlers.connect.clone(), handlers.disconnect.clone(), handlers.connect_error.clone());
+        drop(handlers);
+        let begun = match news {
+            News::Connected => connect.map(|handler| handler.call(&mut ConnectContext { socket })),
+            News::Disconnected(reason) => {
+                disconnect.map(|handler| handler.call(&mut DisconnectContext { socket, reason: *reason }))
+            }
+            News::ConnectFailed(error) => {
+                connect_error.map(|handler| handler.call(&mut ConnectErrorContext { socket, error }))
+            }
+        };
+        match begun {
+            Some(Ok(future)) => self.working.push_back(Work::Other(future)),
+            Some(Err(rejection)) => tracing::warn!(namespace = socket.namespace(), %rejection, "a handler did not run"),
+            None => {}
+        }
+    }
+
+    fn begin_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) {
+        let handlers = self.socket.handlers.read();
+        let named = handlers.events.get(name).cloned();
+        let any = if named.is_none() { handlers.any.clone() } else { None };
+        let streams = handlers.streams.clone();
+        drop(handlers);
+        if !streams.is_empty() {
+            let event = Event { socket: socket.clone(), name: name.into(), args: args.to_owned(), ack };
+            for stream in &*streams {
+                if let Err(TrySendError::Full(event)) = stream.try_send(event.clone()) {
+                    let stream = stream.clone();
+                    // It fails only if the stream is dropped meanwhile.
+                    self.working.push_back(Work::Other(Box::pin(async move { drop(stream.send(event).await) })));
+                }
+            }
+        }
+        let mut context = EventContext { socket, name, args, ack, ack_taken: false };
+        let mut rejected = None;
+        for handler in named.iter().flat_map(|handlers| handlers.iter()).chain(&any) {
+            match handler.call(&mut context) {
+                Ok(future) => self.working.push_back(Work::Handler(future)),
+                Err(rejection) => {
+                    tracing::warn!(namespace = socket.namespace(), event = name, %rejection, "a handler did not run");
+                    rejected = Some(rejection);
+                }
+            }
+        }
+        self.ack = ack.filter(|_| !context.ack_taken);
+        if let (Some(rejection), Some(ack)) = (rejected, self.ack)
+            && !self.working.iter().any(|work| matches!(work, Work::Handler(_)))
+        {
+            self.ack = None;
+            send_reply(socket, ack, reply_of(&rejection));
+        }
+    }
+}
+
+fn reply_of(rejection: &Rejection) -> Reply {
+    Reply::error(rejection.to_string())
+}
+
+fn send_reply(socket: &Socket, ack: u64, reply: Reply) {
+    let sent = match reply.0 {
+        Answer::Empty => socket.send_ack(ack, &()),
+        Answer::Args(args) => socket.send_ack(ack, &args),
+        Answer::Error(message) => socket.send_ack(ack, &&serde_json::json!({ "error": message })),
+    };
+    if let Err(error) = sent {
+        tracing::debug!(namespace = socket.namespace(), %error, "an acknowledgement could not be sent");
+    }
+}

@@ -1,0 +1,202 @@
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{BufferLimits, buffer::Full, packet::Outgoing};
+
+/// Sends every event of a socket until it is acknowledged: one at a time, in order.
+///
+/// An event may reach the server more than once, as when the connection breaks before its acknowledgement arrives.
+/// With [`ids`](Self::ids) the server can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    /// How often an event is sent again after the first time before it is given up; 3 by default.
+    ///
+    /// Only tries that timed out on a working connection count: one that a lost connection cut short does not.
+    pub retries: u32,
+    /// How long to wait for the acknowledgement of one try; 10 s by default.
+    pub ack_timeout: Duration,
+    /// Whether every event gets one more argument, the last: a text `<random>-<number>` that is the same for all tries
+    /// of one event, and whose number grows by one from each event of this socket to the next. `false` by default.
+    pub ids: bool,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { retries: 3, ack_timeout: Duration::from_secs(10), ids: false }
+    }
+}
+
+/// The events of one socket that the server has not acknowledged yet.
+#[derive(Debug, Default)]
+pub(crate) struct RetryQueue {
+    entries: VecDeque<Outgoing>,
+    bytes: usize,
+    head: Head,
+}
+
+/// What has become of the first entry.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    #[default]
+    Waiting,
+    /// Sent, for the `tries`th time; the acknowledgement must come by `until`.
+    Sent { tries: u32, until: Instant },
+    /// Sent before, but to be sent again.
+    Again { tries: u32 },
+}
+
+/// What the queue asks for.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Send this now.
+    Send(Outgoing),
+    /// All tries of the event that awaits this acknowledgement were in vain.
+    GiveUp(u64),
+}
+
+impl RetryQueue {
+    pub(crate) fn push(&mut self, packet: Outgoing, limits: &BufferLimits) -> Result<(), Full> {
+        if self.entries.len() >= limits.packets || self.bytes + packet.len() > limits.bytes {
+            return Err(Full);
+        }
+        self.bytes += packet.len();
+        self.entries.push_back(packet);
+        Ok(())
+    }
+
+    /// What is to be done at `now`, while the socket is connected. To be called until it answers `None`.
+    pub(crate) fn step(&mut self, policy: &Retries, now: Instant) -> Option<Step> {
+        let first = self.entries.front()?;
+        let tries = match self.head {
+            Head::Waiting => 0,
+            Head::Again { tries } => tries,
+            Head::Sent { until, .. } if now < until => return None,
+            Head::Sent { tries, .. } if tries > policy.retries => {
+                let ack = first.ack;
+                self.pop();
+                return ack.map(Step::GiveUp);
+            }
+            Head::Sent { tries, .. } => tries,
+        };
+        let packet = first.clone();
+        self.head = Head::Sent { tries: tries + 1, until: now + policy.ack_timeout };
+        Some(Step::Send(packet))
+    }
+
+    /// When [`step`](Self::step) is worth calling next, if time alone can bring something about.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.head {
+            Head::Sent { until, .. } => Some(until),
+            Head::Waiting | Head::Again { .. } => None,
+        }
+    }
+
+    /// An acknowledgement has come, perhaps for something else.
+    pub(crate) fn acknowledged(&mut self, ack: u64) {
+        if self.entries.front().is_some_and(|first| first.ack == Some(ack)) {
+            self.pop();
+        }
+    }
+
+    /// The connection was lost: the first entry is to be sent again, which does not count as a try.
+    pub(crate) fn disconnected(&mut self) {
+        self.head = match self.head {
+            Head::Sent { tries, .. } | Head::Again { tries } => Head::Again { tries: tries.saturating_sub(1) },
+            Head::Waiting => Head::Waiting,
+        };
+    }
+
+    /// The acknowledgements that its events await.
+    pub(crate) fn acks(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().filter_map(|packet| packet.ack)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn pop(&mut self) {
+        if let Some(first) = self.entries.pop_front() {
+            self.bytes -= first.len();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+        self.head = Head::Waiting;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Retries = Retries { retries: 2, ack_timeout: Duration::from_secs(1), ids: false };
+
+    fn queue(ids: impl IntoIterator<Item = u64>) -> RetryQueue {
+        let mut queue = RetryQueue::default();
+        for id in ids {
+            let packet = Outgoing { head: b"x".to_vec(), ack: Some(id), ..Outgoing::default() };
+            queue.push(packet, &BufferLimits::default()).unwrap();
+        }
+        queue
+    }
+
+    fn step(queue: &mut RetryQueue, now: Instant) -> Option<Result<u64, u64>> {
+        Some(match queue.step(&POLICY, now)? {
+            Step::Send(packet) => Ok(packet.ack.unwrap()),
+            Step::GiveUp(id) => Err(id),
+        })
+    }
+
+    #[test]
+    fn one_is_in_flight_in_order() {
+        let now = Instant::now();
+        let mut queue = queue([1, 2]);
+        assert_eq!(step(&mut queue, now), Some(Ok(1)));
+        assert_eq!(step(&mut queue, now), None);
+        queue.acknowledged(2);
+        assert_eq!(step(&mut queue, now), None);
+        queue.acknowledged(1);
+        assert_eq!(step(&mut queue, now), Some(Ok(2)));
+        queue.acknowledged(2);
+        assert_eq!((step(&mut queue, now), queue.len(), queue.bytes, queue.deadline()), (None, 0, 0, None));
+    }
+
+    #[test]
+    fn gives_up_after_all_tries() {
+        let mut now = Instant::now();
+        let mut queue = queue([1, 2]);
+        for _ in 0..3 {
+            assert_eq!(step(&mut queue, now), Some(Ok(1)));
+            assert_eq!(queue.deadline(), Some(now + POLICY.ack_timeout));
+            now += POLICY.ack_timeout;
+        }
+        assert_eq!(step(&mut queue, now), Some(Err(1)));
+        assert_eq!(step(&mut queue, now), Some(Ok(2)));
+    }
+
+    #[test]
+    fn a_lost_connection_costs_no_try() {
+        let mut now = Instant::now();
+        let mut queue = queue([1]);
+        for _ in 0..10 {
+            assert_eq!(step(&mut queue, now), Some(Ok(1)));
+            queue.disconnected();
+            assert_eq!(queue.deadline(), None);
+        }
+        for _ in 0..3 {
+            assert_eq!(step(&mut queue, now), Some(Ok(1)));
+            now += POLICY.ack_timeout;
+        }
+        assert_eq!(step(&mut queue, now), Some(Err(1)));
+    }
+
+    #[test]
+    fn is_bounded() {
+        let limits = BufferLimits { packets: 1, ..BufferLimits::default() };
+        let mut queue = queue([1]);
+        assert_eq!(queue.push(Outgoing::default(), &limits), Err(Full));
+        assert_eq!(queue.acks().collect::<Vec<_>>(), [1]);
+    }
+}

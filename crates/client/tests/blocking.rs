@@ -1,0 +1,40 @@
+//! The client without `async`.
+mod support;
+
+use std::{sync::mpsc, time::Duration};
+
+use sockeye::{Reply, Server};
+use sockeye_client::{ConnectErrorKind, blocking};
+use support::Local;
+
+#[test]
+fn a_script_needs_no_async() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = Server::new();
+    server.of("/").on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| Reply::of(args));
+    server.of("/").on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
+        let answer: String = socket.emit_with_ack("back", args).await.unwrap();
+        socket.emit("answer", &answer)
+    });
+    let local = runtime.block_on(Local::serve(server));
+
+    let socket = blocking::connect(&local.url()).unwrap();
+    assert!(socket.is_connected() && socket.id().is_some());
+    assert_eq!(socket.call::<u8>("echo", &1).unwrap(), 1);
+    let (sender, received) = mpsc::channel();
+    socket.on("back", move |event| {
+        sender.send(event.data::<String>().unwrap()).unwrap();
+        event.ack("heard").unwrap();
+    });
+    let mut events = socket.events();
+    socket.emit("back", "hello").unwrap();
+    assert_eq!(received.recv_timeout(Duration::from_secs(10)).unwrap(), "hello");
+    assert_eq!(events.next().unwrap().name(), "back");
+    assert_eq!(events.next_timeout(Duration::from_secs(10)).unwrap().data::<String>().unwrap(), "heard");
+    assert!(events.next_timeout(Duration::from_millis(1)).is_none());
+    socket.manager().disconnect();
+    assert!(!socket.is_connected());
+
+    let error = blocking::connect(&format!("{}/nowhere", local.url())).unwrap_err();
+    assert!(matches!(error.kind(), ConnectErrorKind::Refused(_)), "{error}");
+}

@@ -1,0 +1,417 @@
+//! The client against Sockeye's own server.
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde_json::json;
+use sockeye::{Reply, Server};
+use sockeye_client::{
+    Ack, AckErrorKind, Args, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EventName, Events, Manager,
+    ManagerBuilder, ManagerEvent, RawArgs, Reason, Reconnection, Retries, Socket, State, Transport, Value,
+};
+use support::{Local, Proxy, eventually};
+
+/// A server with a few events that the tests use.
+async fn serve() -> Local {
+    let server = Server::new();
+    for name in ["/", "/custom"] {
+        let namespace = server.of(name);
+        namespace.on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| Reply::of(args));
+        namespace.on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
+            socket.emit("back", args)
+        });
+        namespace.on("ask", async |socket: sockeye::Socket| {
+            let answer: String = socket.emit_with_ack("question", "how?").await.unwrap();
+            answer
+        });
+        namespace.on("leave", async |socket: sockeye::Socket| socket.disconnect(false));
+        namespace.on("drop", async |socket: sockeye::Socket| socket.disconnect(true));
+        namespace.on("silence", async |_: sockeye::Ack| {});
+    }
+    server.of("/refused").on_connect(async |sockeye::Auth(auth): sockeye::Auth<Option<serde_json::Value>>| match auth
+        .and_then(|auth| auth["token"].as_str().map(str::to_owned))
+    {
+        Some(token) if token == "right" => Ok(()),
+        _ => Err(sockeye::ConnectRefusal::new("who are you?").with_data(&json!({ "retry": false }))),
+    });
+    Local::serve(server).await
+}
+
+fn quick(builder: ManagerBuilder) -> ManagerBuilder {
+    let delay = Duration::from_millis(10);
+    builder.reconnection(Reconnection { delay, delay_max: delay * 5, ..Reconnection::default() })
+}
+
+async fn connect(local: &Local) -> Socket {
+    quick(Manager::builder(&local.url())).connect().await.unwrap()
+}
+
+async fn next_data<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
+    tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap().data().unwrap()
+}
+
+#[tokio::test]
+async fn emits_and_acknowledges_on_every_transport() {
+    let local = serve().await;
+    let transports = [
+        vec![Transport::Polling],
+        vec![Transport::WebSocket],
+        vec![Transport::Polling, Transport::WebSocket],
+        vec![Transport::WebSocket, Transport::Polling],
+    ];
+    for transports in transports {
+        let socket = Manager::builder(&local.url()).transports(transports.clone()).connect().await.unwrap();
+        let mut events = socket.events();
+        for number in 0..200 {
+            socket.emit("back", number).unwrap();
+        }
+        for number in 0..200 {
+            assert_eq!(next_data::<u32>(&mut events).await, number, "{transports:?}");
+        }
+        assert_eq!(socket.emit_with_ack::<String>("echo", &"ä").await.unwrap(), "ä");
+        let all: (u8, Bytes, String) = socket
+            .emit_with_ack::<()>("echo", (1, Bytes::from_static(b"\0\xff"), "c"))
+            .raw()
+            .await
+            .unwrap()
+            .as_args()
+            .all()
+            .unwrap();
+        assert_eq!(all, (1, Bytes::from_static(b"\0\xff"), "c".to_owned()));
+        if transports.len() == 2 {
+            eventually("the connection moves to WebSocket", || {
+                socket.manager().transport() == Some(Transport::WebSocket)
+            })
+            .await;
+        }
+        assert_eq!(socket.emit_with_ack::<()>("echo", ()).await.unwrap(), ());
+        socket.manager().disconnect().await;
+        assert!(!socket.manager().is_open());
+    }
+}
+
+#[tokio::test]
+async fn binary_data_may_sit_anywhere() {
+    let local = serve().await;
+    let socket = connect(&local).await;
+    let value: Value =
+        [Value::from("a"), Bytes::from_static(b"\x01\x02").into(), vec![Bytes::new()].into()].into_iter().collect();
+    assert_eq!(socket.emit_with_ack::<Value>("echo", &value).await.unwrap(), value);
+}
+
+#[tokio::test]
+async fn several_namespaces_share_one_connection() {
+    let local = serve().await;
+    let manager = Manager::builder(&local.url()).build().unwrap();
+    let (root, custom) = (manager.socket("/"), manager.socket("custom"));
+    manager.connect().await.unwrap();
+    assert!(root.is_connected() && custom.is_connected());
+    assert_ne!(root.id(), custom.id());
+    assert_eq!(custom.namespace(), "/custom");
+    assert_eq!(local.server.connection_count(), 1);
+    assert_eq!(custom.emit_with_ack::<u8>("echo", &1).await.unwrap(), 1);
+    root.disconnect();
+    assert_eq!(root.emit("echo", ()).unwrap_err().kind(), &EmitErrorKind::Disconnected { namespace: "/".into() });
+    assert_eq!(custom.emit_with_ack::<u8>("echo", &2).await.unwrap(), 2);
+    root.connect().await.unwrap();
+    assert_eq!(root.emit_with_ack::<u8>("echo", &3).await.unwrap(), 3);
+    assert_eq!(local.server.connection_count(), 1);
+}
+
+#[tokio::test]
+async fn handlers_get_what_they_ask_for() {
+    let local = serve().await;
+    let manager = Manager::builder(&local.url()).state(AtomicUsize::new(0)).build().unwrap();
+    let socket = manager.socket("/");
+    socket.on("question", async |Data(question): Data<String>, ack: Ack| {
+        assert!(ack.is_wanted());
+        ack.send(format!("{question} so")).unwrap();
+    });
+    socket.on("back", async |Args((a, b)): Args<(u8, String)>, state: State<AtomicUsize>| {
+        state.fetch_add(usize::from(a) + b.len(), Ordering::SeqCst);
+    });
+    let (sender, mut others) = tokio::sync::mpsc::unbounded_channel();
+    socket.on_any(move |EventName(name): EventName, RawArgs(_): RawArgs| {
+        let sender = sender.clone();
+        async move { sender.send(name).unwrap() }
+    });
+    socket.connect().await.unwrap();
+    assert_eq!(socket.emit_with_ack::<String>("ask", ()).await.unwrap(), "how? so");
+    socket.emit("back", (40, "xy")).unwrap();
+    assert!(socket.emit_with_ack::<()>("echo", ()).await.is_ok());
+    let state = manager.state::<AtomicUsize>().unwrap();
+    eventually("the handler ran", || state.load(Ordering::SeqCst) == 42).await;
+    local.server.of("/").emit("other", ()).unwrap();
+    assert_eq!(others.recv().await.unwrap(), "other");
+}
+
+#[tokio::test]
+async fn a_handler_may_await_an_acknowledgement() {
+    let local = serve().await;
+    let manager = Manager::builder(&local.url()).build().unwrap();
+    let socket = manager.socket("/");
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    socket.on("back", move |socket: Socket, Data(number): Data<u32>| {
+        let sender = sender.clone();
+        async move { sender.send(socket.emit_with_ack::<u32>("echo", &number).await.unwrap()).unwrap() }
+    });
+    socket.connect().await.unwrap();
+    for number in 0..10 {
+        socket.emit("back", number).unwrap();
+    }
+    for number in 0..10 {
+        assert_eq!(done.recv().await.unwrap(), number);
+    }
+}
+
+#[tokio::test]
+async fn refusals_name_namespace_message_and_data() {
+    let local = serve().await;
+    let manager = Manager::builder(&local.url()).build().unwrap();
+    let socket = manager.socket("/refused");
+    let error = socket.connect().await.unwrap_err();
+    let ConnectErrorKind::Refused(refusal) = error.kind() else { panic!("{error:?}") };
+    assert_eq!((refusal.namespace.as_str(), refusal.message.as_str()), ("/refused", "who are you?"));
+    assert_eq!(refusal.data::<serde_json::Value>(), Some(json!({ "retry": false })));
+    assert!(!socket.is_active());
+    let error = manager.socket("/nowhere").connect().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the server refused namespace /nowhere: Invalid namespace; the server has no namespace of this name"
+    );
+    socket.set_auth(json!({ "token": "right" })).unwrap();
+    socket.connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn auth_is_asked_for_at_every_connect() {
+    let local = serve().await;
+    let proxy = Proxy::to(local.address).await;
+    let manager = quick(Manager::builder(&proxy.url())).build().unwrap();
+    let socket = manager.socket("/refused");
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    socket.set_auth_with(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, std::io::Error>(json!({ "token": "right" })) }
+    });
+    socket.connect().await.unwrap();
+    proxy.cut();
+    eventually("auth is asked for again", || calls.load(Ordering::SeqCst) == 2 && socket.is_connected()).await;
+    socket.set_auth_with(|| async { Err::<(), _>("no token today") });
+    socket.disconnect();
+    let error = socket.connect().await.unwrap_err();
+    assert!(error.to_string().contains("/refused could not be made: no token today"), "{error}");
+}
+
+#[tokio::test]
+async fn the_end_has_a_reason() {
+    let local = serve().await;
+    for (event, expected) in
+        [("leave", DisconnectReason::ServerDisconnect), ("drop", DisconnectReason::ServerDisconnect)]
+    {
+        let manager = Manager::builder(&local.url()).build().unwrap();
+        let socket = manager.socket("/");
+        let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+        socket.on_disconnect(move |Reason(reason): Reason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        });
+        socket.connect().await.unwrap();
+        let pending = socket.emit_with_ack::<()>("silence", ());
+        socket.emit(event, ()).unwrap();
+        assert_eq!(reasons.recv().await, Some(expected), "{event}");
+        assert_eq!(pending.await.unwrap_err().kind(), &AckErrorKind::Disconnected);
+        eventually("the manager has ended", || !socket.manager().is_open()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_does_not_come_times_out() {
+    let local = serve().await;
+    let socket = connect(&local).await;
+    let limit = Duration::from_millis(50);
+    let error = socket.emit_with_ack::<()>("silence", ()).timeout(limit).await.unwrap_err();
+    assert_eq!(error.kind(), &AckErrorKind::TimedOut(limit));
+    let error = socket.emit_with_ack::<u8>("echo", &"text").await.unwrap_err();
+    assert_eq!(error.kind(), &AckErrorKind::Arguments);
+}
+
+#[tokio::test]
+async fn what_is_emitted_offline_is_sent_in_order() {
+    let local = serve().await;
+    let manager = quick(Manager::builder(&local.url())).build().unwrap();
+    let socket = manager.socket("/");
+    let mut events = socket.events();
+    let acks: Vec<_> = (0..50)
+        .map(|number| {
+            socket.emit("back", number).unwrap();
+            socket.emit_with_ack::<u32>("echo", &number)
+        })
+        .collect();
+    socket.emit_volatile("back", 1000).unwrap();
+    let expired = socket.emit_with_ack::<()>("back", &1001).timeout(Duration::ZERO).await.unwrap_err();
+    assert!(matches!(expired.kind(), AckErrorKind::TimedOut(_)));
+    assert_eq!(socket.buffered(), 100);
+    socket.connect().await.unwrap();
+    for (number, ack) in acks.into_iter().enumerate() {
+        assert_eq!(next_data::<usize>(&mut events).await, number);
+        assert_eq!(ack.await.unwrap() as usize, number);
+    }
+    socket.emit("back", 50).unwrap();
+    assert_eq!(next_data::<u32>(&mut events).await, 50);
+}
+
+#[tokio::test]
+async fn reconnects_and_tells_each_stage() {
+    let local = serve().await;
+    let address = local.address;
+    let manager = quick(Manager::builder(&local.url())).transports(Transport::WebSocket).build().unwrap();
+    let mut stages = manager.events();
+    let socket = manager.socket("/");
+    let mut events = socket.events();
+    socket.connect().await.unwrap();
+    let first = socket.id().unwrap();
+    drop(local);
+    eventually("the loss is noticed", || !socket.is_connected()).await;
+    socket.emit("back", "kept").unwrap();
+    let server = Server::new();
+    server.of("/").on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
+        socket.emit("back", args)
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let _local = Local::serve_at(server, address).await;
+    assert_eq!(next_data::<String>(&mut events).await, "kept");
+    assert_ne!(socket.id().unwrap(), first);
+    manager.disconnect().await;
+    drop((socket, manager));
+    let mut seen = Vec::new();
+    while let Some(stage) = stages.next().await {
+        seen.push(match stage {
+            ManagerEvent::Connecting => "connecting".to_owned(),
+            ManagerEvent::Open { attempts: 0, .. } => "open".to_owned(),
+            ManagerEvent::Open { .. } => "reopened".to_owned(),
+            ManagerEvent::ConnectFailed(error) => {
+                assert!(matches!(error.kind(), ConnectErrorKind::Unreachable { .. }), "{error:?}");
+                "failed".to_owned()
+            }
+            ManagerEvent::Reconnecting { .. } => "waiting".to_owned(),
+            ManagerEvent::Closed { reason, .. } => reason.to_string(),
+            other => format!("{other:?}"),
+        });
+    }
+    seen.dedup();
+    assert_eq!(seen[..4], ["connecting", "open", "transport close", "waiting"]);
+    assert_eq!(seen[seen.len() - 3..], ["connecting", "reopened", "io client disconnect"]);
+    assert!(seen.contains(&"failed".to_owned()));
+}
+
+#[tokio::test]
+async fn gives_up_as_told() {
+    let local = serve().await;
+    let url = local.url();
+    let policy = Reconnection { delay: Duration::from_millis(1), attempts: Some(3), ..Reconnection::default() };
+    let manager = Manager::builder(&url).reconnection(policy).build().unwrap();
+    let mut stages = manager.events();
+    let socket = manager.socket("/");
+    socket.connect().await.unwrap();
+    drop(local);
+    let mut attempts = 0;
+    loop {
+        match stages.next().await.unwrap() {
+            ManagerEvent::Reconnecting { attempt, .. } => attempts = attempt,
+            ManagerEvent::ReconnectFailed => break,
+            _ => {}
+        }
+    }
+    assert_eq!(attempts, 3);
+    eventually("the socket is given up", || !socket.is_active()).await;
+    assert!(matches!(socket.emit("x", ()).unwrap_err().kind(), EmitErrorKind::Disconnected { .. }));
+}
+
+#[tokio::test]
+async fn the_first_connection_fails_unless_told_otherwise() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("http://{address}");
+    let error = sockeye_client::connect(&url).await.unwrap_err();
+    assert!(matches!(error.kind(), ConnectErrorKind::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains("Connection refused"), "{error}");
+    let connecting = tokio::spawn(quick(Manager::builder(&url)).retry_first(true).connect());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let _local = Local::serve_at(Server::new(), address).await;
+    assert!(connecting.await.unwrap().unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn http_errors_name_status_body_and_a_hint() {
+    let local = serve().await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Manager::builder(&local.url()).path("/wrong").transports(transport);
+        let error = builder.connect().await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error.kind(), ConnectErrorKind::Http { status: 404, .. }), "{error:?}");
+        assert!(text.contains("404") && text.contains("check `path`"), "{text}");
+        let builder = Manager::builder(&local.url()).engine_version(sockeye_client::EngineVersion::V3);
+        let error = builder.transports(transport).connect().await.unwrap_err().to_string();
+        assert!(error.contains("400") && error.contains("Unsupported protocol version"), "{error}");
+        assert!(error.contains("`engine_version`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn retries_deliver_in_order_through_reconnects() {
+    let local = serve().await;
+    let handled = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let log = handled.clone();
+    local.server.of("/").on("task", move |sockeye::Args((number, id)): sockeye::Args<(u32, String)>| {
+        log.lock().push((number, id));
+        async move { number }
+    });
+    let proxy = Proxy::to(local.address).await;
+    let builder = quick(Manager::builder(&proxy.url())).transports(Transport::WebSocket);
+    let socket = builder.retries(Retries { ids: true, ..Retries::default() }).connect().await.unwrap();
+    let count = 2000;
+    let acks: Vec<_> = (0..count).map(|number| socket.emit_with_ack::<u32>("task", &number)).collect();
+    let breaker = tokio::spawn(async move {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            proxy.cut();
+        }
+        proxy
+    });
+    for (number, ack) in acks.into_iter().enumerate() {
+        assert_eq!(ack.await.unwrap() as usize, number);
+    }
+    drop(breaker.await.unwrap());
+    let mut handled = std::mem::take(&mut *handled.lock());
+    handled.dedup();
+    assert_eq!(handled.iter().map(|task| task.0).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+    let (tag, _) = handled[0].1.split_once('-').unwrap();
+    assert!(handled.iter().all(|task| task.1 == format!("{tag}-{}", task.0)));
+}
+
+#[tokio::test]
+async fn an_event_is_given_up_after_its_retries() {
+    let local = serve().await;
+    let retries = Retries { retries: 1, ack_timeout: Duration::from_millis(30), ids: false };
+    let socket = Manager::builder(&local.url()).retries(retries).connect().await.unwrap();
+    let mut stages = socket.manager().events();
+    // The event has no handler, so that nobody acknowledges it.
+    let error = socket.emit_with_ack::<()>("unknown", ()).await.unwrap_err();
+    assert_eq!(error.kind(), &AckErrorKind::RetriesExhausted);
+    assert_eq!(socket.emit_with_ack::<u8>("echo", &7).await.unwrap(), 7);
+    loop {
+        if let ManagerEvent::DeliveryFailed { namespace } = stages.next().await.unwrap() {
+            break assert_eq!(namespace, "/");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Servers to test the client with.
+// Each test file uses its part of this.
+#![allow(dead_code)]
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+
+use parking_lot::Mutex;
+use sockeye::{Graceful, Server, listen};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::{AbortHandle, JoinHandle},
+};
+use tower_service::Service;
+
+/// A Sockeye server on a free port of this machine.
+pub(crate) struct Local {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    /// Dropped, it stops the server.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Local {
+    /// Serves until it is dropped.
+    pub(crate) async fn serve(server: Server) -> Self {
+        Self::serve_at(server, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn serve_at(server: Server, address: SocketAddr) -> Self {
+        // A server that has just ended may take a moment to let go of its address.
+        let listeners = loop {
+            match listen(address).await {
+                Ok(listeners) => break listeners,
+                Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let address = listeners[0].local_addr().unwrap();
+        let serving = server.clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let stop = async { drop(stopped.await) };
+            serving.serve_with(listeners, NotFound, Graceful { stop, limit: Duration::ZERO }).await;
+        });
+        Self { server, address, _stop: stop }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// Waits until something holds, and fails if it takes too long.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[derive(Clone)]
+struct NotFound;
+
+impl Service<Request<Incoming>> for NotFound {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+        let mut response = Response::new(Empty::new());
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        ready(Ok(response))
+    }
+}
+
+/// Stands between client and server, to break what passes.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    links: Arc<Mutex<Vec<AbortHandle>>>,
+    /// Cuts a connection, and all others, as soon as the client has sent this.
+    trap: Arc<Mutex<Option<Vec<u8>>>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let links = Arc::new(Mutex::new(Vec::new()));
+        let trap = Arc::new(Mutex::new(None));
+        let (open, armed) = (links.clone(), trap.clone());
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let link = tokio::spawn(link(client, target, armed.clone())).abort_handle();
+                open.lock().push(link);
+            }
+        });
+        Self { address, links, trap, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Breaks all connections that are open.
+    pub(crate) fn cut(&self) {
+        self.links.lock().drain(..).for_each(|link| link.abort());
+    }
+
+    /// Breaks a connection as soon as the client has sent this text on it, which does not reach the server.
+    pub(crate) fn cut_at(&self, text: &str) {
+        *self.trap.lock() = Some(text.into());
+    }
+
+    /// Whether the text has been seen.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.trap.lock().is_none()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.cut();
+    }
+}
+
+async fn link(mut client: TcpStream, target: SocketAddr, trap: Arc<Mutex<Option<Vec<u8>>>>) {
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
+    loop {
+        let (count, upwards) = tokio::select! {
+            count = client.read(&mut from_client) => (count.unwrap_or(0), true),
+            count = server.read(&mut from_server) => (count.unwrap_or(0), false),
+        };
+        if count == 0 {
+            return;
+        }
+        let written = if upwards {
+            let bytes = &from_client[..count];
+            if trap.lock().take_if(|text| contains(bytes, text)).is_some() {
+                return;
+            }
+            server.write_all(bytes).await
+        } else {
+            client.write_all(&from_server[..count]).await
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether a text is in what a client sends: as it is, or as the one masked frame of a WebSocket.
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    let unmasked = bytes.split_at_checked(6).map(|(head, payload)| {
+        let mut payload = payload.to_vec();
+        sockeye_protocol::websocket::apply_mask(&mut payload, head[2..].try_into().unwrap(), 0);
+        payload
+    });
+    [Some(bytes.to_vec()), unmasked]
+        .into_iter()
+        .flatten()
+        .any(|bytes| bytes.windows(text.len()).any(|part| part == text))
+}
