@@ -1,0 +1,373 @@
+//! The chat: its events on the namespaces `/` and `/imchat`, and how a message reaches a user's devices.
+//!
+//! Every event is acknowledged: `{"ok": true, …}`, or `{"ok": false, "error": why}` for what cannot be done.
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
+use sockeye::{
+    ConnectRefusal, Data, EventName, IntoReply, Namespace, Reply, Server, Socket, State, Value,
+    handler::{FromContext, Occasion, OnEvent, extract::Rejection},
+};
+
+use crate::{
+    gateway::{Registry, json_frame},
+    identity::{IdentityKind, NameError, Token, User},
+    presence::{Online, Presence},
+    room::{Room, RoomError, private_room},
+    settings::Settings,
+};
+
+/// The namespaces that have the chat, each with rooms and users of its own.
+pub(crate) const NAMESPACES: [&str; 2] = ["/", PLAIN_NAMESPACE];
+
+/// The namespace whose users those on plain WebSocket talk to.
+pub(crate) const PLAIN_NAMESPACE: &str = "/imchat";
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Chat {
+    identity: IdentityKind,
+    registry: Arc<Registry>,
+    presence: Presence,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct Limits {
+    message_bytes: usize,
+    rooms: usize,
+    room_name: usize,
+    online_names: usize,
+}
+
+/// A message from one user to another, as it arrives.
+#[derive(Debug, Serialize)]
+pub(crate) struct Direct<'a> {
+    from: &'a User,
+    message: Value,
+    sendtime: f64,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl<'a> Direct<'a> {
+    /// A text message, sent now.
+    pub(crate) fn new(from: &'a User, message: Value) -> Self {
+        Self { from, message, sendtime: now(), kind: default_kind() }
+    }
+}
+
+impl Chat {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            identity: settings.identity,
+            registry: Arc::new(Registry::new(settings.max_plain_connections)),
+            presence: Presence::default(),
+            limits: Limits {
+                message_bytes: settings.max_message_bytes,
+                rooms: settings.max_rooms,
+                room_name: settings.max_room_name,
+                online_names: settings.max_online_names,
+            },
+        }
+    }
+
+    /// Registers the handlers on a server whose state this chat is.
+    pub(crate) fn attach(server: &Server) {
+        for name in NAMESPACES {
+            server
+                .of(name)
+                .on_connect(connect)
+                .on_disconnect(disconnect)
+                .on("chat", chat)
+                .on("enter_room", enter_room)
+                .on("leave_room", leave_room)
+                .on("message", message)
+                .on("action", message)
+                .on("who", who);
+        }
+    }
+
+    /// How clients are told who they are.
+    pub(crate) fn identity(&self) -> IdentityKind {
+        self.identity
+    }
+
+    /// The users on plain WebSocket.
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Looks again whether a user is online in a namespace, after a device has come or gone.
+    pub(crate) fn refresh(&self, namespace: &Namespace, user: &User) {
+        let devices = || namespace.local().room_len(&private_room(user)) + self.registry.devices(user.as_str());
+        self.presence.refresh(namespace, user, devices);
+    }
+
+    /// Delivers a message to the devices of a user in a namespace and says how many those are.
+    pub(crate) fn deliver_to_sockets(&self, namespace: &Namespace, to: &User, message: &Direct<'_>) -> usize {
+        let room = private_room(to);
+        let devices = namespace.local().room_len(&room);
+        match namespace.to(&room).emit("chat", message) {
+            Ok(()) => devices,
+            Err(error) => {
+                tracing::error!(%error, "a chat message could not be delivered");
+                0
+            }
+        }
+    }
+
+    /// Delivers a message to a user's devices on plain WebSocket, unless it has binary data in it, which is no JSON.
+    fn deliver_to_plain(&self, to: &User, message: &Direct<'_>) -> usize {
+        if self.registry.devices(to.as_str()) == 0 {
+            return 0;
+        }
+        let Ok(text) = serde_json::Value::try_from(message.message.clone()) else { return 0 };
+        let Direct { from, sendtime, kind, .. } = message;
+        let value = json!({ "from": from, "message": text, "to_user": to, "sendtime": sendtime, "type": kind });
+        self.registry.send_to(to.as_str(), &json_frame(&value))
+    }
+
+    fn send(&self, socket: &Socket, request: ChatRequest) -> Result<Delivered, ChatError> {
+        let from = user_of(socket)?;
+        let to = User::parse(&name_of(&request.to, "to")?).map_err(ChatError::Recipient)?;
+        self.check_size(&request.message)?;
+        self.check_size(&Value::from(request.kind.as_str()))?;
+        let message = Direct { from: &from, message: request.message, sendtime: now(), kind: request.kind };
+        let delivered =
+            self.deliver_to_sockets(socket.namespace(), &to, &message) + self.deliver_to_plain(&to, &message);
+        Ok(Delivered { delivered, sendtime: message.sendtime })
+    }
+
+    fn enter(&self, socket: &Socket, request: RoomRequest) -> Result<Entered, ChatError> {
+        let (name, room) = self.room(socket, &request.room)?;
+        room.enter(socket, self.limits.rooms, |user| self.presence.is_online(socket.namespace().name(), user))?;
+        emit(socket, "message", &json!({ "msg": "进入房间成功", "room": name }));
+        Ok(Entered { room: name })
+    }
+
+    fn leave(&self, socket: &Socket, request: RoomRequest) -> Result<Entered, ChatError> {
+        let (name, room) = self.room(socket, &request.room)?;
+        room.leave(socket)?;
+        Ok(Entered { room: name })
+    }
+
+    /// Passes an event on to everybody in a room that the sender is in; without one, to the lobby if the sender is there.
+    fn say(&self, socket: &Socket, event: &str, data: &Value) -> Result<Said, ChatError> {
+        let from = user_of(socket)?;
+        let sendtime = now();
+        self.check_size(data)?;
+        let named = data.get("room").filter(|room| **room != Value::Null);
+        let (name, room) = self.room(socket, named.unwrap_or(&LOBBY.into()))?;
+        let message = match data.get("message") {
+            Some(message) => message,
+            None if named.is_some() => return Err(ChatError::Missing("message")),
+            None => data,
+        };
+        if !room.has(socket) {
+            return if named.is_some() { Err(RoomError::NotIn(name).into()) } else { Ok(Said { sendtime: None }) };
+        }
+        let said = Message { from: &from, room: &name, message, sendtime };
+        socket.namespace().to(room.as_str()).emit(event, &said).map_err(|error| {
+            tracing::error!(%error, "a message to a room could not be sent");
+            ChatError::Internal
+        })?;
+        Ok(Said { sendtime: Some(sendtime) })
+    }
+
+    fn room(&self, socket: &Socket, name: &Value) -> Result<(String, Room), ChatError> {
+        let name = name_of(name, "room")?;
+        let user = user_of(socket)?;
+        let room = Room::parse(&name, &user, self.limits.room_name)?;
+        Ok((name, room))
+    }
+
+    fn check_size(&self, value: &Value) -> Result<(), ChatError> {
+        let limit = self.limits.message_bytes;
+        if weight(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
+    }
+
+    fn online(&self, namespace: &Namespace) -> Online {
+        self.presence.online(namespace.name(), self.limits.online_names)
+    }
+}
+
+/// The room that everybody may meet in.
+const LOBBY: &str = "lobby";
+
+/// Why an event could not be done; the client is told by the text.
+#[derive(Debug, thiserror::Error)]
+enum ChatError {
+    #[error("{0}")]
+    Data(#[from] Rejection),
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` must be text")]
+    NotText(&'static str),
+    #[error("`to` is no user's name: {0}")]
+    Recipient(NameError),
+    #[error("the message is larger than {0} bytes; send less")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Room(#[from] RoomError),
+    #[error("the server could not do this; its log says why")]
+    Internal,
+}
+
+async fn connect(socket: Socket, chat: State<Arc<Chat>>) -> Result<(), ConnectRefusal> {
+    let refuse = |error: crate::identity::IdentityError| {
+        tracing::info!(%error, namespace = socket.namespace().name(), "refused a client");
+        ConnectRefusal::new(error.to_string())
+    };
+    let auth = socket.auth().map(|auth| auth.get());
+    let token = Token::find(auth, socket.handshake().header("token")).map_err(refuse)?;
+    let user = chat.identity.authenticate(token).await.map_err(refuse)?;
+    socket.insert(user.clone());
+    socket.join(private_room(&user)).map_err(|limit| ConnectRefusal::new(limit.to_string()))?;
+    emit(&socket, "message", &json!({ "message": "登陆成功", "user": user }));
+    chat.refresh(socket.namespace(), &user);
+    emit(&socket, "presence", &chat.online(socket.namespace()));
+    Ok(())
+}
+
+async fn disconnect(socket: Socket, chat: State<Arc<Chat>>) {
+    if let Some(user) = socket.extension::<User>() {
+        chat.refresh(socket.namespace(), &user);
+    }
+}
+
+async fn chat(socket: Socket, chat: State<Arc<Chat>>, Input(request): Input<ChatRequest>) -> Answer<Delivered> {
+    Answer(request.and_then(|request| chat.send(&socket, request)))
+}
+
+async fn enter_room(socket: Socket, chat: State<Arc<Chat>>, Input(request): Input<RoomRequest>) -> Answer<Entered> {
+    Answer(request.and_then(|request| chat.enter(&socket, request)))
+}
+
+async fn leave_room(socket: Socket, chat: State<Arc<Chat>>, Input(request): Input<RoomRequest>) -> Answer<Entered> {
+    Answer(request.and_then(|request| chat.leave(&socket, request)))
+}
+
+async fn message(socket: Socket, chat: State<Arc<Chat>>, event: EventName, Input(data): Input<Value>) -> Answer<Said> {
+    Answer(data.and_then(|data| chat.say(&socket, &event.0, &data)))
+}
+
+async fn who(socket: Socket, chat: State<Arc<Chat>>) -> Answer<Online> {
+    Answer(Ok(chat.online(socket.namespace())))
+}
+
+#[derive(Debug, Deserialize)]
+struct ChatRequest {
+    to: Value,
+    message: Value,
+    #[serde(default = "default_kind", rename = "type")]
+    kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoomRequest {
+    room: Value,
+}
+
+#[derive(Debug, Serialize)]
+struct Delivered {
+    /// How many devices.
+    delivered: usize,
+    sendtime: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Entered {
+    room: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Said {
+    /// Nothing if there was nobody to say it to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sendtime: Option<f64>,
+}
+
+/// What the members of a room receive.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    from: &'a User,
+    room: &'a str,
+    message: &'a Value,
+    sendtime: f64,
+}
+
+/// An event's first argument, or why it is not what the event takes; either way the handler runs and answers.
+struct Input<T>(Result<T, ChatError>);
+
+impl<T: DeserializeOwned> FromContext<OnEvent> for Input<T> {
+    fn from_context(context: &mut <OnEvent as Occasion>::Context<'_>) -> Result<Self, Rejection> {
+        Ok(Self(Data::from_context(context).map(|Data(data)| data).map_err(ChatError::from)))
+    }
+}
+
+/// What an event is acknowledged with.
+struct Answer<T>(Result<T, ChatError>);
+
+impl<T: Serialize> IntoReply for Answer<T> {
+    fn into_reply(self) -> Reply {
+        #[derive(Serialize)]
+        struct Success<T> {
+            ok: bool,
+            #[serde(flatten)]
+            result: T,
+        }
+        match self.0 {
+            Ok(result) => Reply::of(&Success { ok: true, result }),
+            Err(error) => Reply::of(json!({ "ok": false, "error": error.to_string() })),
+        }
+    }
+}
+
+/// The user the connect handler found.
+fn user_of(socket: &Socket) -> Result<Arc<User>, ChatError> {
+    socket.extension::<User>().ok_or_else(|| {
+        tracing::error!(sid = %socket.id(), "a socket without a user sent an event");
+        ChatError::Internal
+    })
+}
+
+/// A name that may have been sent as a number.
+fn name_of(value: &Value, field: &'static str) -> Result<String, ChatError> {
+    match value {
+        Value::String(name) => Ok(name.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(ChatError::NotText(field)),
+    }
+}
+
+/// Emits to a socket, which may have left in this moment.
+fn emit(socket: &Socket, event: &str, data: &impl Serialize) {
+    if let Err(error) = socket.emit(event, data) {
+        tracing::debug!(sid = %socket.id(), event, %error, "an event could not be emitted");
+    }
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Binary(data) => data.len(),
+        Value::Array(items) => items.iter().map(|item| weight(item) + 1).sum(),
+        Value::Object(members) => members.iter().map(|(name, item)| name.len() + weight(item) + 4).sum(),
+    }
+}
+
+fn default_kind() -> String {
+    "text".into()
+}
+
+/// Seconds since the Unix epoch, as Python's `time.time()`.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,86 @@
+//! Messages from one user to another over plain WebSocket.
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use sockeye::Server;
+use sockeye_protocol::websocket::Opcode;
+
+use super::connection::{Message, frame};
+use crate::{
+    chat::{Chat, Direct, PLAIN_NAMESPACE},
+    identity::User,
+};
+
+/// Delivers a message to every device of the user it names. What cannot be delivered is answered.
+pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: Message<'_>) -> Option<Bytes> {
+    let Request { to, mut fields } = match Request::parse(message) {
+        Ok(request) => request,
+        Err(error) => return Some(json_frame(&json!({ "error": error }))),
+    };
+    let text = fields.get("message").cloned().unwrap_or_default();
+    let direct = Direct::new(from, text.into());
+    fields.insert("from".into(), json!(from));
+    let sockets = chat.deliver_to_sockets(&server.of(PLAIN_NAMESPACE), &to, &direct);
+    let delivered = sockets + chat.registry().send_to(to.as_str(), &json_frame(&Value::Object(fields)));
+    (delivered == 0).then(|| {
+        let error = format!("`{to}` is not connected, so the message was not delivered");
+        json_frame(&json!({ "error": error, "to_user": to }))
+    })
+}
+
+/// A value as a text frame.
+pub(crate) fn json_frame(value: &Value) -> Bytes {
+    frame(Opcode::Text, value.to_string().as_bytes())
+}
+
+struct Request {
+    to: User,
+    fields: Map<String, Value>,
+}
+
+impl Request {
+    fn parse(message: Message<'_>) -> Result<Self, String> {
+        let Message::Text(text) = message else {
+            return Err("a message must be text with JSON in it, not binary".into());
+        };
+        let fields = match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(r#"a message must be an object such as {"message": "hello", "to_user": "bob"}"#.into()),
+            Err(error) => return Err(format!("a message must be JSON: {error}")),
+        };
+        if !fields.contains_key("message") {
+            return Err("the member `message` is missing".into());
+        }
+        let to = match fields.get("to_user") {
+            Some(Value::String(name)) => {
+                User::parse(name).map_err(|error| format!("`to_user` names nobody: {error}"))?
+            }
+            Some(_) => return Err("the member `to_user` must be text".into()),
+            None => return Err("the member `to_user` is missing".into()),
+        };
+        Ok(Self { to, fields })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_needs_a_message_and_a_user() {
+        let request = Request::parse(Message::Text(r#"{"message": 7, "to_user": "bob", "id": 1}"#)).unwrap();
+        assert_eq!((request.to.as_str(), request.fields.len()), ("bob", 3));
+        let wrong = [
+            ("hello", "JSON"),
+            ("[]", "object"),
+            (r#"{"to_user": "bob"}"#, "`message`"),
+            (r#"{"message": ""}"#, "`to_user`"),
+            (r#"{"message": "", "to_user": 7}"#, "`to_user`"),
+            (r#"{"message": "", "to_user": "\u0000"}"#, "`to_user`"),
+        ];
+        for (text, named) in wrong {
+            let error = Request::parse(Message::Text(text)).err().unwrap();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+        assert!(Request::parse(Message::Binary(b"{}")).is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! Who a client is: a token, wherever it came from, becomes a [`User`], or the client is refused.
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use serde::{Serialize, Serializer};
+
+/// The back ends that can turn a token into a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdentityKind {
+    /// The token is the user's name, believed without proof; without one the user is a guest. For loopback addresses.
+    Development,
+}
+
+impl IdentityKind {
+    /// Every kind there is.
+    pub(crate) const ALL: &[Self] = &[Self::Development];
+
+    /// The name in the settings.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+        }
+    }
+
+    /// Whether it may face clients of other machines.
+    pub(crate) const fn is_proof(self) -> bool {
+        match self {
+            Self::Development => false,
+        }
+    }
+
+    /// The user a token stands for. Whatever goes wrong refuses.
+    ///
+    /// # Errors
+    /// If the token names nobody; the text is for the client and never contains the token.
+    pub(crate) async fn authenticate(self, token: Option<Token>) -> Result<User, IdentityError> {
+        match (self, token) {
+            (Self::Development, Some(Token(name))) => Ok(User::parse(&name)?),
+            (Self::Development, None) => User::guest(),
+        }
+    }
+}
+
+impl fmt::Display for IdentityKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A secret by which a client says who it is. It cannot be printed, so it never reaches a log.
+pub(crate) struct Token(String);
+
+impl Token {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The token that came along with CONNECT as `auth.token`, else the one of the HTTP header `token`.
+    ///
+    /// # Errors
+    /// If `auth` or its `token` is of the wrong type.
+    pub(crate) fn find(auth: Option<&str>, header: Option<&str>) -> Result<Option<Self>, IdentityError> {
+        let auth: serde_json::Value = match auth {
+            // The text of the JSON error would quote the token.
+            Some(json) => serde_json::from_str(json).map_err(|_| IdentityError::Auth)?,
+            None => serde_json::Value::Null,
+        };
+        let token = match &auth {
+            serde_json::Value::Object(auth) => auth.get("token"),
+            serde_json::Value::Null => None,
+            _ => return Err(IdentityError::Auth),
+        };
+        match token {
+            Some(serde_json::Value::String(token)) => Ok(Some(Self::new(token))),
+            Some(serde_json::Value::Null) | None => Ok(header.map(Self::new)),
+            Some(_) => Err(IdentityError::Auth),
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Why a client was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    #[error("the auth payload must be an object whose `token` is text, such as {{\"token\": \"alice\"}}")]
+    Auth,
+    #[error("this is no user name: {0}")]
+    Name(#[from] NameError),
+    #[error("the server cannot make up a guest's name at the moment; try again")]
+    Random,
+}
+
+/// A user, by a name that has been checked: 1 to 64 printable characters without space at either end. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct User(Arc<str>);
+
+/// What is wrong with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NameError {
+    #[error("it is empty; a name has 1 to 64 printable characters")]
+    Empty,
+    #[error("it is longer than 64 characters; choose a shorter one")]
+    Long,
+    #[error(
+        "it has characters that cannot be seen, such as control characters; a name has 1 to 64 printable characters"
+    )]
+    Unprintable,
+}
+
+impl User {
+    /// The longest name, in characters.
+    const MAX_CHARACTERS: usize = 64;
+
+    /// Checks a name. Spaces around it do not count.
+    ///
+    /// # Errors
+    /// If it is empty, longer than 64 characters, or not printable.
+    pub(crate) fn parse(name: &str) -> Result<Self, NameError> {
+        let name = name.trim_matches(' ');
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        // Unprintable comes first: who pastes something absurd should not be told to shorten it.
+        for (index, character) in name.chars().enumerate() {
+            if !is_printable(character) {
+                return Err(NameError::Unprintable);
+            }
+            if index >= Self::MAX_CHARACTERS {
+                return Err(NameError::Long);
+            }
+        }
+        Ok(Self(name.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name made up for somebody who gave none.
+    fn guest() -> Result<Self, IdentityError> {
+        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let random = getrandom::u32().map_err(|error| {
+            tracing::error!(%error, "the system has no random numbers; refusing a guest");
+            IdentityError::Random
+        })?;
+        let letters = (0..6).filter_map(|place| LETTERS.get(usize::try_from(random >> (5 * place) & 31).ok()?));
+        Ok(Self(format!("guest-{}", letters.map(|letter| char::from(*letter)).collect::<String>()).into()))
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for User {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for User {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Whether a character shows. Invisible ones would let two names look the same; the replacement character stands for
+/// bytes that were no text.
+pub(crate) fn is_printable(character: char) -> bool {
+    match character {
+        ' ' => true,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' => false,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
+        '\u{feff}' | '\u{fff0}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}' => false,
+        character => !character.is_control() && !character.is_whitespace(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_printable_and_of_bounded_length() {
+        assert_eq!(User::parse("alice").unwrap().as_str(), "alice");
+        assert_eq!(User::parse("  小明 Xiǎo Míng 🐟 ").unwrap().as_str(), "小明 Xiǎo Míng 🐟");
+        assert_eq!(User::parse(&"é".repeat(64)).unwrap().as_str().chars().count(), 64);
+        assert_eq!(User::parse(&"é".repeat(65)), Err(NameError::Long));
+        for empty in ["", " ", "     "] {
+            assert_eq!(User::parse(empty), Err(NameError::Empty));
+        }
+        for unprintable in
+            ["a\nb", "\0", "\u{7f}", "a\u{200b}b", "\u{202e}bob", "a\u{a0}b", "\t", "\u{fffd}", "\u{3000}"]
+        {
+            assert_eq!(User::parse(unprintable), Err(NameError::Unprintable), "{unprintable:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_development_kind_believes_the_token_and_invents_guests() {
+        let kind = IdentityKind::Development;
+        assert_eq!(kind.authenticate(Some(Token::new("bob"))).await.unwrap().as_str(), "bob");
+        let refused = kind.authenticate(Some(Token::new("secret\u{7}"))).await.unwrap_err().to_string();
+        assert!(refused.contains("printable") && !refused.contains("secret"), "{refused}");
+        assert!(kind.authenticate(Some(Token::new(""))).await.is_err());
+        let (one, other) = (kind.authenticate(None).await.unwrap(), kind.authenticate(None).await.unwrap());
+        assert!(one.as_str().starts_with("guest-") && one.as_str().len() == 12, "{one}");
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn the_token_of_auth_comes_before_the_one_of_the_header() {
+        let find = |auth, header| Token::find(auth, header).map(|token| token.map(|Token(text)| text));
+        assert_eq!(find(Some(r#"{"token":"a"}"#), Some("b")).unwrap().as_deref(), Some("a"));
+        assert_eq!(find(Some(r#"{"token":null}"#), Some("b")).unwrap().as_deref(), Some("b"));
+        assert_eq!(find(Some("{}"), Some("b")).unwrap().as_deref(), Some("b"));
+        assert_eq!(find(None, Some("b")).unwrap().as_deref(), Some("b"));
+        assert_eq!(find(Some("null"), None).unwrap(), None);
+        for wrong in [r#""a""#, "[]", r#"{"token":7}"#, r#"{"token":{}}"#, "{"] {
+            assert!(find(Some(wrong), Some("b")).is_err(), "{wrong}");
+        }
+        assert_eq!(format!("{:?}", Token::new("secret")), "Token(..)");
+    }
+}

@@ -1,0 +1,85 @@
+//! The program `sockeye`: a realtime and chat server for Socket.IO and plain WebSocket clients.
+mod app;
+mod banner;
+mod chat;
+mod cli;
+mod gateway;
+mod identity;
+mod listen;
+mod log;
+mod monitor;
+mod origin;
+mod pages;
+mod presence;
+mod room;
+mod settings;
+mod shutdown;
+
+use std::{
+    env,
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+
+use app::App;
+use banner::Banner;
+use cli::{Cli, Command, Serve};
+use settings::Settings;
+use shutdown::Shutdown;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().into_command() {
+        Command::Serve(options) => serve(options).await,
+        Command::Config => print(settings::sample()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sockeye: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the server until it is told to stop.
+async fn serve(Serve { config, options }: Serve) -> Result<(), Error> {
+    let settings = Settings::load(config, env::vars_os(), &options.0)?;
+    log::start(&settings.log)?;
+    let shutdown = Shutdown::new().map_err(Error::Signals)?;
+    let listeners = listen::listen(&settings).await?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>().map_err(Error::Address)?;
+    let app = App::new(&settings, &addresses);
+    print(format!("{}\n", Banner { addresses: &addresses, settings: &settings }))?;
+    app.serve(listeners, shutdown.requested()).await;
+    Ok(())
+}
+
+/// Prints, unless whoever asked for the output has closed it.
+fn print(text: String) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Why the program ends with a failure.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
+    #[error(transparent)]
+    Log(#[from] log::LogError),
+    #[error(transparent)]
+    Listen(#[from] listen::ListenError),
+    #[error("cannot wait for signals, by which the program is stopped: {0}")]
+    Signals(io::Error),
+    #[error("cannot tell the addresses that are listened on: {0}")]
+    Address(io::Error),
+    #[error("cannot print: {0}")]
+    Output(io::Error),
+}

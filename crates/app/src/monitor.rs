@@ -1,0 +1,264 @@
+//! The monitor: namespace `/test` tells whoever watches how busy the machine is. It is sampled once for all watchers,
+//! and only while there are some.
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use sockeye::{Namespace, Server, Socket};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+/// The namespace and the event are those of the dashboards that people already have.
+const NAMESPACE: &str = "/test";
+const EVENT: &str = "server_response";
+
+/// Samples the machine for the watchers of one server.
+pub(crate) struct Monitor {
+    namespace: Namespace,
+    interval: Duration,
+    connections: Box<dyn Fn() -> usize + Send + Sync>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    task: Option<JoinHandle<()>>,
+    /// The counters as last read, and the loads computed from them.
+    read: Option<(Instant, Vec<CoreTimes>)>,
+    cores: Vec<f64>,
+    count: u64,
+}
+
+/// What watchers are told.
+#[derive(Debug, PartialEq, Serialize)]
+struct Sample {
+    /// The time as `MM:SS`, and the load of each core in percent.
+    data: (String, Vec<f64>),
+    /// The number of the sample.
+    count: u64,
+    memory: Memory,
+    /// Open connections, plain WebSockets included.
+    connections: usize,
+}
+
+/// The machine's memory in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+struct Memory {
+    used: u64,
+    total: u64,
+}
+
+/// How long a core has been busy, and how long it has been counted at all, in ticks since the machine's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CoreTimes {
+    busy: u64,
+    total: u64,
+}
+
+impl Monitor {
+    /// Registers the monitor on a server. `connections` counts those that are open.
+    pub(crate) fn attach(server: &Server, interval: Duration, connections: impl Fn() -> usize + Send + Sync + 'static) {
+        let namespace = server.of(NAMESPACE);
+        let state = State { read: Some((Instant::now(), read_cores())), ..State::default() };
+        let monitor =
+            Arc::new(Self { namespace, interval, connections: Box::new(connections), state: Mutex::new(state) });
+        let (joins, leaves) = (monitor.clone(), monitor.clone());
+        monitor
+            .namespace
+            .on_connect(move |socket: Socket| {
+                joins.join(&socket);
+                std::future::ready(())
+            })
+            .on_disconnect(move || {
+                leaves.leave();
+                std::future::ready(())
+            });
+    }
+
+    /// Gives a new watcher a sample at once, and starts sampling with the first.
+    fn join(self: &Arc<Self>, watcher: &Socket) {
+        let mut state = self.state.lock();
+        let sample = self.sample(&mut state);
+        if let Err(error) = watcher.emit(EVENT, &sample) {
+            tracing::debug!(%error, "a watcher left at once");
+        }
+        if state.task.is_none() {
+            state.task = Some(tokio::spawn(self.clone().run()));
+        }
+    }
+
+    /// Stops sampling with the last watcher.
+    fn leave(&self) {
+        let mut state = self.state.lock();
+        if self.namespace.local().is_empty()
+            && let Some(task) = state.task.take()
+        {
+            task.abort();
+        }
+    }
+
+    async fn run(self: Arc<Self>) {
+        let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let sample = self.sample(&mut self.state.lock());
+            if let Err(error) = self.namespace.emit(EVENT, &sample) {
+                tracing::error!(%error, "a sample could not be sent");
+            }
+        }
+    }
+
+    fn sample(&self, state: &mut State) -> Sample {
+        /// The counters move by a hundredth of a second; over less time than this a load would be noise.
+        const SHORTEST: Duration = Duration::from_millis(250);
+        let now = Instant::now();
+        match &mut state.read {
+            Some((at, _)) if now.duration_since(*at) < SHORTEST && !state.cores.is_empty() => {}
+            read => {
+                let cores = read_cores();
+                let before = read.as_ref().map(|(_, cores)| cores.as_slice()).unwrap_or_default();
+                state.cores = loads(before, &cores);
+                *read = Some((now, cores));
+            }
+        }
+        state.count += 1;
+        Sample {
+            data: (minutes_and_seconds(SystemTime::now()), state.cores.clone()),
+            count: state.count,
+            memory: read_proc("/proc/meminfo").map(|text| parse_memory(&text)).unwrap_or_default(),
+            connections: (self.connections)(),
+        }
+    }
+}
+
+fn read_cores() -> Vec<CoreTimes> {
+    read_proc("/proc/stat").map(|text| parse_cores(&text)).unwrap_or_default()
+}
+
+/// Reads a file of the proc file system, which only Linux has; elsewhere there is nothing to show.
+fn read_proc(path: &str) -> Option<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            tracing::debug!(path, %error, "the machine's load cannot be read");
+            None
+        }
+    }
+}
+
+/// The lines `cpu0 user nice system idle iowait irq softirq steal …`, but not the one that sums them up.
+fn parse_cores(stat: &str) -> Vec<CoreTimes> {
+    stat.lines()
+        .filter_map(|line| {
+            let mut fields = line.strip_prefix("cpu")?.split_ascii_whitespace();
+            let _number: u32 =
+                line.strip_prefix("cpu")?.starts_with(char::is_numeric).then(|| fields.next())??.parse().ok()?;
+            // What guests use is counted as user time already, so only the first eight are added up.
+            let ticks: Vec<u64> = fields.take(8).map_while(|field| field.parse().ok()).collect();
+            let idle = ticks.get(3)? + ticks.get(4).copied().unwrap_or(0);
+            let total: u64 = ticks.iter().sum();
+            Some(CoreTimes { busy: total.saturating_sub(idle), total })
+        })
+        .collect()
+}
+
+/// The load of each core between two readings, in percent with one decimal. A core that was not there before is
+/// measured from the machine's start.
+fn loads(before: &[CoreTimes], after: &[CoreTimes]) -> Vec<f64> {
+    let before = before.iter().copied().chain(std::iter::repeat(CoreTimes { busy: 0, total: 0 }));
+    after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| {
+            // The kernel may correct its counters downwards.
+            let busy = after.busy.saturating_sub(before.busy);
+            let total = after.total.saturating_sub(before.total);
+            let permille = busy.saturating_mul(1000).checked_div(total).unwrap_or(0).min(1000);
+            u32::try_from(permille).map_or(100.0, |permille| f64::from(permille) / 10.0)
+        })
+        .collect()
+}
+
+fn parse_memory(meminfo: &str) -> Memory {
+    let kibibytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    let total = kibibytes("MemTotal").unwrap_or(0);
+    let available = kibibytes("MemAvailable").or_else(|| kibibytes("MemFree")).unwrap_or(total);
+    Memory { used: total.saturating_sub(available).saturating_mul(1024), total: total.saturating_mul(1024) }
+}
+
+fn minutes_and_seconds(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{:02}:{:02}", seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "cpu  300 0 100 600 0 0 0 0 0 0\ncpu0 100 0 50 350 0 0 0 0 0 0\n\
+                        cpu1 200 10 50 240 10 5 5 0 99 0\ncpu12 1 2 3 4\nintr 12 0 0\nctxt 99\ncpufreq 1\n";
+
+    #[test]
+    fn cores_are_read_without_their_sum() {
+        let cores = parse_cores(STAT);
+        assert_eq!(
+            cores,
+            [
+                CoreTimes { busy: 150, total: 500 },
+                CoreTimes { busy: 270, total: 520 },
+                CoreTimes { busy: 6, total: 10 }
+            ]
+        );
+        assert_eq!(parse_cores(""), []);
+        assert_eq!(parse_cores("cpu0\ncpux 1 2 3 4\ncpu1 1 2"), []);
+    }
+
+    #[test]
+    fn loads_are_the_difference_of_two_readings() {
+        let times = |busy, total| CoreTimes { busy, total };
+        assert_eq!(loads(&[times(100, 200), times(0, 0)], &[times(150, 300), times(0, 0)]), [50.0, 0.0]);
+        assert_eq!(loads(&[], &[times(1, 8)]), [12.5]);
+        assert_eq!(loads(&[times(100, 200)], &[times(90, 210)]), [0.0]);
+        assert_eq!(loads(&[times(0, 0), times(0, 0)], &[times(3, 3)]), [100.0]);
+    }
+
+    #[test]
+    fn memory_is_in_bytes() {
+        let text = "MemTotal:        8000 kB\nMemFree:         1000 kB\nMemAvailable:    6000 kB\n";
+        assert_eq!(parse_memory(text), Memory { used: 2000 * 1024, total: 8000 * 1024 });
+        assert_eq!(
+            parse_memory("MemTotal: 8000 kB\nMemFree: 1000 kB"),
+            Memory { used: 7000 * 1024, total: 8000 * 1024 }
+        );
+        assert_eq!(parse_memory("nonsense"), Memory::default());
+    }
+
+    #[test]
+    fn a_sample_looks_as_its_watchers_expect() {
+        let sample = Sample {
+            data: (minutes_and_seconds(UNIX_EPOCH + Duration::from_secs(7325)), vec![1.5]),
+            count: 3,
+            memory: Memory { used: 1, total: 2 },
+            connections: 4,
+        };
+        let expected = r#"{"data":["02:05",[1.5]],"count":3,"memory":{"used":1,"total":2},"connections":4}"#;
+        assert_eq!(serde_json::to_string(&sample).unwrap(), expected);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_machine_has_cores_and_memory() {
+        assert!(!read_cores().is_empty());
+        let memory = parse_memory(&read_proc("/proc/meminfo").unwrap());
+        assert!(0 < memory.used && memory.used < memory.total);
+    }
+}

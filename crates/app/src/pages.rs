@@ -1,0 +1,161 @@
+//! The pages, embedded into the program: the chat, the monitor and the official client library.
+use std::borrow::Cow;
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+#[derive(RustEmbed)]
+#[folder = "../../web/"]
+struct Web;
+
+/// Answers a request for a page or for what belongs to one; 404 for everything else.
+pub(crate) async fn serve(request: Request) -> Response {
+    let Some((name, file)) = find(request.uri().path()) else {
+        return (StatusCode::NOT_FOUND, "there is no such page here; the chat is at /").into_response();
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+    }
+    let etag = etag(&file);
+    let headers = [
+        (header::CONTENT_TYPE, content_type(&name)),
+        // Browsers keep the file but ask whether it is still the one, so that a new version shows at once.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ETAG, etag.as_str()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    if is_known(request.headers(), &etag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let body = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    (headers, Body::from(body)).into_response()
+}
+
+/// The pages load nothing but what this server serves, and talk to it and to WebSockets.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
+                      form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// The file of a path, with its name.
+fn find(path: &str) -> Option<(String, EmbeddedFile)> {
+    let name = match path.strip_prefix('/')? {
+        "" => "chat/index.html".into(),
+        "monitor" | "monitor/" => "monitor/index.html".into(),
+        path => match path.split_once('/') {
+            None => format!("chat/{path}"),
+            Some(("monitor", file)) if is_plain(file) => format!("monitor/{file}"),
+            Some(("socket.io", file)) if is_plain(file) && file != "README.md" => format!("vendor/{file}"),
+            Some(_) => return None,
+        },
+    };
+    let file = Web::get(&name)?;
+    Some((name, file))
+}
+
+/// Whether this is the name of a file in a folder and not the way to another one.
+fn is_plain(file: &str) -> bool {
+    !file.starts_with('.') && !file.contains(['/', '\\'])
+}
+
+fn etag(file: &EmbeddedFile) -> String {
+    let digits: String = file.metadata.sha256_hash().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
+}
+
+/// Whether the client has the file already.
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|known| known.trim() == "*" || known.trim().trim_start_matches("W/") == etag)
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("json" | "map") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("ico") => "image/x-icon",
+        Some("woff2") => "font/woff2",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(path: &str, headers: &[(header::HeaderName, &str)]) -> Response {
+        let builder = Request::builder().uri(path);
+        let request = headers.iter().fold(builder, |builder, (name, value)| builder.header(name, *value));
+        serve(request.body(Body::empty()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn pages_their_parts_and_the_client_are_served() {
+        let expected = [
+            ("/", "text/html"),
+            ("/chat.js", "text/javascript"),
+            ("/chat.css", "text/css"),
+            ("/icon.svg", "image/svg+xml"),
+            ("/monitor", "text/html"),
+            ("/monitor/", "text/html"),
+            ("/monitor/monitor.js", "text/javascript"),
+            ("/socket.io/socket.io.js", "text/javascript"),
+            ("/socket.io/socket.io.min.js", "text/javascript"),
+            ("/socket.io/socket.io.min.js.map", "application/json"),
+            ("/socket.io/socket.io.esm.min.js", "text/javascript"),
+            ("/socket.io/socket.io.msgpack.min.js", "text/javascript"),
+            ("/socket.io/LICENSE", "text/plain"),
+        ];
+        for (path, kind) in expected {
+            let response = get(path, &[]).await;
+            assert_eq!(response.status(), StatusCode::OK, "{path}");
+            assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{path}");
+            assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_else_is() {
+        let paths = [
+            "/nothing",
+            "/index.htm",
+            "/monitor/../chat/chat.js",
+            "/socket.io/README.md",
+            "/socket.io/.x",
+            "/a/b",
+            "/..",
+        ];
+        for path in paths {
+            assert_eq!(get(path, &[]).await.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+        let post = Request::builder().method("POST").uri("/").body(Body::empty()).unwrap();
+        assert_eq!(serve(post).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[tokio::test]
+    async fn what_the_client_has_is_not_sent_again() {
+        let first = get("/socket.io/socket.io.js", &[]).await;
+        let etag = first.headers()[header::ETAG].to_str().unwrap();
+        let again = get("/socket.io/socket.io.js", &[(header::IF_NONE_MATCH, &format!("\"x\", W/{etag}"))]).await;
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        let other = get("/socket.io/socket.io.js", &[(header::IF_NONE_MATCH, "\"x\"")]).await;
+        assert_eq!(other.status(), StatusCode::OK);
+    }
+}

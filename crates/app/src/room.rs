@@ -1,0 +1,132 @@
+//! Rooms: those that everybody may enter, and the private one of each user. Both have a prefix of their own on the
+//! server, so that no name a client chooses can be that of a private room or of a socket.
+use sockeye::{LimitError, Socket};
+
+use crate::identity::{User, is_printable};
+
+/// A room as one user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The user's own private room; the user is in it always.
+    Own(String),
+    /// A room for all, by the name it has for clients.
+    Shared { room: String, name: String },
+}
+
+/// Why a room cannot be entered, left or spoken in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RoomError {
+    #[error("the name of a room has 1 to {0} printable characters")]
+    Name(usize),
+    #[error("this is the private room of another user")]
+    Private,
+    #[error("you are in {0} rooms already; leave one first")]
+    TooMany(usize),
+    #[error("you are not in the room `{0}`; enter it first")]
+    NotIn(String),
+    #[error("your own private room cannot be left")]
+    Own,
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+}
+
+const PRIVATE: &str = "user:";
+const SHARED: &str = "room:";
+
+/// The room that every device of a user is in and nobody else.
+pub(crate) fn private_room(user: &User) -> String {
+    format!("{PRIVATE}{user}")
+}
+
+impl Room {
+    /// The room that a user means by a name: one's own name, with or without the prefix, means one's private room.
+    ///
+    /// # Errors
+    /// If the name is empty, longer than `limit` characters or not printable, or that of another's private room.
+    pub(crate) fn parse(name: &str, user: &User, limit: usize) -> Result<Self, RoomError> {
+        if name == user.as_str() || name.strip_prefix(PRIVATE) == Some(user.as_str()) {
+            return Ok(Self::Own(private_room(user)));
+        }
+        if name.starts_with(PRIVATE) {
+            return Err(RoomError::Private);
+        }
+        let is_valid = !name.trim().is_empty() && name.chars().count() <= limit && name.chars().all(is_printable);
+        if is_valid {
+            Ok(Self::Shared { room: format!("{SHARED}{name}"), name: name.into() })
+        } else {
+            Err(RoomError::Name(limit))
+        }
+    }
+
+    /// Enters the room, unless that makes more than `limit`. A shared room cannot be opened under the name of a user who
+    /// is online or the id of a socket, because it would be taken for the private one.
+    pub(crate) fn enter(
+        &self,
+        socket: &Socket,
+        limit: usize,
+        is_online: impl FnOnce(&str) -> bool,
+    ) -> Result<(), RoomError> {
+        match self {
+            Self::Own(_) => Ok(()),
+            Self::Shared { room, .. } if socket.is_in(room) => Ok(()),
+            Self::Shared { room, name } => {
+                let local = socket.namespace().local();
+                if local.room_len(room) == 0 && (is_online(name) || local.socket(name).is_some()) {
+                    return Err(RoomError::Private);
+                }
+                if socket.rooms().iter().filter(|room| room.starts_with(SHARED)).count() >= limit {
+                    return Err(RoomError::TooMany(limit));
+                }
+                Ok(socket.join(room)?)
+            }
+        }
+    }
+
+    /// Leaves the room.
+    pub(crate) fn leave(&self, socket: &Socket) -> Result<(), RoomError> {
+        match self {
+            Self::Own(_) => Err(RoomError::Own),
+            Self::Shared { room, name } if !socket.is_in(room) => Err(RoomError::NotIn(name.clone())),
+            Self::Shared { room, .. } => {
+                socket.leave(room);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the socket is in the room.
+    pub(crate) fn has(&self, socket: &Socket) -> bool {
+        match self {
+            Self::Own(room) | Self::Shared { room, .. } => socket.is_in(room),
+        }
+    }
+
+    /// The room's name on the server.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Own(room) | Self::Shared { room, .. } => room,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_a_client_chooses_is_that_of_a_private_room() {
+        let alice = User::parse("alice").unwrap();
+        let parse = |name: &str| Room::parse(name, &alice, 10);
+        assert_eq!(parse("alice"), Ok(Room::Own("user:alice".into())));
+        assert_eq!(parse("user:alice"), Ok(Room::Own("user:alice".into())));
+        assert_eq!(parse("user:bob"), Err(RoomError::Private));
+        assert_eq!(parse("user:"), Err(RoomError::Private));
+        for shared in ["bob", "room:x", " user:bob"] {
+            let Ok(Room::Shared { room, .. }) = parse(shared) else { panic!("{shared} is a shared room") };
+            assert_ne!(room, private_room(&User::parse("bob").unwrap()));
+        }
+        for wrong in ["", "  ", "a\nb", "01234567890"] {
+            assert_eq!(parse(wrong), Err(RoomError::Name(10)), "{wrong:?}");
+        }
+    }
+}

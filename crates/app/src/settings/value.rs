@@ -1,0 +1,286 @@
+//! The forms a setting's value may have.
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::identity::IdentityKind;
+
+/// What somebody wrote for a setting: the file, the environment and the command line agree on text and lists of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Raw {
+    /// One value; for a setting that is a list, its items with commas between them.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
+/// A type that settings may have.
+pub(super) trait Value: Sized {
+    /// What a value looks like, for `--help`.
+    const FORM: &'static str;
+
+    /// Reads what somebody wrote. The error says what was expected.
+    fn parse(raw: &Raw) -> Result<Self, String>;
+
+    /// The value as TOML writes it.
+    fn to_toml(&self) -> String;
+}
+
+/// Where to listen: a host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Address {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no address with a port, such as `127.0.0.1:8000` or `[::1]:8000`");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host,
+            None if host.contains(':') => return Err(wrong()),
+            None => host,
+        };
+        if host.is_empty() { Err(wrong()) } else { Ok(Self::new(host, port)) }
+    }
+}
+
+impl Value for Vec<Address> {
+    const FORM: &'static str = "ADDRESS";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        items(raw).map(str::parse).collect()
+    }
+
+    fn to_toml(&self) -> String {
+        list(self.iter().map(Address::to_string))
+    }
+}
+
+impl Value for Vec<String> {
+    const FORM: &'static str = "TEXT";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        Ok(items(raw).map(str::to_owned).collect())
+    }
+
+    fn to_toml(&self) -> String {
+        list(self.iter().cloned())
+    }
+}
+
+impl Value for String {
+    const FORM: &'static str = "TEXT";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        one(raw).map(str::to_owned)
+    }
+
+    fn to_toml(&self) -> String {
+        quote(self)
+    }
+}
+
+impl Value for IdentityKind {
+    const FORM: &'static str = "KIND";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        let text = one(raw)?;
+        let known = || Self::ALL.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+        let found = Self::ALL.iter().find(|kind| kind.as_str() == text);
+        found.copied().ok_or_else(|| format!("there is no identity back end `{text}`; there is {}", known()))
+    }
+
+    fn to_toml(&self) -> String {
+        quote(self.as_str())
+    }
+}
+
+/// The longest time a setting may name: about a year, so that adding it to a clock cannot overflow.
+const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+const TIME_UNITS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl Value for Duration {
+    const FORM: &'static str = "TIME";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        let text = one(raw)?;
+        let wrong = || format!("`{text}` is no time; write a number and ms, s, m, h or d, such as `25s` or `500ms`");
+        let milliseconds = number_with_unit(text, TIME_UNITS, None).ok_or_else(wrong)?;
+        let time = Self::from_millis(milliseconds);
+        if time > MAX_TIME { Err(format!("`{text}` is longer than a year")) } else { Ok(time) }
+    }
+
+    fn to_toml(&self) -> String {
+        let milliseconds = self.as_millis();
+        if milliseconds.is_multiple_of(1000) {
+            format!("\"{}s\"", milliseconds / 1000)
+        } else {
+            format!("\"{milliseconds}ms\"")
+        }
+    }
+}
+
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("b", 1),
+    ("kb", 1000),
+    ("kib", 1 << 10),
+    ("mb", 1_000_000),
+    ("mib", 1 << 20),
+    ("gb", 1_000_000_000),
+    ("gib", 1 << 30),
+];
+
+/// A count, or a size in bytes. Limits of 0 would refuse everything and are refused themselves.
+impl Value for usize {
+    const FORM: &'static str = "NUMBER";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        let text = one(raw)?;
+        let wrong = || format!("`{text}` is no number above 0; sizes may have a unit, such as `64KiB` or `4MiB`");
+        let number = number_with_unit(text, SIZE_UNITS, Some(1)).and_then(|number| Self::try_from(number).ok());
+        number.filter(|number| *number > 0).ok_or_else(wrong)
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            bytes if *bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("\"{}MiB\"", bytes >> 20),
+            bytes if *bytes > 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("\"{}KiB\"", bytes >> 10),
+            number => number.to_string(),
+        }
+    }
+}
+
+impl Value for bool {
+    const FORM: &'static str = "true|false";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        let text = one(raw)?;
+        text.parse().map_err(|_| format!("`{text}` is neither `true` nor `false`"))
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Reads digits, perhaps with `_` between them, and the unit behind them.
+fn number_with_unit(text: &str, units: &[(&str, u64)], bare: Option<u64>) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|character: char| !character.is_ascii_digit() && character != '_').unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(end)?;
+    let number: u64 = digits.replace('_', "").parse().ok()?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let factor = if unit.is_empty() {
+        bare?
+    } else {
+        units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)?
+    };
+    number.checked_mul(factor)
+}
+
+fn one(raw: &Raw) -> Result<&str, String> {
+    match raw {
+        Raw::One(text) => Ok(text),
+        Raw::Many(items) => match items.as_slice() {
+            [text] => Ok(text),
+            _ => Err("it takes one value, not a list".into()),
+        },
+    }
+}
+
+fn items(raw: &Raw) -> impl Iterator<Item = &str> {
+    let texts = match raw {
+        Raw::One(text) => std::slice::from_ref(text),
+        Raw::Many(items) => items.as_slice(),
+    };
+    texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.map(|item| quote(&item)).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<T: Value>(text: &str) -> Result<T, String> {
+        T::parse(&Raw::One(text.into()))
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse("25s"), Ok(Duration::from_secs(25)));
+        assert_eq!(parse("1_500 ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["25", "", "s", "-1s", "1 week", "99999999999999999999s", "400d", "18446744073709551615d"] {
+            assert!(parse::<Duration>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_units_and_are_never_zero() {
+        assert_eq!(parse("1000000"), Ok(1_000_000_usize));
+        assert_eq!(parse("4MiB"), Ok(4 << 20_usize));
+        assert_eq!(parse("64 kb"), Ok(64_000_usize));
+        for wrong in ["0", "", "-3", "1.5", "3 apples", "99999999999GiB"] {
+            assert!(parse::<usize>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_need_a_host_and_a_port() {
+        assert_eq!(parse("127.0.0.1:8000, [::1]:0"), Ok(vec![Address::new("127.0.0.1", 8000), Address::new("::1", 0)]));
+        for wrong in ["8000", ":8000", "localhost", "127.0.0.1:70000", "::1:8000", "[]:1"] {
+            assert!(parse::<Vec<Address>>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_identity_names_those_there_are() {
+        assert_eq!(parse("development"), Ok(IdentityKind::Development));
+        assert!(parse::<IdentityKind>("ldap").unwrap_err().contains("`development`"));
+    }
+
+    #[test]
+    fn what_toml_writes_reads_back() {
+        fn check<T: Value + PartialEq + fmt::Debug>(value: T) {
+            let document: toml::Table = format!("x = {}", value.to_toml()).parse().unwrap();
+            let raw = super::super::load::raw(&document["x"]).unwrap();
+            assert_eq!(T::parse(&raw), Ok(value));
+        }
+        check(Duration::from_millis(1500));
+        check(Duration::from_secs(90));
+        check(1_000_000_usize);
+        check(1024_usize);
+        check(3 * 1024 * 1024_usize);
+        check(vec![Address::new("::1", 80)]);
+        check(vec!["a \"quoted\" \\ text".to_owned()]);
+        check(Vec::<String>::new());
+    }
+}

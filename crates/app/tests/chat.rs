@@ -1,0 +1,209 @@
+//! The chat as its clients meet it, over Socket.IO and plain WebSocket.
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::Program;
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+#[test]
+fn a_token_is_a_name_and_a_wrong_one_is_refused_with_a_reason() {
+    let program = Program::start(&[]);
+    for namespace in ["/", "/imchat"] {
+        let (mut guest, _) = program.join(namespace, "");
+        let welcome = guest.event("message");
+        assert_eq!(welcome["message"], "登陆成功");
+        assert!(welcome["user"].as_str().unwrap().starts_with("guest-"), "{welcome}");
+        for (auth, part) in
+            [(r#"{"token":"a\u0007b"}"#, "printable"), (r#"{"token":7}"#, "token"), (r#"{"token":""}"#, "empty")]
+        {
+            let (_, answer) = program.join(namespace, auth);
+            assert!(answer["message"].as_str().unwrap().contains(part), "{auth}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_message_reaches_every_device_of_its_user_from_who_sent_it() {
+    let program = Program::start(&[]);
+    let mut alice = program.user("alice");
+    let mut devices = [program.user("bob"), program.user("bob")];
+    let answer = alice.ask("chat", &json!({ "to": "bob", "from": "mallory", "message": "hi", "type": "text" }));
+    assert_eq!((&answer["ok"], &answer["delivered"]), (&json!(true), &json!(2)));
+    for device in &mut devices {
+        let chat = device.event("chat");
+        assert_eq!((&chat["from"], &chat["message"], &chat["type"]), (&json!("alice"), &json!("hi"), &json!("text")));
+        assert_eq!(chat["sendtime"], answer["sendtime"]);
+    }
+    assert_eq!(alice.ask("chat", &json!({ "to": "nobody", "message": "hi" }))["delivered"], 0);
+}
+
+#[test]
+fn bad_input_is_answered_and_harms_nothing() {
+    let program = Program::start(&["--max-message-bytes", "1000", "--max-rooms", "2", "--max-room-name", "5"]);
+    let mut alice = program.user("alice");
+    let wrong = [
+        ("chat", json!("text")),
+        ("chat", json!({ "to": "bob" })),
+        ("chat", json!({ "to": [], "message": "" })),
+        ("chat", json!({ "to": "\u{7}", "message": "" })),
+        ("chat", json!({ "to": "alice", "message": "x".repeat(1001) })),
+        ("chat", json!({ "to": "alice", "message": "", "type": "x".repeat(1001) })),
+        ("enter_room", json!({})),
+        ("enter_room", json!({ "room": "" })),
+        ("enter_room", json!({ "room": "sixsix" })),
+        ("leave_room", json!({ "room": "never" })),
+        ("leave_room", json!({ "room": "alice" })),
+        ("message", json!({ "room": "never", "message": "hi" })),
+        ("message", json!({ "room": "lobby" })),
+    ];
+    for (event, data) in wrong {
+        let answer = alice.ask(event, &data);
+        assert_eq!(answer["ok"], false, "{event} {data}: {answer}");
+        assert!(!answer["error"].as_str().unwrap().is_empty());
+    }
+    for (room, ok) in [("one", true), ("two", true), ("two", true), ("three", false)] {
+        assert_eq!(alice.ask("enter_room", &json!({ "room": room }))["ok"], ok, "{room}");
+    }
+    assert_eq!(alice.ask("leave_room", &json!({ "room": "one" }))["ok"], true);
+    assert_eq!(alice.ask("enter_room", &json!({ "room": "three" }))["ok"], true);
+}
+
+#[test]
+fn a_room_hears_its_members_and_private_rooms_are_closed() {
+    let program = Program::start(&[]);
+    let (mut alice, mut bob, mut eve) = (program.user("alice"), program.user("bob"), program.user("eve"));
+    for socket in [&mut alice, &mut bob] {
+        assert_eq!(socket.ask("enter_room", &json!({ "room": "lobby" })), json!({ "ok": true, "room": "lobby" }));
+        assert_eq!(socket.event("message"), json!({ "msg": "进入房间成功", "room": "lobby" }));
+    }
+    for private in ["bob", "user:bob"] {
+        assert_eq!(eve.ask("enter_room", &json!({ "room": private }))["ok"], false, "{private}");
+    }
+    assert_eq!(eve.ask("message", &json!({ "room": "lobby", "message": "x" }))["ok"], false);
+    assert_eq!(eve.ask("message", &json!({ "content": "nobody hears" })), json!({ "ok": true }));
+
+    assert_eq!(alice.ask("message", &json!({ "room": "lobby", "message": { "text": "hello" } }))["ok"], true);
+    assert_eq!(alice.ask("action", &json!({ "action": "typing" }))["ok"], true);
+    for socket in [&mut alice, &mut bob] {
+        let message = socket.event("message");
+        let expected = (json!("alice"), json!("lobby"), json!({ "text": "hello" }));
+        assert_eq!((message["from"].clone(), message["room"].clone(), message["message"].clone()), expected);
+        assert_eq!(socket.event("action")["message"], json!({ "action": "typing" }));
+    }
+    // What eve gets next is the direct message: nothing of the lobby came before it.
+    alice.ask("chat", &json!({ "to": "eve", "message": "end" }));
+    assert_eq!(eve.event("chat")["message"], "end");
+    eve.ask("enter_room", &json!({ "room": "lobby" }));
+    assert_eq!(eve.event("message")["msg"], "进入房间成功");
+}
+
+#[test]
+fn presence_counts_devices_and_speaks_of_users() {
+    let program = Program::start(&[]);
+    let mut watcher = program.user("watcher");
+    let first = program.user("bob");
+    assert_eq!(watcher.event("presence"), json!({ "joined": "bob" }));
+    let second = program.user("bob");
+    let plain = program.websocket("/ws/bob/", &[]).unwrap();
+    drop((first, second));
+    drop(program.user("carol"));
+    // Nothing of bob's in between, because his plain WebSocket is still there.
+    assert_eq!(watcher.event("presence"), json!({ "joined": "carol" }));
+    assert_eq!(watcher.event("presence"), json!({ "left": "carol" }));
+    assert_eq!(watcher.ask("who", &Value::Null)["online"], json!(["bob", "watcher"]));
+    drop(plain);
+    assert_eq!(watcher.event("presence"), json!({ "left": "bob" }));
+}
+
+#[test]
+fn the_plain_lobby_passes_everything_on_to_everyone() {
+    let program = Program::start(&[]);
+    let mut sockets = [program.websocket("/ws/", &[]).unwrap(), program.websocket("/ws", &[]).unwrap()];
+    sockets[0].send("not even JSON");
+    sockets[1].socket.send(Message::binary(vec![0, 255])).unwrap();
+    for socket in &mut sockets {
+        let mut received = [socket.socket.read().unwrap(), socket.socket.read().unwrap()];
+        received.sort_by_key(Message::is_binary);
+        assert_eq!(received, [Message::text("not even JSON"), Message::binary(vec![0, 255])]);
+    }
+}
+
+#[test]
+fn plain_messages_reach_all_devices_of_a_user_and_errors_the_sender() {
+    let program = Program::start(&["--max-payload", "1000"]);
+    let mut alice = program.websocket("/ws/alice/", &[]).unwrap();
+    let mut devices = [program.websocket("/ws/bob/", &[]).unwrap(), program.websocket("/ws/bob", &[]).unwrap()];
+    let mut socket = program.user("bob");
+    alice.send(r#"{"message":"hi","to_user":"bob","from":"mallory","id":7}"#);
+    for device in &mut devices {
+        assert_eq!(device.json(), json!({ "message": "hi", "to_user": "bob", "from": "alice", "id": 7 }));
+    }
+    let chat = socket.event("chat");
+    assert_eq!((&chat["from"], &chat["message"]), (&json!("alice"), &json!("hi")));
+
+    // The other way round.
+    assert_eq!(socket.ask("chat", &json!({ "to": "alice", "message": "back" }))["delivered"], 1);
+    let back = alice.json();
+    assert_eq!((&back["from"], &back["message"], &back["to_user"]), (&json!("bob"), &json!("back"), &json!("alice")));
+
+    for wrong in [r#"{"message":"hi","to_user":"nobody"}"#, "{", "[]", r#"{"to_user":"bob"}"#] {
+        alice.send(wrong);
+        assert!(alice.json()["error"].is_string(), "{wrong}");
+    }
+    alice.send(r#"{"message":"still here","to_user":"alice"}"#);
+    assert_eq!(alice.json()["message"], "still here");
+    alice.send(&format!(r#"{{"message":"{}","to_user":"alice"}}"#, "x".repeat(1000)));
+    assert_eq!(alice.closed().0, 1009);
+
+    let refused = program.websocket("/ws/%00/", &[]).err().expect("a name is printable");
+    let tungstenite::Error::Http(response) = refused else { panic!("{refused}") };
+    assert_eq!(response.status(), 400);
+}
+
+#[test]
+fn plain_connections_are_bounded() {
+    let program = Program::start(&["--max-plain-connections", "1"]);
+    let _first = program.websocket("/ws/", &[]).unwrap();
+    let Err(tungstenite::Error::Http(response)) = program.websocket("/ws/", &[]) else { panic!("one too many") };
+    assert_eq!(response.status(), 503);
+}
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_watcher_gets_a_sample_at_once_and_then_the_same_as_everyone() {
+    let program = Program::start(&["--monitor-interval", "100ms"]);
+    let start = Instant::now();
+    let (mut first, _) = program.join("/test", "");
+    let sample = first.event("server_response");
+    assert_eq!((&sample["count"], &sample["connections"]), (&json!(1), &json!(1)));
+    assert!(sample["data"][0].as_str().unwrap().len() == 5 && sample["data"][1].is_array(), "{sample}");
+    assert_eq!(first.event("server_response")["count"], 2);
+    let (mut second, _) = program.join("/test", "");
+    assert_eq!(second.event("server_response")["connections"], 2);
+    for _ in 0..10 {
+        let other = second.event("server_response");
+        let mut one = first.event("server_response");
+        while one["count"].as_u64() < other["count"].as_u64() {
+            one = first.event("server_response");
+        }
+        assert_eq!(one, other, "a sample is taken once for all");
+        let ticks = u64::try_from(start.elapsed().as_millis() / INTERVAL.as_millis()).unwrap();
+        assert!(one["count"].as_u64().unwrap() <= ticks + 2, "{one} after {ticks} intervals and two who joined");
+    }
+}
+
+#[test]
+fn nothing_is_sampled_while_nobody_watches() {
+    let program = Program::start(&["--monitor-interval", "100ms"]);
+    let (mut watcher, _) = program.join("/test", "");
+    let last = watcher.event("server_response")["count"].as_u64().unwrap();
+    drop(watcher);
+    // What is to be shown is that nothing happens in a while.
+    std::thread::sleep(20 * INTERVAL);
+    let (mut watcher, _) = program.join("/test", "");
+    let count = watcher.event("server_response")["count"].as_u64().unwrap();
+    assert!(count <= last + 5, "{count} samples");
+}

@@ -1,0 +1,148 @@
+//! The program as its operator meets it: starting, pages, mistakes, stopping.
+mod harness;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use harness::{Program, run};
+
+#[test]
+fn says_within_two_seconds_where_everything_is() {
+    let program = Program::start(&[]);
+    assert!(program.started_within < Duration::from_secs(2), "{:?}", program.started_within);
+    let address = &program.address;
+    let expected = [
+        env!("CARGO_PKG_VERSION"),
+        &format!("http://{address}/\n"),
+        &format!("http://{address}/monitor\n"),
+        &format!("ws://{address}/ws/"),
+        "transports ",
+        "bus ",
+        "store ",
+        "identity ",
+    ];
+    for part in expected {
+        assert!(program.banner.contains(part), "{part:?} in {}", program.banner);
+    }
+}
+
+#[test]
+fn serves_the_pages_the_client_and_its_health() {
+    let program = Program::start(&[]);
+    for (path, part) in [
+        ("/", "socket.io.js"),
+        ("/monitor", "monitor.js"),
+        ("/chat.js", "import"),
+        ("/socket.io/socket.io.js", "Socket.IO v4"),
+        ("/socket.io/LICENSE", "MIT"),
+        ("/healthz", "ok"),
+    ] {
+        let (head, body) = program.get(path);
+        assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+        assert!(String::from_utf8(body).unwrap().contains(part), "{path}");
+    }
+    let (head, _) = program.get("/");
+    assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
+    let (head, body) = program.http("HEAD", "/", &[]);
+    assert!(head.starts_with("http/1.1 200 ") && body.is_empty(), "{head}");
+    let etag = head.split_once("etag: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned();
+    let (head, body) = program.http("GET", "/", &[("If-None-Match", &etag)]);
+    assert!(head.starts_with("http/1.1 304 ") && body.is_empty(), "{head}");
+    let (head, _) = program.get("/no-such-page");
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
+    let (head, _) = program.get("/ws/");
+    assert!(head.starts_with("http/1.1 426 "), "{head}");
+}
+
+#[test]
+fn a_mistake_is_explained_and_ends_the_program() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let config = std::env::temp_dir().join(format!("sockeye-test-{}.toml", std::process::id()));
+    std::fs::write(&config, "lisen = [\"127.0.0.1:0\"]\n").unwrap();
+    let config = config.to_str().unwrap();
+    let mistakes: [(&[&str], &[&str]); 6] = [
+        (&["--listen", &taken], &[&taken, "in use", "--listen"]),
+        (&["serve", "--config", config], &[config, "`lisen`", "did you mean `listen`?"]),
+        (&["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "`listen`", "`identity`", "`development`"]),
+        (&["--log", "sockeye=loud"], &["`log`", "sockeye=loud"]),
+        (&["--ping-interval", "25"], &["--ping-interval", "25s"]),
+        (&["--pin-interval", "25s"], &["--ping-interval"]),
+    ];
+    for (arguments, parts) in mistakes {
+        let output = run(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty(), "{arguments:?} prints no banner");
+        for part in parts {
+            assert!(text.contains(part), "{arguments:?}: {part:?} in {text}");
+        }
+    }
+    std::fs::remove_file(config).unwrap();
+}
+
+#[test]
+fn an_unknown_variable_is_a_mistake_too() {
+    let output = harness::sockeye(&[]).env("SOCKEYE_LISTN", "127.0.0.1:0").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("did you mean SOCKEYE_LISTEN?"), "{text}");
+}
+
+#[test]
+fn a_page_of_another_site_may_not_connect() {
+    let program = Program::start(&[]);
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let (head, _) = program.http("GET", path, &[("Origin", "http://evil.example")]);
+    assert!(head.starts_with("http/1.1 403 "), "{head}");
+    let (head, _) = program.http("GET", path, &[("Origin", "http://localhost:5173")]);
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(program.websocket("/ws/", &[("origin", "http://evil.example")]).is_err());
+    assert!(program.websocket("/ws/", &[("origin", "http://localhost:5173")]).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_drains() {
+    for signal in ["TERM", "INT"] {
+        let mut program = Program::start(&["--drain-limit", "5s"]);
+        let (mut socket, _) = program.join("/imchat", "{}");
+        let mut plain = program.websocket("/ws/alice/", &[]).unwrap();
+        program.signal(signal);
+        let (code, reason) = plain.closed();
+        assert_eq!(code, 1001, "{reason}");
+        // A DISCONNECT packet would keep the client from connecting again; only the transport may end.
+        loop {
+            match socket.socket.read() {
+                Ok(tungstenite::Message::Text(text)) => assert!(!text.starts_with("41"), "{text}"),
+                Ok(tungstenite::Message::Close(_)) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        drop((socket, plain));
+        assert_eq!(program.wait().code(), Some(0), "{signal}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut program = Program::start(&["--drain-limit", "1h"]);
+    // A request whose body never comes keeps the drain from ending by itself.
+    let (_, open) = program.get("/socket.io/?EIO=4&transport=polling");
+    let sid = serde_json::from_slice::<serde_json::Value>(&open[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
+    let mut lingering = TcpStream::connect(&program.address).unwrap();
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    write!(lingering, "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    let mut go_on = [0; 25];
+    lingering.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    program.signal("INT");
+    while TcpStream::connect(&program.address).is_ok() {
+        std::thread::yield_now();
+    }
+    program.signal("INT");
+    assert_eq!(program.wait().code(), Some(130));
+}
