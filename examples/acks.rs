@@ -1,0 +1,28 @@
+//! Acknowledgements, both ways: what a handler returns is the client's, and a client can be asked, or all of them.
+use std::time::Duration;
+
+use sockeye::{Args, ServeError, Server, Socket};
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    acks().serve("localhost:3000").await
+}
+
+pub(crate) fn acks() -> Server {
+    let server = Server::new();
+    let root = server.of("/");
+    // An error becomes `{"error": "nothing can be divided by zero"}`.
+    root.on("divide", async |Args((a, b)): Args<(i64, i64)>| a.checked_div(b).ok_or("nothing can be divided by zero"));
+    root.on("greet me", async |socket: Socket| -> Result<String, String> {
+        let name: String = socket.emit_with_ack("your name?", ()).await.map_err(|error| error.to_string())?;
+        Ok(format!("hello, {name}"))
+    });
+    // Whoever does not answer within a second has not voted.
+    root.on("hold a vote", async |socket: Socket| -> Result<usize, String> {
+        let everyone = socket.namespace().timeout(Duration::from_secs(1));
+        let votes =
+            everyone.emit_with_ack::<bool>("yes or no?", ()).collect().await.map_err(|error| error.to_string())?;
+        Ok(votes.answers.iter().filter(|(_, yes)| *yes).count())
+    });
+    server
+}

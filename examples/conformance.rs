@@ -1,0 +1,72 @@
+//! The server that the official protocol suites expect: Engine.IO echoing at `/engine.io/`, Socket.IO at `/socket.io/`.
+use std::{future::pending, sync::Arc, task::Context, time::Duration};
+
+use sockeye::{
+    Auth, Config, EngineConfig, Graceful, Namespace, OriginPolicy, RawArgs, Reply, ServeError, Server, Socket, Value,
+    listen,
+};
+use sockeye_engine::{Application, CloseReason, Engine, Frame, Message, Session, SessionHandler};
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    let engine = EngineConfig {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        max_payload: 1_000_000,
+        allow_eio3: true,
+        origins: OriginPolicy::Any,
+        ..EngineConfig::default()
+    };
+    let echo = Engine::new(EngineConfig { path: "/engine.io/".into(), ..engine.clone() }, Echo);
+    let config = Config {
+        engine: EngineConfig { path: "/socket.io/".into(), ..engine },
+        connect_timeout: Duration::from_millis(1000),
+        ..Config::default()
+    };
+    let server = Server::builder().config(config).build();
+    let (root, custom) = (server.of("/"), server.of("/custom"));
+    greet(&root);
+    greet(&custom);
+    root.on("message", async |socket: Socket, RawArgs(args): RawArgs| socket.emit("message-back", args));
+    root.on("message-with-ack", async |RawArgs(args): RawArgs| Reply::of(args));
+
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into());
+    let mut listeners = listen(format!("127.0.0.1:{port}")).await?;
+    listeners.extend(listen(format!("[::1]:{port}")).await?);
+    let forever = Graceful { stop: pending(), limit: Duration::ZERO };
+    server.serve_with(listeners, echo.service(), forever).await;
+    Ok(())
+}
+
+/// Tells every client what it sent along with CONNECT.
+fn greet(namespace: &Namespace) {
+    namespace.on_connect(async |socket: Socket, Auth(auth): Auth<Option<Value>>| {
+        let auth = auth.unwrap_or_else(|| Value::Object(Default::default()));
+        socket.emit("auth", auth).map_err(|error| error.to_string())
+    });
+}
+
+struct Echo;
+
+impl Application for Echo {
+    type Handler = EchoSession;
+
+    fn open(&self, session: &Arc<Session>) -> EchoSession {
+        EchoSession(session.clone())
+    }
+}
+
+/// Sends every message back.
+struct EchoSession(Arc<Session>);
+
+impl SessionHandler for EchoSession {
+    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+        // A client that has gone away needs no echo.
+        let _gone = match message {
+            Message::Text(text) => self.0.send_text(format!("4{text}").as_bytes()),
+            Message::Binary(data) => self.0.send(Frame::binary(data)),
+        };
+    }
+
+    fn closed(&mut self, _: CloseReason) {}
+}

@@ -1,0 +1,51 @@
+//! What clients of every version are tested against: a server for Socket.IO 2 too, with JSON or, if `SOCKEYE_PARSER` is
+//! `msgpack`, MessagePack.
+use std::time::Duration;
+
+use sockeye::{
+    Auth, Config, EngineConfig, Namespace, OriginPolicy, Parser, RawArgs, Reply, ServeError, Server, Socket, Value,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    let parser = match std::env::var("SOCKEYE_PARSER").as_deref() {
+        Ok("msgpack") => Parser::MessagePack,
+        _ => Parser::Json,
+    };
+    let defaults = Config::default();
+    let engine = EngineConfig {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(1000),
+        allow_eio3: true,
+        origins: OriginPolicy::Any,
+        ..defaults.engine.clone()
+    };
+    let server = Server::builder().config(Config { engine, parser, ..defaults }).build();
+    serve_events(&server.of("/"));
+    serve_events(&server.of("/custom"));
+    server.of("/closed").on_connect(async || Err::<(), _>("members only"));
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into());
+    server.serve(format!("127.0.0.1:{port}")).await
+}
+
+fn serve_events(namespace: &Namespace) {
+    namespace.on_connect(async |socket: Socket, Auth(auth): Auth<Option<Value>>| {
+        socket.emit("auth", auth.unwrap_or(Value::Null)).map_err(|error| error.to_string())
+    });
+    namespace.on("message", async |socket: Socket, RawArgs(args): RawArgs| socket.emit("message-back", args));
+    namespace.on("message-with-ack", async |RawArgs(args): RawArgs| Reply::of(args));
+    // Asks the client in turn, and tells it what it has answered.
+    namespace.on("ask-me", async |socket: Socket, RawArgs(args): RawArgs| {
+        let answer = socket.emit_with_ack::<Value>("question", args).await.map_err(|error| error.to_string())?;
+        socket.emit("you-answered", &answer).map_err(|error| error.to_string())
+    });
+    namespace.on("join", async |socket: Socket, RawArgs(args): RawArgs| {
+        let room = args.as_args().get::<String>(0).map_err(|error| error.to_string())?;
+        socket.join(room).map_err(|limit| limit.to_string())
+    });
+    namespace.on("to-room", async |socket: Socket, RawArgs(args): RawArgs| {
+        let room = args.as_args().get::<String>(0).map_err(|error| error.to_string())?;
+        socket.namespace().to(room).emit("room-message", args).map_err(|error| error.to_string())
+    });
+    namespace.on("kick-me", async |socket: Socket| socket.disconnect(false));
+}
