@@ -1,0 +1,175 @@
+// Starts the built programs on free ports, waits until they answer, stops them, and shows their logs when a test fails.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "node:test";
+
+export const here = fileURLToPath(new URL(".", import.meta.url));
+export const artifacts = join(here, "artifacts");
+
+const release = resolve(process.env.CARGO_TARGET_DIR ?? join(here, "../target"), "release");
+const PROGRAM = process.env.SOCKEYE_BIN ?? join(release, "sockeye");
+const EXAMPLES = process.env.SOCKEYE_EXAMPLES ?? join(release, "examples");
+
+const START_LIMIT = 20_000;
+const STOP_LIMIT = 20_000;
+const TEST_LIMIT = 60_000;
+const LOG_SHOWN = 8_000;
+
+/** The program `sockeye`, serving on a free port or on `port`; with `listen: false` its settings come from elsewhere. */
+export function startProgram({ port, listen = true, args = [], env = {} } = {}) {
+  const where = (free) => (listen ? ["--listen", `127.0.0.1:${free}`] : []);
+  return start("sockeye", { port, env, command: PROGRAM, args: (free) => ["serve", ...where(free), ...args] });
+}
+
+/** Runs the program until it ends by itself; gives its exit code and what it printed. */
+export async function runProgram(args, { env = {} } = {}) {
+  const child = spawn(PROGRAM, args, { env: { ...inherited(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const output = [];
+  child.stdout.on("data", (data) => output.push(data));
+  child.stderr.on("data", (data) => output.push(data));
+  try {
+    const [code] = await within(STOP_LIMIT, `sockeye ${args.join(" ")} ends`, once(child, "close"));
+    return { code, output: Buffer.concat(output).toString() };
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+/** An example that reads its port from the environment. */
+export function startExample(name, { port, env = {} } = {}) {
+  return start(name, { port, env, command: join(EXAMPLES, name), args: () => [] });
+}
+
+/** A test that fails after `limit` milliseconds, and that shows the logs of the servers of this file when it fails. */
+export function scenario(name, body, { limit = TEST_LIMIT } = {}) {
+  test(name, async (t) => {
+    const before = started.length;
+    try {
+      await within(limit, name, Promise.resolve().then(() => body(t)));
+    } catch (error) {
+      const concerned = started.filter((server, index) => index >= before || server.running());
+      for (const { name, port, log } of concerned) console.error(`--- log of ${name} on port ${port}\n${log().slice(-LOG_SHOWN)}---`);
+      throw error;
+    }
+  });
+}
+
+/** `promise`, or an error naming `what` did not happen in `limit` milliseconds. */
+export async function within(limit, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${limit} ms: ${what}`)), limit);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Asks `condition` again and again until it is true. */
+export async function until(what, condition, limit = 10_000) {
+  const deadline = Date.now() + limit;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`not within ${limit} ms: ${what}`);
+    await pause(20);
+  }
+}
+
+/** Lets time pass. For protocol deadlines and for polling a condition, never as a guess that something is done. */
+export function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** A port that was free a moment ago. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Stops every server of this file that still runs. */
+export async function stopAll() {
+  for (const server of started) if (server.running()) await server.stop();
+}
+
+const started = [];
+process.once("exit", () => started.forEach(({ pid, running }) => running() && process.kill(pid, "SIGKILL")));
+
+async function start(name, { port, command, args, env = {} }) {
+  await access(command).catch(() => {
+    throw new Error(`${command} is missing: build it with \`cargo build --release --workspace --bins --examples\``);
+  });
+  // Another process may take a free port between asking for it and listening on it, so a chosen port is tried again.
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await launch(name, { port: port ?? (await freePort()), command, args, env });
+    } catch (error) {
+      if (port !== undefined || attempt === 3) throw error;
+    }
+  }
+}
+
+async function launch(name, { port, command, args, env }) {
+  await mkdir(artifacts, { recursive: true });
+  const directory = await mkdtemp(join(tmpdir(), "sockeye-e2e-"));
+  const child = spawn(command, args(port), { cwd: directory, env: { ...inherited(), PORT: String(port), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const lines = [];
+  child.stdout.on("data", (data) => lines.push(data));
+  child.stderr.on("data", (data) => lines.push(data));
+  const exited = once(child, "exit");
+  const log = () => Buffer.concat(lines).toString();
+  const server = {
+    name,
+    port,
+    pid: child.pid,
+    url: `http://127.0.0.1:${port}`,
+    ws: `ws://127.0.0.1:${port}`,
+    log,
+    running: () => child.exitCode === null && child.signalCode === null,
+    /** Ends the server as an operator would and checks that it went without a panic; gives its exit code. */
+    async stop(signal = "SIGTERM") {
+      child.kill(signal);
+      try {
+        await within(STOP_LIMIT, `${name} ends after ${signal}`, exited);
+      } finally {
+        child.kill("SIGKILL");
+        await rm(directory, { recursive: true, force: true });
+      }
+      if (/panicked at/.test(log())) throw new Error(`${name} panicked:\n${log()}`);
+      return child.exitCode;
+    },
+  };
+  started.push(server);
+  await until(`${name} listens on port ${port}`, () => !server.running() || answers(port), START_LIMIT);
+  if (!server.running()) throw new Error(`${name} ended before it listened on port ${port}:\n${log()}`);
+  return server;
+}
+
+/** This process's environment without settings of the program, which a test states itself. */
+function inherited() {
+  return Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith("SOCKEYE_")));
+}
+
+async function answers(port) {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
