@@ -132,6 +132,20 @@ impl From<&str> for ConnectRefusal {
     }
 }
 
+/// So that a connect handler may end in `socket.join(room)`: who cannot have the room is not let in.
+impl From<LimitError> for ConnectRefusal {
+    fn from(error: LimitError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// So that a connect handler may end in `socket.emit(…)`: who cannot be greeted is not let in.
+impl From<EmitError> for ConnectRefusal {
+    fn from(error: EmitError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl serde::Serialize for ConnectRefusal {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap as _;
