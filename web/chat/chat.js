@@ -4,6 +4,8 @@ import { Conversations, lobbyKey } from "./conversations.js";
 import { openSession } from "./session.js";
 
 const STORED_NAME = "sockeye.name";
+/** When more people than this come or go at once, they are counted, not named. */
+const MOST_NAMED = 3;
 const STATES = { connecting: "Connecting", online: "Online", reconnecting: "Reconnecting", refused: "Refused", closed: "Disconnected" };
 
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
@@ -88,14 +90,15 @@ function join(name) {
       conversations.online = new Set(names);
       drawAll();
     },
-    joined(person) {
-      if (person === me || conversations.online.has(person)) return;
-      conversations.online.add(person);
-      note(`${person} joined`);
-    },
-    left(person) {
-      if (!conversations.online.delete(person) || person === me) return;
-      note(`${person} left`);
+    changed(joined, left) {
+      const others = (person) => person !== me;
+      const came = joined.filter((person) => others(person) && !conversations.online.has(person));
+      const gone = left.filter((person) => conversations.online.delete(person) && others(person));
+      came.forEach((person) => conversations.online.add(person));
+      for (const [people, verb] of [[came, "joined"], [gone, "left"]]) {
+        if (people.length > MOST_NAMED) note(`${people.length} people ${verb}`);
+        else people.forEach((person) => note(`${person} ${verb}`));
+      }
     },
     lobby(message) {
       const mine = message.from === me;

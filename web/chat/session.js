@@ -8,7 +8,7 @@ const ANSWER_LIMIT = 10_000;
 /**
  * Connects as `name` and reports what happens to `on`:
  * `state(kind, reason)` with kind connecting, online, reconnecting, refused or closed; `named(name)` as the server knows us;
- * `online(names)`, `joined(name)`, `left(name)`; `lobby(message)` and `direct(message)`, each `{from, text, time}`;
+ * `online(names)`, `changed(joined, left)`; `lobby(message)` and `direct(message)`, each `{from, text, time}`;
  * `trouble(text)` for something the person should read.
  */
 export function openSession(name, on) {
@@ -36,8 +36,9 @@ export function openSession(name, on) {
 
   socket.on("presence", (change) => {
     if (Array.isArray(change?.online)) on.online(change.online.map(String));
-    if (change?.joined) on.joined(String(change.joined));
-    if (change?.left) on.left(String(change.left));
+    // One name, or several where many come and go at once.
+    const [joined, left] = [change?.joined, change?.left].map((names) => [names ?? []].flat().map(String));
+    if (joined.length + left.length > 0) on.changed(joined, left);
   });
 
   socket.on("message", (data) => {

@@ -32,7 +32,7 @@ pub(crate) const PLAIN_NAMESPACE: &str = "/imchat";
 pub(crate) struct Chat {
     identity: IdentityKind,
     registry: Arc<Registry>,
-    presence: Presence,
+    presence: Arc<Presence>,
     limits: Limits,
 }
 
@@ -41,7 +41,6 @@ struct Limits {
     message_bytes: usize,
     rooms: usize,
     room_name: usize,
-    online_names: usize,
 }
 
 /// A message from one user to another, as it arrives.
@@ -66,12 +65,11 @@ impl Chat {
         Self {
             identity: settings.identity,
             registry: Arc::new(Registry::new(settings.max_plain_connections)),
-            presence: Presence::default(),
+            presence: Presence::new(settings.max_online_names),
             limits: Limits {
                 message_bytes: settings.max_message_bytes,
                 rooms: settings.max_rooms,
                 room_name: settings.max_room_name,
-                online_names: settings.max_online_names,
             },
         }
     }
@@ -190,10 +188,6 @@ impl Chat {
         let limit = self.limits.message_bytes;
         if weight(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
     }
-
-    fn online(&self, namespace: &Namespace) -> Online {
-        self.presence.online(namespace.name(), self.limits.online_names)
-    }
 }
 
 /// The room that everybody may meet in.
@@ -230,7 +224,7 @@ async fn connect(socket: Socket, chat: State<Arc<Chat>>) -> Result<(), ConnectRe
     socket.join(private_room(&user)).map_err(|limit| ConnectRefusal::new(limit.to_string()))?;
     emit(&socket, "message", &json!({ "message": "登陆成功", "user": user }));
     chat.refresh(socket.namespace(), &user);
-    emit(&socket, "presence", &chat.online(socket.namespace()));
+    chat.presence.greet(&socket);
     Ok(())
 }
 
@@ -257,7 +251,7 @@ async fn message(socket: Socket, chat: State<Arc<Chat>>, event: EventName, Input
 }
 
 async fn who(socket: Socket, chat: State<Arc<Chat>>) -> Answer<Online> {
-    Answer(Ok(chat.online(socket.namespace())))
+    Answer(Ok(chat.presence.online(socket.namespace().name())))
 }
 
 #[derive(Debug, Deserialize)]

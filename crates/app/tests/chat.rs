@@ -1,7 +1,10 @@
 //! The chat as its clients meet it, over Socket.IO and plain WebSocket.
 mod harness;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use harness::Program;
 use serde_json::{Value, json};
@@ -97,6 +100,28 @@ fn a_room_hears_its_members_and_private_rooms_are_closed() {
     assert_eq!(eve.event("chat")["message"], "end");
     eve.ask("enter_room", &json!({ "room": "lobby" }));
     assert_eq!(eve.event("message")["msg"], "进入房间成功");
+}
+
+#[test]
+fn in_a_crowd_everybody_is_told_of_once_if_not_one_by_one() {
+    let program = Program::start(&[]);
+    let mut watcher = program.user("watcher");
+    let names: BTreeSet<String> = (0..300).map(|number| format!("user-{number}")).collect();
+    let _crowd: Vec<_> = names.iter().map(|name| program.user(name)).collect();
+    let mut joined = Vec::new();
+    let mut announcements = 0;
+    while joined.len() < names.len() {
+        match watcher.event("presence")["joined"].take() {
+            Value::String(name) => joined.push(name),
+            Value::Array(several) => {
+                joined.extend(several.iter().map(|name| name.as_str().expect("a name").to_owned()));
+            }
+            other => panic!("{other} joined"),
+        }
+        announcements += 1;
+    }
+    assert_eq!(BTreeSet::from_iter(joined.iter().cloned()), names, "{announcements} announcements");
+    assert_eq!(joined.len(), names.len(), "nobody is told of twice");
 }
 
 #[test]
