@@ -41,9 +41,15 @@ export async function runProgram(args, { env = {} } = {}) {
   }
 }
 
-/** An example that reads its port from the environment. */
-export function startExample(name, { port, env = {} } = {}) {
-  return start(name, { port, env, command: join(EXAMPLES, name), args: () => [] });
+/** An example that reads its port from the environment, or that listens on none and is `ready` when it says so. */
+export function startExample(name, { port, env = {}, ready } = {}) {
+  return start(name, { port, env, ready, command: join(EXAMPLES, name), args: () => [] });
+}
+
+/** A Redis server that keeps nothing on disk. */
+export function startRedis({ port } = {}) {
+  const args = (free) => ["--port", free, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(String);
+  return start("redis", { port, args, command: "/usr/bin/redis-server" });
 }
 
 /** A test that fails after `limit` milliseconds, and that shows the logs of the servers of this file when it fails. */
@@ -107,21 +113,21 @@ export async function stopAll() {
 const started = [];
 process.once("exit", () => started.forEach(({ pid, running }) => running() && process.kill(pid, "SIGKILL")));
 
-async function start(name, { port, command, args, env = {} }) {
+async function start(name, { port, command, args, ready, env = {} }) {
   await access(command).catch(() => {
-    throw new Error(`${command} is missing: build it with \`cargo build --release --workspace --bins --examples\``);
+    throw new Error(`${command} is missing: \`./test\` builds or installs it`);
   });
   // Another process may take a free port between asking for it and listening on it, so a chosen port is tried again.
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await launch(name, { port: port ?? (await freePort()), command, args, env });
+      return await launch(name, { port: port ?? (await freePort()), command, args, ready, env });
     } catch (error) {
       if (port !== undefined || attempt === 3) throw error;
     }
   }
 }
 
-async function launch(name, { port, command, args, env }) {
+async function launch(name, { port, command, args, ready = () => answers(port), env }) {
   await mkdir(artifacts, { recursive: true });
   const directory = await mkdtemp(join(tmpdir(), "sockeye-e2e-"));
   const child = spawn(command, args(port), { cwd: directory, env: { ...inherited(), PORT: String(port), ...env }, stdio: ["ignore", "pipe", "pipe"] });
@@ -152,8 +158,8 @@ async function launch(name, { port, command, args, env }) {
     },
   };
   started.push(server);
-  await until(`${name} listens on port ${port}`, () => !server.running() || answers(port), START_LIMIT);
-  if (!server.running()) throw new Error(`${name} ended before it listened on port ${port}:\n${log()}`);
+  await until(`${name} is ready on port ${port}`, () => !server.running() || ready(server), START_LIMIT);
+  if (!server.running()) throw new Error(`${name} ended before it was ready on port ${port}:\n${log()}`);
   return server;
 }
 
