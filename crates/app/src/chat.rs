@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sockeye::{
     ConnectRefusal, Data, EventName, IntoReply, Namespace, Reply, Server, Socket, State, Value,
-    handler::{FromContext, Occasion, OnEvent, extract::Rejection},
+    handler::{EventContext, FromContext, Rejection},
 };
 
 use crate::{
@@ -298,8 +298,8 @@ struct Message<'a> {
 /// An event's first argument, or why it is not what the event takes; either way the handler runs and answers.
 struct Input<T>(Result<T, ChatError>);
 
-impl<T: DeserializeOwned> FromContext<OnEvent> for Input<T> {
-    fn from_context(context: &mut <OnEvent as Occasion>::Context<'_>) -> Result<Self, Rejection> {
+impl<T: DeserializeOwned> FromContext<EventContext<'_>> for Input<T> {
+    fn from_context(context: &mut EventContext<'_>) -> Result<Self, Rejection> {
         Ok(Self(Data::from_context(context).map(|Data(data)| data).map_err(ChatError::from)))
     }
 }

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     AckError, ConnectError, DisconnectReason, EmitError, Event, ManagerBuilder, Reason,
     error::ConnectErrorKind,
-    handler::{OnEvent, extract::Rejection},
+    handler::{EventContext, FromContext, HasSocket as _, Rejection},
 };
 
 /// One connection to a server and its sockets, driven by a thread that ends with the last handle.
@@ -212,11 +212,10 @@ impl Iterator for Events {
     }
 }
 
-impl crate::handler::FromContext<OnEvent> for Event {
-    fn from_context(context: &mut crate::handler::EventContext<'_>) -> Result<Self, Rejection> {
-        context.ack_taken = true;
-        let (socket, name) = (context.socket.clone(), context.name.into());
-        Ok(Self { socket, name, args: context.args.to_owned(), ack: context.ack })
+impl FromContext<EventContext<'_>> for Event {
+    fn from_context(context: &mut EventContext<'_>) -> Result<Self, Rejection> {
+        let ack = context.take_ack();
+        Ok(Self { socket: context.socket().clone(), name: context.name().into(), args: context.args().to_owned(), ack })
     }
 }
 

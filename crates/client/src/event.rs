@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments};
 use tokio::sync::mpsc;
 
-use crate::{Ack, EmitError, Socket};
+use crate::{EmitError, Socket, handler::Acknowledge as _};
 
 /// An event that the server has sent, as [`Events`] hands it out.
 #[derive(Debug, Clone)]
@@ -62,7 +62,10 @@ impl Event {
     /// # Errors
     /// If the arguments cannot be encoded or the socket is no longer connected.
     pub fn ack(&self, args: impl Arguments) -> Result<(), EmitError> {
-        Ack { socket: self.socket.clone(), id: self.ack }.send(args)
+        match self.ack {
+            Some(id) => self.socket.send_ack(id, &args),
+            None => Ok(()),
+        }
     }
 }
 

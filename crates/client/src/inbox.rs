@@ -10,14 +10,10 @@ use sockeye_protocol::socketio::{Args, ArgsBuf};
 use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use crate::{
-    Event, Socket,
+    Event, Reply, Socket,
     config::AuthFuture,
     core::{News, SocketInner},
-    handler::{
-        ConnectContext, ConnectErrorContext, DisconnectContext, EventContext, HandlerFuture, OnEvent,
-        extract::Rejection,
-        reply::{Answer, Reply},
-    },
+    handler::{ConnectContext, ConnectErrorContext, DisconnectContext, EventContext, HandlerFuture, OnEvent},
 };
 
 /// What has come for one socket and what its handlers are doing about it: one thing after the other, in order.
@@ -196,7 +192,7 @@ impl Inbox {
                 }
             }
         }
-        let mut context = EventContext { socket, name, args, ack, ack_taken: false };
+        let mut context = EventContext::new(socket, name, args, ack);
         let mut rejected = None;
         for handler in named.iter().flat_map(|handlers| handlers.iter()).chain(&any) {
             match handler.call(&mut context) {
@@ -207,27 +203,18 @@ impl Inbox {
                 }
             }
         }
-        self.ack = ack.filter(|_| !context.ack_taken);
+        self.ack = ack.filter(|_| !context.is_ack_taken());
         if let (Some(rejection), Some(ack)) = (rejected, self.ack)
             && !self.working.iter().any(|work| matches!(work, Work::Handler(_)))
         {
             self.ack = None;
-            send_reply(socket, ack, reply_of(&rejection));
+            send_reply(socket, ack, Reply::error(rejection.to_string()));
         }
     }
 }
 
-fn reply_of(rejection: &Rejection) -> Reply {
-    Reply::error(rejection.to_string())
-}
-
 fn send_reply(socket: &Socket, ack: u64, reply: Reply) {
-    let sent = match reply.0 {
-        Answer::Empty => socket.send_ack(ack, &()),
-        Answer::Args(args) => socket.send_ack(ack, &args),
-        Answer::Error(message) => socket.send_ack(ack, &&serde_json::json!({ "error": message })),
-    };
-    if let Err(error) = sent {
+    if let Err(error) = reply.send(socket, ack) {
         tracing::debug!(namespace = socket.namespace(), %error, "an acknowledgement could not be sent");
     }
 }

@@ -65,13 +65,15 @@ pub use error::{
     Error, Refusal,
 };
 pub use event::{Event, Events};
-pub use handler::extract::{Ack, Args, Binary, Data, EventName, RawArgs, Reason, State};
-pub use handler::reply::{IntoReply, Reply};
+#[doc(inline)]
+pub use handler::{Ack, Reason};
 pub use lifecycle::{ManagerEvent, ManagerEvents};
 pub use manager::{Manager, connect};
 pub use packet::{EngineVersion, Parser};
 pub use reason::DisconnectReason;
 pub use retry::Retries;
 pub use socket::Socket;
+#[doc(inline)]
+pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
 pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 pub use transport::Transport;

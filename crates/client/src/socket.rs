@@ -9,7 +9,7 @@ use crate::{
     config::Auth,
     core::{Handlers, SocketCore, SocketInner, State},
     error::{AckErrorKind, ConnectErrorKind, EmitErrorKind},
-    handler::{Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
+    handler::{Acknowledge, Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
     packet::{Origin, Outgoing},
 };
 
@@ -250,17 +250,6 @@ impl Socket {
         let _flushed = flushed.await;
     }
 
-    pub(crate) fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
-        let shared = self.manager.shared();
-        let packet = shared.config.parser.ack(self.namespace(), id, args).map_err(not_encoded)?;
-        let mut core = shared.core();
-        if core.sockets.get(self.inner.index).is_none_or(|socket| socket.state != State::Joined) {
-            return Err(EmitErrorKind::Disconnected { namespace: self.namespace().to_owned() }.into());
-        }
-        core.push(packet);
-        Ok(())
-    }
-
     /// Stops waiting for an acknowledgement.
     pub(crate) fn forget_ack(&self, id: u64) {
         self.with(|socket| drop(socket.acks.remove(&id)));
@@ -352,6 +341,21 @@ impl Socket {
 
     fn buffer_full(&self) -> EmitError {
         EmitErrorKind::BufferFull { namespace: self.namespace().to_owned() }.into()
+    }
+}
+
+impl Acknowledge for Socket {
+    type Error = EmitError;
+
+    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
+        let shared = self.manager.shared();
+        let packet = shared.config.parser.ack(self.namespace(), id, args).map_err(not_encoded)?;
+        let mut core = shared.core();
+        if core.sockets.get(self.inner.index).is_none_or(|socket| socket.state != State::Joined) {
+            return Err(EmitErrorKind::Disconnected { namespace: self.namespace().to_owned() }.into());
+        }
+        core.push(packet);
+        Ok(())
     }
 }
 

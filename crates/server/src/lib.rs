@@ -41,8 +41,8 @@ pub use ack::{AckError, AckFuture, BroadcastAcks, BroadcastAnswers};
 pub use adapter::Adapter;
 pub use config::Config;
 pub use error::{ConnectRefusal, DisconnectReason, EmitError, LimitError};
-pub use handler::extract::{Ack, Args, Auth, Binary, Data, EventName, HandshakeRef, RawArgs, Reason, State};
-pub use handler::reply::{IntoReply, Reply};
+#[doc(inline)]
+pub use handler::{Ack, Auth, HandshakeRef, Reason};
 pub use metrics::Metrics;
 pub use namespace::Namespace;
 pub use operator::{Direct, Operator};
@@ -57,5 +57,7 @@ pub use sockeye_engine::{
     Hooks, Metrics as EngineMetrics, OriginPolicy, Refusal, RemoteAddr, Revision, SameSite, ServeError, Sid, Tls,
     TlsError, TransportKind, Transports,
 };
+#[doc(inline)]
+pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
 pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 pub use test_client::{ReceivedEvent, TestClient, TestClientBuilder, TestClientError};

@@ -8,13 +8,11 @@ use std::{
 use sockeye_protocol::socketio::{Args, ArgsBuf, Event};
 
 use crate::{
-    ConnectRefusal, DisconnectReason, Socket,
+    ConnectRefusal, DisconnectReason, Reply, Socket,
     client::refuse,
     handler::{
-        ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture, Occasion,
-        OnConnect, OnDisconnect, OnEvent,
-        extract::Rejection,
-        reply::{Answer, Reply},
+        Admission, ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture,
+        Occasion, OnConnect, OnDisconnect, OnEvent, Rejection,
     },
     recovery::Left,
 };
@@ -157,8 +155,8 @@ impl Member {
         let mut left: VecDeque<_> = handlers.cloned().collect();
         if left.is_empty() {
             // Nearly always there is one handler, which takes the arguments as they lie and does not wait.
-            let mut context = EventContext { socket: &self.socket, name, args, ack, ack_taken: false };
-            let (mut running, taken) = (call(first, &mut context), context.ack_taken);
+            let mut context = EventContext::new(&self.socket, name, args, ack);
+            let (mut running, taken) = (call(first, &mut context), context.is_ack_taken());
             let polled = match &mut running {
                 Ok(future) => poll_guarded::<OnEvent>(future, cx),
                 Err(_) => Ok(Poll::Pending),
@@ -238,8 +236,8 @@ impl Member {
             };
             match poll_guarded::<OnConnect>(future, cx) {
                 Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(Ok(()))) => *running = None,
-                Ok(Poll::Ready(Err(refusal))) => {
+                Ok(Poll::Ready(Admission(Ok(())))) => *running = None,
+                Ok(Poll::Ready(Admission(Err(refusal)))) => {
                     self.turn_away(&refusal);
                     return Poll::Ready(());
                 }
@@ -333,9 +331,9 @@ impl Handling {
                 None => {
                     let Some(handler) = self.left.pop_front() else { return Poll::Ready(()) };
                     let args = self.args.as_args();
-                    let mut context = EventContext { socket, name: &self.event, args, ack: self.ack, ack_taken: false };
+                    let mut context = EventContext::new(socket, &self.event, args, self.ack);
                     let called = call(&handler, &mut context);
-                    self.ack_taken |= context.ack_taken;
+                    self.ack_taken |= context.is_ack_taken();
                     match called {
                         Ok(future) => {
                             self.running = Some(future);
@@ -348,11 +346,11 @@ impl Handling {
             self.running = None;
             if let Some(middleware) = self.middleware.checked_sub(1) {
                 self.middleware = middleware;
-                if matches!(reply.0, Answer::Error(_)) {
+                if matches!(reply, Reply::Error(_)) {
                     self.left.clear();
                 }
             }
-            if self.left.is_empty() || !matches!(reply.0, Answer::Empty) {
+            if self.left.is_empty() || !matches!(reply, Reply::Empty) {
                 let ack = self.ack.take().filter(|_| !self.ack_taken);
                 answer(socket, &self.event, ack, reply);
             }
@@ -394,12 +392,12 @@ fn failed(socket: &Socket, event: &str, failure: Failure) -> Reply {
 fn settle(socket: &Socket, event: &str, ended: Result<Poll<Reply>, String>) -> Reply {
     match ended {
         Ok(Poll::Ready(reply)) => {
-            if matches!(reply.0, Answer::Error(_)) {
+            if matches!(reply, Reply::Error(_)) {
                 socket.server().counters().handler_errors.add();
             }
             reply
         }
-        Ok(Poll::Pending) => Reply(Answer::Empty),
+        Ok(Poll::Pending) => Reply::Empty,
         Err(panic) => {
             socket.server().counters().handler_panics.add();
             tracing::error!(event, sid = %socket.id(), panic, "a handler panicked");
@@ -409,20 +407,15 @@ fn settle(socket: &Socket, event: &str, ended: Result<Poll<Reply>, String>) -> R
 }
 
 fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
-    let reply = match reply.0 {
-        Answer::Error(message) => match &socket.namespace().handlers().error {
+    let reply = match reply {
+        Reply::Error(message) => match &socket.namespace().handlers().error {
             Some(handle) => handle(&HandlerError { socket, event, message: &message }),
             None => Reply::error(message),
         },
-        answer => Reply(answer),
+        reply => reply,
     };
     let Some(id) = ack else { return };
-    let sent = match reply.0 {
-        Answer::Empty => socket.send_ack(id, &()),
-        Answer::Args(args) => socket.send_ack(id, &args),
-        Answer::Error(message) => socket.send_ack(id, &serde_json::json!({ "error": message })),
-    };
-    if let Err(error) = sent {
+    if let Err(error) = reply.send(socket, id) {
         tracing::debug!(sid = %socket.id(), %error, "an acknowledgement could not be sent");
     }
 }

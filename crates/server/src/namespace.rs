@@ -15,11 +15,11 @@ use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 use tokio::sync::mpsc;
 
 use crate::{
-    Adapter, BroadcastAcks, Config, EmitError, IntoRooms, LimitError, Operator, Server, Socket,
+    Adapter, BroadcastAcks, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
     ack::{BROADCAST_IDS, PendingAck},
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
     background::Watched,
-    handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, reply::IntoReply, table::Handlers},
+    handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
     packet::check_name,
     recovery::{Numbered, Recovery},
 };

@@ -18,7 +18,7 @@ use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
 use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
     ack::{PendingAck, PendingAcks},
-    handler::{Handler, OnDisconnect, OnEvent, erase, table::Handlers},
+    handler::{Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
     packet::{EncodedPacket, check_name, with_encoded},
     parser::Wire,
     recovery::{Identity, Pid},
@@ -338,15 +338,6 @@ impl Socket {
         }
     }
 
-    pub(crate) fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
-        let namespace = self.namespace();
-        with_encoded(
-            |buffer| namespace.config().parser.ack(buffer, namespace.name(), id, args),
-            |buffer, wire| self.write(buffer, wire),
-        )??;
-        Ok(())
-    }
-
     pub(crate) fn emit_expecting(&self, event: &str, ack: Option<u64>, args: &impl Arguments) -> Result<(), EmitError> {
         check_name(event)?;
         let namespace = self.namespace();
@@ -499,6 +490,19 @@ impl Socket {
             }
             _ => {}
         }
+    }
+}
+
+impl Acknowledge for Socket {
+    type Error = EmitError;
+
+    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
+        let namespace = self.namespace();
+        with_encoded(
+            |buffer| namespace.config().parser.ack(buffer, namespace.name(), id, args),
+            |buffer, wire| self.write(buffer, wire),
+        )??;
+        Ok(())
     }
 }
 

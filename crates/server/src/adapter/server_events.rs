@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use sockeye_protocol::socketio::ArgsBuf;
 
-use crate::handler::reply::{IntoReply, Reply};
+use crate::{IntoReply, Reply};
 
 /// What a namespace does with events that other servers emit to it.
 #[derive(Default)]
@@ -33,9 +33,18 @@ impl ServerEvents {
         let mut answer = None;
         for run in handlers {
             let reply = run(args.clone()).await;
-            answer = answer.or(reply.into_args());
+            answer = answer.or(args_of(reply));
         }
         answer
+    }
+}
+
+/// The arguments of a reply; none of a handler that returned nothing.
+fn args_of(reply: Reply) -> Option<ArgsBuf> {
+    match reply {
+        Reply::Empty => None,
+        Reply::Args(args) => Some(args),
+        Reply::Error(message) => ArgsBuf::new(&serde_json::json!({ "error": message })).ok(),
     }
 }
 

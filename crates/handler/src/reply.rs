@@ -2,11 +2,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
-/// What an event is acknowledged with, if the server asked for it: a handler returns it, or anything that
+use crate::Acknowledge;
+
+/// What an event is acknowledged with, if the peer asked for it: a handler returns it, or anything that
 /// [turns into it](IntoReply).
 ///
 /// ```
-/// use sockeye_client::{IntoReply, Reply};
+/// # use sockeye_handler::{IntoReply, Reply};
 /// #[derive(serde::Serialize)]
 /// struct Sum { total: i64 }
 /// let reply = Reply::of(&Sum { total: 3 });
@@ -14,14 +16,12 @@ use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 /// # let _ = (reply, same);
 /// ```
 #[derive(Debug)]
-pub struct Reply(pub(crate) Answer);
-
-#[derive(Debug)]
-pub(crate) enum Answer {
+pub enum Reply {
     /// An acknowledgement without arguments.
     Empty,
+    /// An acknowledgement of these arguments.
     Args(ArgsBuf),
-    /// The handler failed; the server gets `{"error": text}`.
+    /// The handler failed; the peer gets `{"error": text}`.
     Error(String),
 }
 
@@ -29,17 +29,29 @@ impl Reply {
     /// A reply of these arguments, given as to `emit`.
     pub fn of(args: impl Arguments) -> Self {
         match ArgsBuf::new(&args) {
-            Ok(args) => Self(Answer::Args(args)),
+            Ok(args) => Self::Args(args),
             Err(error) => {
                 tracing::error!(%error, "a handler's reply could not be encoded");
-                Self(Answer::Error("the reply could not be encoded".into()))
+                Self::error("the reply could not be encoded")
             }
         }
     }
 
-    /// A reply that tells the server of an error, as `{"error": message}`.
+    /// A reply that tells the peer of an error, as `{"error": message}`.
     pub fn error(message: impl Into<String>) -> Self {
-        Self(Answer::Error(message.into()))
+        Self::Error(message.into())
+    }
+
+    /// Acknowledges the event of this id with it.
+    ///
+    /// # Errors
+    /// If the socket is not connected any more.
+    pub fn send<S: Acknowledge>(self, socket: &S, id: u64) -> Result<(), S::Error> {
+        match self {
+            Self::Empty => socket.send_ack(id, &()),
+            Self::Args(args) => socket.send_ack(id, &args),
+            Self::Error(message) => socket.send_ack(id, &serde_json::json!({ "error": message })),
+        }
     }
 }
 
@@ -57,11 +69,11 @@ impl IntoReply for Reply {
 
 impl IntoReply for () {
     fn into_reply(self) -> Reply {
-        Reply(Answer::Empty)
+        Reply::Empty
     }
 }
 
-/// The value becomes the reply; an error is logged, and the server is told of it by its text alone.
+/// The value becomes the reply; an error is logged, and the peer is told of it by its text alone.
 impl<T: IntoReply, E: std::fmt::Display> IntoReply for Result<T, E> {
     fn into_reply(self) -> Reply {
         match self {

@@ -1,0 +1,47 @@
+use sockeye_protocol::socketio::Arguments;
+
+use crate::{EventContext, FromContext, HasSocket as _, Rejection};
+
+/// A socket that can acknowledge the events that came for it.
+pub trait Acknowledge {
+    /// Why it could not.
+    type Error;
+
+    /// Sends the acknowledgement of this id.
+    ///
+    /// # Errors
+    /// If the arguments cannot be encoded or the socket is not connected any more.
+    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), Self::Error>;
+}
+
+/// The peer's wish for an acknowledgement. A handler that takes it answers it itself, when it likes; without it the
+/// handler's result is the answer.
+#[derive(Debug)]
+pub struct Ack<Socket> {
+    socket: Socket,
+    id: Option<u64>,
+}
+
+impl<Socket: Acknowledge> Ack<Socket> {
+    /// Whether the peer asked for an acknowledgement. If not, [`send`](Self::send) does nothing.
+    pub fn is_wanted(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Acknowledges the event.
+    ///
+    /// # Errors
+    /// If the arguments cannot be encoded or the socket is not connected any more.
+    pub fn send(self, args: impl Arguments) -> Result<(), Socket::Error> {
+        match self.id {
+            Some(id) => self.socket.send_ack(id, &args),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<Socket: Clone> FromContext<EventContext<'_, Socket>> for Ack<Socket> {
+    fn from_context(context: &mut EventContext<'_, Socket>) -> Result<Self, Rejection> {
+        Ok(Self { id: context.take_ack(), socket: context.socket().clone() })
+    }
+}

@@ -1,0 +1,21 @@
+//! Handlers: async functions and closures whose parameters say what they need, and whose results say what is answered.
+//!
+//! The server and the client stand on this crate and hand on what is in it, so that handlers look the same on both
+//! sides. Each of them adds its [occasions](Occasion) and what can be [extracted](FromContext) from those alone.
+mod ack;
+mod event;
+mod extract;
+mod handler;
+mod occasion;
+mod rejection;
+mod reply;
+mod state;
+
+pub use ack::{Ack, Acknowledge};
+pub use event::EventContext;
+pub use extract::{Args, Binary, Data, EventName, FromContext, RawArgs};
+pub use handler::{AnyHandler, ErasedHandler, Handler, HandlerFuture, IntoOutput, erase};
+pub use occasion::{HasSocket, Occasion};
+pub use rejection::Rejection;
+pub use reply::{IntoReply, Reply};
+pub use state::{HasState, State};

@@ -1,0 +1,34 @@
+use sockeye_protocol::socketio::ArgumentError;
+
+/// Why a parameter could not be extracted, so that the handler did not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The event's arguments are not what the handler takes.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
+    /// The CONNECT payload is not what a server's handler takes.
+    #[error("the auth payload is not what the handler takes: {0}")]
+    Auth(serde_json::Error),
+    /// No state of this type was given to the server, or to the client's manager.
+    #[error("{owner} has no state of type `{state}`; give it one by `{builder}.state(value)`")]
+    MissingState {
+        /// The type that was asked for.
+        state: &'static str,
+        /// Who was asked for it.
+        owner: &'static str,
+        /// How the owner is built.
+        builder: &'static str,
+    },
+}
+
+impl Rejection {
+    /// What may stand in a log: the full text can quote what the peer sent, secrets included.
+    pub fn without_data(&self) -> &'static str {
+        match self {
+            Self::Arguments(_) => "the event's arguments are not what the handler takes",
+            Self::Auth(_) => "the auth payload is not what the handler takes",
+            Self::MissingState { state, .. } => state,
+        }
+    }
+}

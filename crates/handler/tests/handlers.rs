@@ -1,0 +1,168 @@
+//! What handlers are given and what becomes of their results, with a socket that only notes what it is told.
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use sockeye_handler::{
+    Ack, Acknowledge, Args, Binary, Data, ErasedHandler, EventContext, EventName, FromContext, Handler, HasSocket,
+    HasState, IntoReply, Occasion, RawArgs, Rejection, Reply, State, erase,
+};
+use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
+
+/// What a socket was told to send.
+#[derive(Debug, Clone, Default)]
+struct Socket {
+    acks: Arc<Mutex<Vec<(u64, ArgsBuf)>>>,
+}
+
+impl Acknowledge for Socket {
+    type Error = sockeye_protocol::socketio::EncodeError;
+
+    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), Self::Error> {
+        self.acks.lock().expect("no panic").push((id, ArgsBuf::new(args)?));
+        Ok(())
+    }
+}
+
+impl HasState for Socket {
+    const OWNER: &'static str = "the test";
+    const BUILDER: &'static str = "Test::builder()";
+
+    fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        (Arc::new(41_u64) as Arc<dyn std::any::Any + Send + Sync>).downcast().ok()
+    }
+}
+
+impl<C: HasSocket<Socket = Self>> FromContext<C> for Socket {
+    fn from_context(context: &mut C) -> Result<Self, Rejection> {
+        Ok(context.socket().clone())
+    }
+}
+
+struct OnEvent;
+
+impl Occasion for OnEvent {
+    type Context<'a> = EventContext<'a, Socket>;
+    type Output = Reply;
+}
+
+/// Runs a handler, and says what it answers and whether it has taken the acknowledgement upon itself.
+fn run<P: 'static>(
+    socket: &Socket,
+    args: impl Arguments,
+    handler: impl Handler<OnEvent, P>,
+) -> Result<(Reply, bool), Rejection> {
+    let handler: ErasedHandler<OnEvent> = erase(handler);
+    let args = ArgsBuf::new(&args).expect("arguments");
+    let mut context = EventContext::new(socket, "greet", args.as_args(), Some(7));
+    let mut future = handler.call(&mut context)?;
+    match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(reply) => Ok((reply, context.is_ack_taken())),
+        Poll::Pending => panic!("a handler that does not wait is through at once"),
+    }
+}
+
+/// What the peer is sent for a reply.
+fn sent(reply: impl IntoReply) -> Vec<Value> {
+    let socket = Socket::default();
+    reply.into_reply().send(&socket, 7).expect("a reply that can be encoded");
+    let (id, args) = socket.acks.lock().expect("no panic").pop().expect("an acknowledgement");
+    assert_eq!(id, 7);
+    args.as_args().all().expect("values")
+}
+
+#[test]
+fn parameters_are_extracted_from_the_event() {
+    let taken = run(
+        &Socket::default(),
+        ("ada", 36),
+        async |Data(first): Data<String>,
+               Args((name, age)): Args<(String, u8)>,
+               RawArgs(raw): RawArgs,
+               EventName(event): EventName,
+               _socket: Socket,
+               state: State<u64>| (first == name, format!("{event} {name} {age}"), raw.as_args().len(), *state),
+    );
+    let (reply, _) = taken.expect("all are there");
+    assert_eq!(sent(reply), [Value::from(true), Value::from("greet ada 36"), Value::from(2), Value::from(41)]);
+}
+
+#[test]
+fn binary_arguments_are_handed_out_as_bytes() {
+    let (reply, _) =
+        run(&Socket::default(), Bytes::from_static(b"\x00\xff"), async |Binary(bytes): Binary| bytes.len())
+            .expect("bytes");
+    assert_eq!(sent(reply), [Value::from(2)]);
+}
+
+#[test]
+fn a_handler_does_not_run_if_a_parameter_cannot_be_extracted() {
+    let socket = Socket::default();
+    let refused = run(&socket, "secret", async |Data(_): Data<u8>| unreachable!("the handler ran") as ());
+    let Err(rejection @ Rejection::Arguments(_)) = refused else { panic!("a text is no number: {refused:?}") };
+    assert!(rejection.to_string().contains("argument 0"), "{rejection}");
+    assert!(!rejection.without_data().contains("secret"), "{rejection}");
+}
+
+#[test]
+fn missing_state_is_named_with_who_lacks_it_and_the_cure() {
+    let refused = run(&Socket::default(), (), async |_: State<u8>| unreachable!("the handler ran") as ());
+    let rejection = refused.expect_err("no such state");
+    assert_eq!(
+        rejection.to_string(),
+        "the test has no state of type `u8`; give it one by `Test::builder().state(value)`"
+    );
+}
+
+#[test]
+fn a_handler_that_takes_the_acknowledgement_answers_it_itself() {
+    let socket = Socket::default();
+    let (_, taken) = run(&socket, (), async || {}).expect("nothing to extract");
+    assert!(!taken);
+
+    let (_, taken) = run(&socket, (), async |ack: Ack<Socket>| {
+        assert!(ack.is_wanted());
+        ack.send(("done", 1)).map_err(|error| error.to_string())
+    })
+    .expect("an acknowledgement can always be taken");
+    assert!(taken);
+    let acks = socket.acks.lock().expect("no panic");
+    let [(7, args)] = acks.as_slice() else { panic!("one acknowledgement: {acks:?}") };
+    assert_eq!(args.as_args().all::<(String, u8)>().expect("two"), ("done".into(), 1));
+}
+
+#[test]
+fn an_acknowledgement_that_nobody_wants_is_not_sent() {
+    let socket = Socket::default();
+    let args = ArgsBuf::default();
+    let mut context = EventContext::new(&socket, "greet", args.as_args(), None);
+    let ack = Ack::from_context(&mut context).expect("it can always be taken");
+    assert!(!ack.is_wanted());
+    ack.send("done").expect("nothing to send");
+    assert!(socket.acks.lock().expect("no panic").is_empty());
+}
+
+#[test]
+fn results_become_replies() {
+    assert_eq!(sent(()), [] as [Value; 0]);
+    assert_eq!(sent("text"), [Value::from("text")]);
+    assert_eq!(sent((1, "two")), [Value::from(1), Value::from("two")]);
+    assert_eq!(sent(Ok::<_, String>(5)), [Value::from(5)]);
+    let error = sent(Err::<(), _>("no such room"));
+    assert_eq!(serde_json::to_value(error).expect("JSON"), serde_json::json!([{ "error": "no such room" }]));
+}
+
+#[test]
+fn a_reply_that_cannot_be_encoded_is_an_error() {
+    struct Broken;
+    impl serde::Serialize for Broken {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("broken"))
+        }
+    }
+    let Reply::Error(text) = Reply::of(&Broken) else { panic!("it cannot be encoded") };
+    assert_eq!(text, "the reply could not be encoded");
+}
