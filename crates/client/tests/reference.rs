@@ -12,17 +12,12 @@ use process::{Process, node, python};
 use serde_json::json;
 use sockeye_client::{
     ConnectErrorKind, Data, DisconnectReason, EngineVersion, Events, Manager, ManagerBuilder, ManagerEvent, Parser,
-    Reason, Reconnection, Socket, Transport, Value,
+    Reconnection, Socket, Transport, Value,
 };
-use support::{Proxy, eventually};
+use support::{Proxy, disconnects, eventually, quick};
 
 const TRANSPORTS: [&[Transport]; 3] =
     [&[Transport::Polling], &[Transport::WebSocket], &[Transport::Polling, Transport::WebSocket]];
-
-fn quick(builder: ManagerBuilder) -> ManagerBuilder {
-    let delay = Duration::from_millis(10);
-    builder.reconnection(Reconnection { delay, delay_max: delay * 5, ..Reconnection::default() })
-}
 
 /// The data of the next event `back`.
 async fn next_data<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
@@ -182,11 +177,7 @@ async fn a_server_that_is_paused_is_found_dead_and_found_again() {
     for transports in TRANSPORTS {
         let manager = quick(Manager::builder(&server.url())).transports(transports).build().unwrap();
         let socket = manager.socket("/");
-        let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
-        socket.on_disconnect(move |Reason(reason): Reason| {
-            let sender = sender.clone();
-            async move { sender.send(reason).unwrap() }
-        });
+        let mut reasons = disconnects(&socket);
         socket.connect().await.unwrap();
         server.signal("STOP");
         let reason = tokio::time::timeout(Duration::from_secs(10), reasons.recv()).await;

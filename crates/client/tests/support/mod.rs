@@ -16,10 +16,11 @@ use hyper::body::{Bytes, Incoming};
 
 use parking_lot::Mutex;
 use sockeye::{Graceful, Server, listen};
+use sockeye_client::{DisconnectReason, ManagerBuilder, Reason, Reconnection, Socket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::{AbortHandle, JoinHandle},
 };
 use tower_service::Service;
@@ -60,6 +61,22 @@ impl Local {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
+
+/// A client that is quick to come back.
+pub(crate) fn quick(builder: ManagerBuilder) -> ManagerBuilder {
+    let delay = Duration::from_millis(10);
+    builder.reconnection(Reconnection { delay, delay_max: delay * 5, ..Reconnection::default() })
+}
+
+/// Why a socket is no longer connected, each time that happens.
+pub(crate) fn disconnects(socket: &Socket) -> mpsc::UnboundedReceiver<DisconnectReason> {
+    let (sender, reasons) = mpsc::unbounded_channel();
+    socket.on_disconnect(move |Reason(reason): Reason| {
+        let sender = sender.clone();
+        async move { sender.send(reason).unwrap() }
+    });
+    reasons
 }
 
 /// Waits until something holds, and fails if it takes too long.
