@@ -9,7 +9,7 @@ use std::{
 
 use sockeye_protocol::{
     engineio::{Packet, Revision},
-    websocket::{CloseCode, Event},
+    websocket::{CloseCode, Event, with_read_buffer},
 };
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     heartbeat::{Beat, Heartbeat},
     packet::{Outgoing, Queue},
-    transport::{Body, Lost, OpenTransport, Opened, WebSocket, with_read_buffer},
+    transport::{Body, Lost, OpenTransport, Opened, WebSocket},
 };
 
 /// Takes the messages of a connection.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use sockeye_protocol::{
     engineio::{Packet, Revision},
-    websocket::{CloseCode, Event, Opcode},
+    websocket::{CloseCode, Event, Opcode, with_read_buffer},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -24,7 +24,7 @@ use crate::{
     session::{Channel, Delivery, Stage},
     transport::{
         polling,
-        websocket::{Source, WebSocket, limits, with_read_buffer},
+        websocket::{Source, WebSocket, limits},
     },
 };
 

@@ -8,7 +8,7 @@ mod websocket;
 
 pub(crate) use open::{OpenTransport, Opened, open};
 pub(crate) use polling::{Body, Polling};
-pub(crate) use websocket::{WebSocket, random_bytes, with_read_buffer};
+pub(crate) use websocket::{WebSocket, random_bytes};
 
 /// How packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

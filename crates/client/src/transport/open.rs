@@ -2,10 +2,10 @@ use std::{future::poll_fn, ops::ControlFlow, task::Poll};
 
 use sockeye_protocol::{
     engineio::{Handshake, Packet, Revision},
-    websocket::Event,
+    websocket::{Event, with_read_buffer},
 };
 
-use super::{Polling, Transport, WebSocket, with_read_buffer};
+use super::{Polling, Transport, WebSocket};
 use crate::{
     ConnectError,
     error::ConnectErrorKind,

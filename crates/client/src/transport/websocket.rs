@@ -1,5 +1,5 @@
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::VecDeque,
     fmt, io,
     pin::Pin,
@@ -189,17 +189,7 @@ impl fmt::Debug for WebSocket {
     }
 }
 
-/// Lends this thread's read buffer: connections own none, because most of them are idle most of the time.
-pub(crate) fn with_read_buffer<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
-    // The buffer is taken out for the time of the call, so that a nested call gets one of its own.
-    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; 64 * 1024].into_boxed_slice());
-    let result = read(&mut buffer);
-    BUFFER.set(Some(buffer));
-    result
-}
-
 thread_local! {
-    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
     static MASKS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -1,5 +1,4 @@
 use std::{
-    cell::Cell,
     fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -71,17 +70,4 @@ impl fmt::Debug for WebSocket {
 
 pub(crate) fn limits(config: &Config) -> Limits {
     Limits { max_message: config.max_payload, max_fragments: config.max_fragments }
-}
-
-/// Lends this thread's read buffer: connections own none, because most of them are idle most of the time.
-pub(crate) fn with_read_buffer<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
-    // The buffer is taken out for the time of the call, so that a nested call gets one of its own.
-    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; 64 * 1024].into_boxed_slice());
-    let result = read(&mut buffer);
-    BUFFER.set(Some(buffer));
-    result
-}
-
-thread_local! {
-    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }

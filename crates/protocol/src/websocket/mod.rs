@@ -11,6 +11,7 @@ mod head;
 mod inline;
 mod mask;
 mod message;
+mod read_buffer;
 mod utf8;
 
 pub use close::{CloseCode, encode_close};
@@ -19,3 +20,4 @@ pub use error::DecodeError;
 pub use handshake::accept_key;
 pub use head::{Head, MAX_HEAD, MAX_SERVER_HEAD, Opcode, encode_frame, encode_head};
 pub use mask::apply_mask;
+pub use read_buffer::with_read_buffer;
