@@ -1,20 +1,12 @@
-use std::{
-    any::{Any, TypeId},
-    error::Error as StdError,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error as StdError, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use hashbrown::HashMap;
 use reqwest::{
     Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use sockeye_handler::Values;
 
 use crate::{
     BufferLimits, BuildError, ConnectError, EngineVersion, Manager, Parser, Reconnection, Retries, Socket, Transport,
@@ -47,11 +39,9 @@ pub(crate) struct Config {
     pub(crate) receive_buffer: usize,
     pub(crate) retries: Option<Retries>,
     pub(crate) auth: Option<Auth>,
-    pub(crate) state: States,
+    /// The values that handlers can ask for.
+    pub(crate) state: Values,
 }
-
-/// The values that handlers can ask for.
-pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 pub(crate) type AuthFuture =
     Pin<Box<dyn Future<Output = Result<Option<Box<RawValue>>, Box<dyn StdError + Send + Sync>>> + Send>>;
@@ -143,7 +133,7 @@ impl ManagerBuilder {
             receive_buffer: 16 * 1024 * 1024,
             retries: None,
             auth: None,
-            state: States::default(),
+            state: Values::default(),
         };
         Self { config, namespace, error }.path("/socket.io/")
     }
@@ -329,7 +319,7 @@ impl ManagerBuilder {
 
     /// Adds a value that handlers can ask for by [`State`](crate::State), one of each type.
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.config.state.insert(TypeId::of::<T>(), Arc::new(value));
+        self.config.state.insert(value);
         self
     }
 

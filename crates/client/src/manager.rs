@@ -1,5 +1,4 @@
 use std::{
-    any::TypeId,
     fmt,
     sync::{Arc, Weak},
 };
@@ -135,7 +134,7 @@ impl Manager {
 
     /// The value of this type that the manager was given.
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.shared().config.state.get(&TypeId::of::<T>())?.clone().downcast().ok()
+        self.shared().config.state.get()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -10,6 +10,7 @@ mod occasion;
 mod rejection;
 mod reply;
 mod state;
+mod values;
 
 pub use ack::{Ack, Acknowledge};
 pub use event::EventContext;
@@ -19,3 +20,4 @@ pub use occasion::{HasSocket, Occasion};
 pub use rejection::Rejection;
 pub use reply::{IntoReply, Reply};
 pub use state::{HasState, State};
+pub use values::Values;

@@ -9,13 +9,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, ser::SerializeSeq};
 use serde_json::value::RawValue;
 use sockeye_engine::{Batch, Frame, Sid};
+use sockeye_handler::Values;
 use sockeye_protocol::socketio::Arguments;
 use tokio::time::Instant;
 
 use crate::{
     EmitError,
     adapter::{EncodedPacket, Target},
-    socket::Extensions,
 };
 
 /// The settings of connection state recovery.
@@ -52,7 +52,7 @@ pub(crate) type Pid = Arc<str>;
 pub(crate) struct Identity {
     pub(crate) pid: Pid,
     pub(crate) since: u64,
-    pub(crate) extensions: Option<Box<Extensions>>,
+    pub(crate) extensions: Option<Box<Values>>,
     /// What the client missed, if it takes up where it left off.
     pub(crate) missed: Option<Vec<Frame>>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Identity {
 pub(crate) struct Left {
     pub(crate) sid: Sid,
     pub(crate) rooms: Vec<Arc<str>>,
-    pub(crate) extensions: Option<Box<Extensions>>,
+    pub(crate) extensions: Option<Box<Values>>,
     /// The last number there was when the client first came.
     pub(crate) since: u64,
 }

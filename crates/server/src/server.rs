@@ -1,5 +1,4 @@
 use std::{
-    any::{Any, TypeId},
     convert::Infallible,
     fmt,
     future::{Future, pending},
@@ -16,6 +15,7 @@ use hyper::body::Incoming;
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 use sockeye_engine::{Application, Engine, EngineService, Graceful, InProcess, Refusal, ServeError, Session};
+use sockeye_handler::Values;
 use sockeye_protocol::socketio::Arguments;
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tower_service::Service;
@@ -36,7 +36,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    state: Values,
     adapter: Option<AdapterFactory>,
     namespaces: RwLock<HashMap<Arc<str>, Namespace>>,
     parents: RwLock<Vec<Parent>>,
@@ -63,7 +63,7 @@ pub(crate) struct SocketIo(Server);
 #[derive(Default)]
 pub struct ServerBuilder {
     config: Config,
-    state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    state: Values,
     adapter: Option<AdapterFactory>,
 }
 
@@ -78,7 +78,7 @@ impl ServerBuilder {
     /// Adds a value that handlers can ask for by [`State`](crate::State), one of each type.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.state.insert(TypeId::of::<T>(), Arc::new(value));
+        self.state.insert(value);
         self
     }
 
@@ -174,7 +174,7 @@ impl Server {
 
     /// The value of this type that the server was given.
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.0.state.get(&TypeId::of::<T>())?.clone().downcast().ok()
+        self.0.state.get()
     }
 
     /// How many connections are open.

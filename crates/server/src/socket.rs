@@ -1,5 +1,4 @@
 use std::{
-    any::{Any, TypeId},
     fmt,
     sync::{
         Arc,
@@ -8,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sockeye_engine::{Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
+use sockeye_handler::Values;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
 
 use crate::{
@@ -50,13 +49,11 @@ struct Shared {
     /// The rooms the socket was in when it left.
     last_rooms: Vec<Arc<str>>,
     acks: Option<Box<PendingAcks>>,
-    extensions: Option<Box<Extensions>>,
+    /// Values kept with the socket, one of each type.
+    extensions: Option<Box<Values>>,
     handlers: Option<Box<Handlers>>,
     recovery: Option<Box<Recovery>>,
 }
-
-/// Values kept with a socket, one of each type.
-pub(crate) type Extensions = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 /// What connection state recovery knows of a socket.
 struct Recovery {
@@ -272,14 +269,13 @@ impl Socket {
     /// Keeps a value with this socket, one of each type, and returns the one it replaces.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let mut shared = self.0.shared.lock();
-        let extensions = shared.extensions.get_or_insert_default();
-        extensions.insert(TypeId::of::<T>(), Arc::new(value)).and_then(|old| old.downcast().ok())
+        shared.extensions.get_or_insert_default().insert(value)
     }
 
     /// The value of this type that is kept with the socket.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let shared = self.0.shared.lock();
-        shared.extensions.as_ref()?.get(&TypeId::of::<T>())?.clone().downcast().ok()
+        shared.extensions.as_ref()?.get()
     }
 
     /// Sets the data that other servers see of this socket when they fetch it.
@@ -427,7 +423,7 @@ impl Socket {
 
     /// Keeps the rooms for handlers to come, gives up on acknowledgements, and returns what recovery needs: the private
     /// id, the log's number since which the client was in, and the values kept with the socket.
-    pub(crate) fn finish_leaving(&self, rooms: &[Arc<str>]) -> Option<(Pid, u64, Option<Box<Extensions>>)> {
+    pub(crate) fn finish_leaving(&self, rooms: &[Arc<str>]) -> Option<(Pid, u64, Option<Box<Values>>)> {
         let mut shared = self.0.shared.lock();
         shared.last_rooms = rooms.to_vec();
         let acks = shared.acks.take();
