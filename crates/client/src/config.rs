@@ -13,6 +13,7 @@ use crate::{
     cookies::Cookies,
     error::{BuildErrorKind, ConnectErrorKind},
     http::TlsAndProxy,
+    packet_log::PacketLog,
 };
 
 /// What a manager was built with.
@@ -39,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) receive_buffer: usize,
     pub(crate) retries: Option<Retries>,
     pub(crate) auth: Option<Auth>,
+    pub(crate) log: PacketLog,
     /// The values that handlers can ask for.
     pub(crate) state: Values,
 }
@@ -133,6 +135,7 @@ impl ManagerBuilder {
             receive_buffer: 16 * 1024 * 1024,
             retries: None,
             auth: None,
+            log: PacketLog { enabled: false },
             state: Values::default(),
         };
         Self { config, namespace, error }.path("/socket.io/")
@@ -314,6 +317,13 @@ impl ManagerBuilder {
     /// Connects through a proxy: `http://`, `https://`, `socks5://` or `socks5h://`, with user and password if needed.
     pub fn proxy(mut self, url: &str) -> Self {
         self.config.http.proxy = Some(url.to_owned());
+        self
+    }
+
+    /// Logs every packet, with what it says, at level `info` under the target `sockeye::packets`; off by default, because
+    /// packets carry what is secret, such as the authentication data.
+    pub fn log_packets(mut self, log: bool) -> Self {
+        self.config.log.enabled = log;
         self
     }
 

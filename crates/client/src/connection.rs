@@ -233,8 +233,9 @@ impl Connection {
 
     fn on_body(&mut self, body: &Body, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {
         let mut result = Ok(());
-        let Self { revision, queue, .. } = self;
+        let Self { revision, queue, config, .. } = self;
         let decoded = body.decode(*revision, |packet| {
+            config.log.received(Transport::Polling, &packet);
             result = on_packet(packet, queue, cx, receiver);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -256,7 +257,7 @@ impl Connection {
     }
 
     fn read_frames(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<Poll<()>, Lost> {
-        let Self { transport, heartbeat, queue, revision, .. } = self;
+        let Self { transport, heartbeat, queue, revision, config, .. } = self;
         let OpenTransport::WebSocket(websocket) = transport else { return Ok(Poll::Pending) };
         let limits = websocket.limits();
         with_read_buffer(|buffer| {
@@ -283,11 +284,13 @@ impl Connection {
                     Some(Event::Text(text)) => {
                         let packet = Packet::parse_text(text, *revision)
                             .map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
+                        config.log.received(Transport::WebSocket, &packet);
                         on_packet(packet, queue, cx, receiver)?;
                     }
                     Some(Event::Binary(data)) => {
                         let packet = Packet::parse_binary(data, *revision)
                             .map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
+                        config.log.received(Transport::WebSocket, &packet);
                         on_packet(packet, queue, cx, receiver)?;
                     }
                 }
@@ -330,7 +333,7 @@ impl Connection {
                     }
                 },
                 UpgradeStage::Probing { mut websocket, mut queue } => {
-                    match poll_probe(&mut websocket, &mut queue, self.revision, cx) {
+                    match poll_probe(&mut websocket, &mut queue, &self.config, cx) {
                         Poll::Pending => {
                             upgrade.stage = UpgradeStage::Probing { websocket, queue };
                             break;
@@ -404,9 +407,10 @@ fn on_packet(
 fn poll_probe(
     websocket: &mut WebSocket,
     queue: &mut Queue,
-    revision: Revision,
+    config: &Config,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), String>> {
+    let revision = config.engine_version.revision();
     if let Poll::Ready(Err(error)) = websocket.poll_write(cx, queue) {
         return Poll::Ready(Err(error.to_string()));
     }
@@ -426,6 +430,7 @@ fn poll_probe(
                 Ok((_, Some(_))) => return Poll::Ready(Err("the answer to the probe is wrong".to_owned())),
                 Err(error) => return Poll::Ready(Err(error.to_string())),
             };
+            answer.iter().for_each(|packet| config.log.received(Transport::WebSocket, packet));
             if !matches!(answer, Some(Packet::Pong("probe"))) {
                 return Poll::Ready(Err("the answer to the probe is wrong".to_owned()));
             }

@@ -51,6 +51,7 @@ mod inbox;
 mod lifecycle;
 mod manager;
 mod packet;
+mod packet_log;
 mod reason;
 mod retry;
 mod socket;

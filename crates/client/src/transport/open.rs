@@ -53,6 +53,7 @@ async fn open_polling(requests: &Requests) -> Result<Opened, ConnectError> {
     let revision = requests.config().engine_version.revision();
     let mut handshake = None;
     let decoded = body.decode(revision, |packet| {
+        requests.config().log.received(Transport::Polling, &packet);
         if let Packet::Open(json) = packet {
             handshake = serde_json::from_str::<Handshake>(json).ok();
         }
@@ -97,8 +98,10 @@ async fn open_websocket(requests: &Requests) -> Result<Opened, ConnectError> {
                         continue;
                     }
                     Ok((consumed, Some(Event::Text(text)))) => {
-                        let handshake = match Packet::parse_text(text, revision) {
-                            Ok(Packet::Open(json)) => serde_json::from_str::<Handshake>(json).ok(),
+                        let packet = Packet::parse_text(text, revision).ok();
+                        packet.iter().for_each(|packet| requests.config().log.received(TRANSPORT, packet));
+                        let handshake = match packet {
+                            Some(Packet::Open(json)) => serde_json::from_str::<Handshake>(json).ok(),
                             _ => None,
                         };
                         let wrong = || not_engine_io(TRANSPORT, text.as_bytes(), revision);

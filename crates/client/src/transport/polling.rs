@@ -206,6 +206,7 @@ impl Polling {
                 queue.push_front(packet);
                 break;
             }
+            self.requests.config().log.sent(Transport::Polling, &packet);
             self.in_flight.push_back(packet);
         }
         body

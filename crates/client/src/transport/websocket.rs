@@ -23,6 +23,7 @@ use crate::{
     error::ConnectErrorKind,
     http::{self, Requests},
     packet::{Outgoing, Queue},
+    packet_log::PacketLog,
 };
 
 /// A WebSocket. While nothing is under way it owns no buffer.
@@ -30,6 +31,7 @@ pub(crate) struct WebSocket {
     stream: Upgraded,
     pub(crate) decoder: Decoder,
     revision: Revision,
+    log: PacketLog,
     max_message: usize,
     /// What was read but is not to be decoded yet.
     ahead: Vec<u8>,
@@ -70,6 +72,7 @@ impl WebSocket {
             stream,
             decoder: Decoder::new(Role::Client),
             revision: config.engine_version.revision(),
+            log: config.log,
             max_message: config.max_payload,
             ahead: Vec::new(),
             out: Vec::new(),
@@ -115,6 +118,7 @@ impl WebSocket {
                 while self.out.len() < BATCH
                     && let Some(packet) = queue.pop()
                 {
+                    self.log.sent(Transport::WebSocket, &packet);
                     self.encode(&packet);
                     self.sending.push_back((self.out.len(), packet));
                 }

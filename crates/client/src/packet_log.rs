@@ -1,0 +1,71 @@
+use sockeye_protocol::engineio::{Packet, Revision};
+
+use crate::{Transport, packet::Outgoing};
+
+/// Logs the packets of a connection, with what they say, if the settings ask for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PacketLog {
+    pub(crate) enabled: bool,
+}
+
+impl PacketLog {
+    /// A packet has come.
+    pub(crate) fn received(self, transport: Transport, packet: &Packet<'_>) {
+        self.log("received", transport, packet);
+    }
+
+    /// A message is on its way.
+    pub(crate) fn sent(self, transport: Transport, message: &Outgoing) {
+        if !self.enabled {
+            return;
+        }
+        if message.binary {
+            self.log("sent", transport, &Packet::Binary(message.head.as_slice().into()));
+        } else if let Ok(Ok(packet)) = str::from_utf8(&message.head).map(|text| Packet::parse_text(text, Revision::V4))
+        {
+            self.log("sent", transport, &packet);
+        }
+        for attachment in &message.attachments {
+            self.log("sent", transport, &Packet::Binary(attachment.as_ref().into()));
+        }
+    }
+
+    fn log(self, direction: &'static str, transport: Transport, packet: &Packet<'_>) {
+        if !self.enabled {
+            return;
+        }
+        let (kind, data) = match *packet {
+            Packet::Open(data) => ("open", data),
+            Packet::Close => ("close", ""),
+            Packet::Ping(data) => ("ping", data),
+            Packet::Pong(data) => ("pong", data),
+            Packet::Upgrade => ("upgrade", ""),
+            Packet::Noop => ("noop", ""),
+            Packet::Text(text) => {
+                let bytes = text.len();
+                let socketio = socketio_kind(text);
+                tracing::info!(target: "sockeye::packets", %transport, kind = "message", socketio, bytes, data = %text, "{direction}");
+                return;
+            }
+            Packet::Binary(ref data) => {
+                tracing::info!(target: "sockeye::packets", %transport, kind = "binary", bytes = data.len(), "{direction}");
+                return;
+            }
+        };
+        tracing::info!(target: "sockeye::packets", %transport, kind, bytes = data.len(), data = %data, "{direction}");
+    }
+}
+
+/// The kind of a Socket.IO packet in its textual form.
+fn socketio_kind(text: &str) -> &'static str {
+    match text.as_bytes().first() {
+        Some(b'0') => "connect",
+        Some(b'1') => "disconnect",
+        Some(b'2') => "event",
+        Some(b'3') => "ack",
+        Some(b'4') => "connect_error",
+        Some(b'5') => "binary_event",
+        Some(b'6') => "binary_ack",
+        _ => "unknown",
+    }
+}
