@@ -2,11 +2,14 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand};
 
-use crate::settings::{DEFINITIONS, Raw};
+use crate::{
+    command::{connect::Connect, doctor::Doctor, emit::Emit},
+    settings::{DEFINITIONS, Raw},
+};
 
-/// A realtime and chat server that speaks Socket.IO and plain WebSocket.
+/// A realtime and chat server that speaks Socket.IO and plain WebSocket, and a client for the command line.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -21,7 +24,67 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print a sample configuration file with every setting and its default.
     Config,
+    /// Talk to a Socket.IO server: type events, see what comes.
+    #[command(after_help = CONNECT_EXAMPLES)]
+    Connect(Box<Connect>),
+    /// Send an event to a Socket.IO server, or one for each line of standard input.
+    #[command(after_help = EMIT_EXAMPLES)]
+    Emit(Box<Emit>),
+    /// Find out why clients cannot connect, or whether this machine can carry a server.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Box<Doctor>),
 }
+
+const EXAMPLES: &str = r#"Examples:
+  sockeye                                            serve the chat on this machine, port 8000
+  sockeye --listen 127.0.0.1:9000                    ... on another port
+  sockeye config > sockeye.toml                      write down every setting, to be changed
+  sockeye connect localhost:8000 --auth '{"token": "alice"}'
+  sockeye emit localhost:8000 chat '{"to": "bob", "message": "hi"}' --auth '{"token": "alice"}' --ack
+  sockeye doctor https://example.org                 find out why clients cannot connect
+
+`sockeye <command> --help` has more of them."#;
+
+const CONNECT_EXAMPLES: &str = r#"Examples:
+  sockeye connect localhost:3000                     then type: chat "hello" {"room": 1}
+  sockeye connect https://example.org/imchat --auth '{"token": "secret"}'
+  sockeye connect localhost:3000 --transport websocket --header 'Authorization: Bearer secret'
+  sockeye connect localhost:3000 --listen | jq .args
+  echo 'ack sum 1 2' | sockeye connect localhost:3000
+
+At the prompt, `help` says what can be typed. An event is its name and then its arguments as JSON; with `?` behind the
+name, or `ack ` before it, the server's answer is shown. What the server wants acknowledged is, without arguments.
+Where standard input is no terminal, lines are read from it in the same way; at its end, answers are waited for.
+
+--listen prints objects such as {"time":"2026-01-31T12:00:00.000Z","namespace":"/","event":"chat","args":["hello"]}.
+Binary data, there and in what is sent, is {"$binary": "<base64>"}.
+
+Exit status: 0 left as asked, by `quit`, the end of the input, Ctrl-C or SIGTERM; 1 no connection, or it ended for good;
+2 an option or a piped line that cannot be understood; 3 an acknowledgement asked for by a piped line that did not come."#;
+
+const EMIT_EXAMPLES: &str = r#"Examples:
+  sockeye emit localhost:3000 chat '"hello"'
+  sockeye emit localhost:3000 order '{"id": 7}' 2.5 --ack --timeout 3
+  sockeye emit https://example.org/imchat chat '"hello"' --auth '{"token": "secret"}'
+  sockeye emit localhost:3000 import --stdin --ack < orders.jsonl
+
+Without --ack, success means that everything was handed to the network and the connection closed in order; that the
+server has handled it, only --ack tells.
+
+With --stdin, lines are sent in order; empty ones are skipped. With --ack, the answers are printed in the same order, and
+sending stops at the first line that is not acknowledged. Binary data is {"$binary": "<base64>"}.
+
+Exit status: 0 done; 1 could not connect or send, or the connection was lost; 2 an option, argument or line that cannot be
+understood; 3 an acknowledgement did not come in time; 130 interrupted."#;
+
+const DOCTOR_EXAMPLES: &str = r#"Examples:
+  sockeye doctor                                     can this machine carry a server?
+  sockeye doctor https://example.org                 would a client be let in?
+  sockeye doctor https://example.org/imchat --auth '{"token": "secret"}'
+  sockeye doctor https://api.example.org --origin https://www.example.org
+                                                     would a page of that site be let in?
+
+Exit status: 0 no problem found, though there may be warnings; 1 a problem found; 2 an option that cannot be understood."#;
 
 /// How to run the server.
 #[derive(Debug, Args)]
@@ -98,6 +161,34 @@ mod tests {
         for definition in DEFINITIONS {
             assert!(help.contains(&format!("--{} ", definition.name.replace('_', "-"))), "{}", definition.name);
         }
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_understands() {
+        let mut seen = 0;
+        for examples in [EXAMPLES, CONNECT_EXAMPLES, EMIT_EXAMPLES, DOCTOR_EXAMPLES] {
+            for line in examples.lines().filter_map(|line| line.trim_start().strip_prefix("sockeye")) {
+                let line = line.split("   ").next().unwrap().split(['>', '<', '|']).next().unwrap();
+                let words = words(line);
+                let parsed = Cli::try_parse_from(std::iter::once("sockeye").chain(words.iter().map(String::as_str)));
+                assert!(parsed.is_ok(), "{words:?}: {}", parsed.unwrap_err());
+                seen += 1;
+            }
+        }
+        assert!(seen > 15, "only {seen} examples were found");
+    }
+
+    /// Cuts a line as a shell does.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (index, part) in line.split('\'').enumerate() {
+            if index % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! The program `sockeye`: a realtime and chat server for Socket.IO and plain WebSocket clients.
+//! The program `sockeye`: a realtime and chat server for Socket.IO and plain WebSocket clients, and a client of such
+//! servers for the command line.
 mod app;
 mod banner;
 mod chat;
 mod cli;
+mod command;
 mod gateway;
 mod identity;
 mod listen;
@@ -27,6 +29,7 @@ use clap::Parser as _;
 use app::App;
 use banner::Banner;
 use cli::{Cli, Command, Serve};
+use command::{CommandError, Status};
 use settings::Settings;
 use shutdown::Shutdown;
 
@@ -35,6 +38,9 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().into_command() {
         Command::Serve(options) => serve(options).await,
         Command::Config => print(settings::sample()),
+        Command::Connect(connect) => return ended(command::connect::run(*connect).await),
+        Command::Emit(emit) => return ended(command::emit::run(*emit).await),
+        Command::Doctor(doctor) => return ended(command::doctor::run(*doctor).await),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +49,18 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Explains why a command failed, and gives the status that says so.
+fn ended(result: Result<Status, CommandError>) -> ExitCode {
+    let status = result.unwrap_or_else(|error| {
+        let status = error.status();
+        if status != Status::Done {
+            eprintln!("sockeye: {error}");
+        }
+        status
+    });
+    status.into()
 }
 
 /// Runs the server until it is told to stop.

@@ -38,16 +38,18 @@ impl Shutdown {
         });
     }
 
+    /// Completes at each signal.
     #[cfg(unix)]
-    async fn signalled(&mut self) {
+    pub(crate) async fn signalled(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
     }
 
+    /// Completes at each signal.
     #[cfg(not(unix))]
-    async fn signalled(&mut self) {
+    pub(crate) async fn signalled(&mut self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "cannot wait for Ctrl-C");
             std::future::pending().await

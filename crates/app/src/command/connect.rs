@@ -1,0 +1,380 @@
+//! `sockeye connect`: a conversation with a server, typed, piped, or only listened to.
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde::Serialize;
+use sockeye_client::{
+    Ack, AckError, ArgsBuf, ConnectError, DisconnectReason, EmitErrorKind, EventName, ManagerEvent, RawArgs, Reason,
+    Reconnection, Socket,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    console::{Console, clock},
+    editor::{Lines, Terminal, TerminalGuard},
+    input::{HELP, Input},
+    outcome::{CommandError, Status},
+    packets,
+    target::TargetOptions,
+    values::{Harmless, Json, Name, Shown, Values, received},
+};
+use crate::shutdown::Shutdown;
+
+/// Which server to talk to, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// The server's address, such as localhost:3000 or https://example.org/namespace
+    url: String,
+    #[command(flatten)]
+    target: TargetOptions,
+    /// Print each event as a JSON object on a line of its own and read no input; what happens to the connection goes to
+    /// standard error
+    #[arg(short, long)]
+    listen: bool,
+    /// Show the packets of Engine.IO and Socket.IO, both ways, on standard error; they may hold secrets
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// What comes from the server, in order.
+enum Happening {
+    Connected { id: Option<Arc<str>>, recovered: bool },
+    Disconnected(DisconnectReason),
+    ConnectFailed(ConnectError),
+    Event { name: String, args: ArgsBuf, wants_ack: bool },
+}
+
+/// How many happenings wait to be printed; more wait in the client library, and then at the server.
+const WAITING: usize = 256;
+
+/// Talks to the server until one side has enough.
+///
+/// # Errors
+/// If the options are wrong, no connection comes about at first, or nothing can be printed.
+pub(crate) async fn run(connect: Connect) -> Result<Status, CommandError> {
+    let mut signals = Shutdown::new().map_err(CommandError::Signals)?;
+    let _terminal = TerminalGuard::new();
+    let target = connect.target.target(&connect.url)?;
+    let builder = connect.target.builder(&target)?.log_packets(connect.verbose);
+    let manager = builder.reconnection(Reconnection::default()).build()?;
+    let is_terminal = !connect.listen && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let (terminal, console) = if is_terminal {
+        let (terminal, console) = Terminal::open()?;
+        (Some(terminal), Arc::new(console))
+    } else {
+        (None, Arc::new(Console::Plain))
+    };
+    if connect.verbose {
+        packets::show(&console)?;
+    }
+    let socket = manager.socket(&target.namespace);
+    let happenings = attach(&socket);
+    let mut conversation = Conversation {
+        events: manager.events(),
+        answers: JoinSet::new(),
+        timeout: connect.target.timeout,
+        status: Status::Done,
+        listen: connect.listen,
+        console,
+        happenings,
+        socket,
+        lines: Lines::None,
+    };
+    tokio::select! {
+        connected = conversation.socket.connect() => {
+            connected.map_err(|error| CommandError::Connect { url: connect.url, error })?;
+        }
+        () = signals.signalled() => return Ok(Status::Done),
+    }
+    conversation.lines = match terminal {
+        Some(terminal) => terminal.start(),
+        None if connect.listen => Lines::None,
+        None => Lines::piped(),
+    };
+    let ended = tokio::select! {
+        ended = conversation.go_on() => ended,
+        () = signals.signalled() => Ok(()),
+    };
+    manager.disconnect().await;
+    ended?;
+    Ok(conversation.status)
+}
+
+/// Collects what comes to a socket; what the server wants acknowledged is, without arguments.
+fn attach(socket: &Socket) -> mpsc::Receiver<Happening> {
+    let (sender, happenings) = mpsc::channel(WAITING);
+    let connected = sender.clone();
+    socket.on_connect(move |socket: Socket| {
+        let sender = connected.clone();
+        async move {
+            let happening = Happening::Connected { id: socket.id(), recovered: socket.is_recovered() };
+            tell(&sender, happening).await;
+        }
+    });
+    let disconnected = sender.clone();
+    socket.on_disconnect(move |Reason(reason): Reason| {
+        let sender = disconnected.clone();
+        async move { tell(&sender, Happening::Disconnected(reason)).await }
+    });
+    let failed = sender.clone();
+    socket.on_connect_error(move |error: ConnectError| {
+        let sender = failed.clone();
+        async move { tell(&sender, Happening::ConnectFailed(error)).await }
+    });
+    socket.on_any(move |EventName(name): EventName, RawArgs(args): RawArgs, ack: Ack| {
+        let sender = sender.clone();
+        async move {
+            let wants_ack = ack.is_wanted();
+            if let Err(error) = ack.send(()) {
+                tracing::debug!(%error, "an event could not be acknowledged");
+            }
+            tell(&sender, Happening::Event { name, args, wants_ack }).await;
+        }
+    });
+    happenings
+}
+
+async fn tell(sender: &mpsc::Sender<Happening>, happening: Happening) {
+    // It fails only if the command is about to end.
+    let _gone = sender.send(happening).await;
+}
+
+struct Conversation {
+    socket: Socket,
+    happenings: mpsc::Receiver<Happening>,
+    events: sockeye_client::ManagerEvents,
+    lines: Lines,
+    answers: JoinSet<Answer>,
+    console: Arc<Console>,
+    listen: bool,
+    timeout: Duration,
+    status: Status,
+}
+
+/// What became of a wish for an acknowledgement.
+struct Answer {
+    name: String,
+    outcome: Result<ArgsBuf, AckError>,
+    time: Duration,
+}
+
+/// An event as a script reads it.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    namespace: &'a str,
+    event: &'a str,
+    args: Vec<Json<'a>>,
+}
+
+impl Conversation {
+    /// Goes on until there is nothing more to say.
+    async fn go_on(&mut self) -> Result<(), CommandError> {
+        if self.lines.are_typed() {
+            self.console.say("Type an event and its arguments, such as: chat \"hello\" (or help, or quit)")?;
+        }
+        loop {
+            tokio::select! {
+                Some(happening) = self.happenings.recv() => {
+                    if self.happened(happening)? {
+                        return Ok(());
+                    }
+                }
+                Some(event) = self.events.next() => self.connection_changed(&event)?,
+                Some(answer) = self.answers.join_next() => {
+                    if let Ok(answer) = answer {
+                        self.answered(&answer)?;
+                    }
+                }
+                line = self.lines.next() => match line.transpose()? {
+                    Some(line) => {
+                        if self.typed(&line).await? {
+                            return Ok(());
+                        }
+                    }
+                    None if self.lines.are_typed() => return Ok(()),
+                    None => return self.end().await,
+                },
+            }
+        }
+    }
+
+    /// Everything piped in was read: waits for the answers and for what is still to be sent.
+    async fn end(&mut self) -> Result<(), CommandError> {
+        self.lines = Lines::None;
+        while !self.answers.is_empty() {
+            tokio::select! {
+                Some(happening) = self.happenings.recv() => {
+                    if self.happened(happening)? {
+                        return Ok(());
+                    }
+                }
+                Some(event) = self.events.next() => self.connection_changed(&event)?,
+                Some(answer) = self.answers.join_next() => {
+                    if let Ok(answer) = answer {
+                        self.answered(&answer)?;
+                    }
+                }
+            }
+        }
+        if tokio::time::timeout(self.timeout, self.socket.flushed()).await.is_err() || self.socket.buffered() > 0 {
+            self.lifecycle("leaving although not everything could be sent")?;
+            self.status = Status::Failed;
+        }
+        Ok(())
+    }
+
+    /// Shows what came; says whether that was the end.
+    fn happened(&mut self, happening: Happening) -> Result<bool, CommandError> {
+        match happening {
+            Happening::Connected { id, recovered } => {
+                let id = id.as_deref().unwrap_or("unknown");
+                let transport = self.socket.manager().transport().map_or("", |transport| transport.as_str());
+                let recovered = if recovered { ", and what was missed was sent again" } else { "" };
+                let namespace = Harmless(self.socket.namespace());
+                self.lifecycle(format_args!("connected to {namespace} as {} by {transport}{recovered}", Harmless(id)))?;
+            }
+            Happening::Disconnected(reason) => {
+                self.lifecycle(format_args!("disconnected: {reason}"))?;
+                if !reason.is_temporary() {
+                    return self.given_up();
+                }
+            }
+            Happening::ConnectFailed(error) => {
+                self.lifecycle(format_args!("cannot connect: {}", Harmless(&error.to_string())))?;
+                if !self.socket.is_active() {
+                    return self.given_up();
+                }
+            }
+            Happening::Event { name, args, wants_ack } => match received(&args) {
+                Ok(values) if self.listen => {
+                    let line = Line {
+                        time: format!("{:.3}", jiff::Timestamp::now()),
+                        namespace: self.socket.namespace(),
+                        event: &name,
+                        args: values.iter().map(Json).collect(),
+                    };
+                    self.console.say(serde_json::to_string(&line).map_err(io::Error::other)?)?;
+                }
+                Ok(values) => {
+                    let asked = if wants_ack { " (acknowledged)" } else { "" };
+                    let namespace = self.place();
+                    let blank = if values.is_empty() { "" } else { " " };
+                    let (name, values) = (Name(&name), Shown(&values));
+                    self.console.say(format_args!("{} < {namespace}{name}{blank}{values}{asked}", clock()))?;
+                }
+                Err(error) => self.lifecycle(format_args!("{} came with wrong arguments: {error}", Name(&name)))?,
+            },
+        }
+        Ok(false)
+    }
+
+    /// The connection won't come back by itself: somebody at the prompt may connect again, others leave.
+    fn given_up(&mut self) -> Result<bool, CommandError> {
+        if self.lines.are_typed() {
+            self.console.say("Type connect to connect again, or quit.")?;
+            return Ok(false);
+        }
+        self.status = Status::Failed;
+        Ok(true)
+    }
+
+    fn connection_changed(&self, event: &ManagerEvent) -> Result<(), CommandError> {
+        match event {
+            ManagerEvent::Upgraded => self.lifecycle("moved on to websocket")?,
+            ManagerEvent::UpgradeFailed => {
+                self.lifecycle(
+                    "the move to websocket failed; polling goes on (`sockeye doctor` looks for the reason)",
+                )?;
+            }
+            ManagerEvent::Reconnecting { attempt, delay } => {
+                self.lifecycle(format_args!("reconnecting, attempt {attempt} in {:.1} s", delay.as_secs_f64()))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, answer: &Answer) -> Result<(), CommandError> {
+        let Answer { name, outcome, time } = answer;
+        let (name, place) = (Name(name), self.place());
+        match outcome.as_ref().map(received) {
+            Ok(Ok(values)) => {
+                let milliseconds = time.as_secs_f64() * 1000.0;
+                let values = if values.is_empty() { "nothing".into() } else { Shown(&values).to_string() };
+                self.console
+                    .say(format_args!("{} < {place}ack of {name}: {values} ({milliseconds:.1} ms)", clock()))?;
+            }
+            Ok(Err(error)) => self.lifecycle(format_args!("the ack of {name} cannot be read: {error}"))?,
+            Err(error) => {
+                self.console.note(format_args!("{} no ack of {place}{name}: {error}", clock()))?;
+                self.status = Status::Unanswered;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a line asks for; says whether to leave.
+    async fn typed(&mut self, line: &str) -> Result<bool, CommandError> {
+        match Input::parse(line) {
+            Ok(Input::Event { name, args, ack }) => self.send(name, args, ack).await?,
+            Ok(Input::Connect) => {
+                let socket = self.socket.clone();
+                // What comes of it is told as everything else that happens to the connection.
+                tokio::spawn(async move { drop(socket.connect().await) });
+            }
+            Ok(Input::Help) => self.console.say(HELP)?,
+            Ok(Input::Quit) => return if self.lines.are_typed() { Ok(true) } else { self.end().await.map(|()| true) },
+            Ok(Input::Nothing) => {}
+            Err(error) => self.refuse(&error)?,
+        }
+        Ok(false)
+    }
+
+    async fn send(&mut self, name: String, args: Values, ack: bool) -> Result<(), CommandError> {
+        if ack {
+            let answer = self.socket.emit_with_ack::<()>(&name, args);
+            let begun = Instant::now();
+            self.answers.spawn(async move {
+                let outcome = answer.raw().await;
+                Answer { name, outcome, time: begun.elapsed() }
+            });
+            return Ok(());
+        }
+        let sent = match self.socket.emit(&name, args.clone()) {
+            Err(error) if matches!(error.kind(), EmitErrorKind::BufferFull { .. }) => {
+                self.socket.flushed().await;
+                self.socket.emit(&name, args)
+            }
+            sent => sent,
+        };
+        sent.or_else(|error| self.refuse(&error))
+    }
+
+    /// Explains what cannot be done with a line.
+    fn refuse(&mut self, error: &dyn std::error::Error) -> Result<(), CommandError> {
+        if !self.lines.are_typed() {
+            self.status = Status::Usage;
+        }
+        Ok(self.console.note(error)?)
+    }
+
+    /// Tells what happens to the connection.
+    fn lifecycle(&self, what: impl std::fmt::Display) -> Result<(), CommandError> {
+        let line = format_args!("{} {what}", clock()).to_string();
+        let told = if self.listen { self.console.note(line) } else { self.console.say(line) };
+        Ok(told?)
+    }
+
+    /// The namespace, where it has to be said.
+    fn place(&self) -> String {
+        match self.socket.namespace() {
+            "/" => String::new(),
+            namespace => format!("{} ", Harmless(namespace)),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The whole way of a client, by the client library: connect, join the namespace, move on to WebSocket.
+use std::time::Instant;
+
+use sockeye_client::{ConnectError, ConnectErrorKind, ManagerEvent, ManagerEvents, Reconnection, Transport};
+use tokio::time::timeout;
+
+use super::{handshake::Polling, report::Finding};
+use crate::command::{
+    outcome::CommandError,
+    target::{Target, TargetOptions},
+};
+
+/// Connects as `sockeye connect` would.
+///
+/// # Errors
+/// If an option is not valid.
+pub(super) async fn examine(
+    options: &TargetOptions,
+    target: &Target,
+    polling: &Polling,
+) -> Result<Vec<Finding>, CommandError> {
+    let mut builder = options.builder(target)?.reconnection(Reconnection::off());
+    if *polling == Polling::Off {
+        builder = builder.transports(Transport::WebSocket);
+    }
+    let manager = builder.build()?;
+    let events = manager.events();
+    let socket = manager.socket(&target.namespace);
+    let begun = Instant::now();
+    let mut findings = Vec::new();
+    match socket.connect().await {
+        Ok(()) => {
+            let took = begun.elapsed().as_secs_f64() * 1000.0;
+            let id = socket.id();
+            let id = id.as_deref().unwrap_or("a client without a name");
+            findings.push(Finding::ok(
+                NAMESPACE,
+                format!("{} lets the client in as {id}, within {took:.1} ms", target.namespace),
+            ));
+            let moves_on = matches!(polling, Polling::Open(session) if session.offers_websocket);
+            if moves_on && options.transport.is_none() {
+                let outcome = timeout(options.timeout * 2, upgrade(events)).await;
+                findings.push(outcome.unwrap_or_else(|_| judge_upgrade(Outcome::Nothing)));
+            }
+        }
+        Err(error) => findings.push(judge(&error)),
+    }
+    manager.disconnect().await;
+    Ok(findings)
+}
+
+const NAMESPACE: &str = "namespace";
+
+/// What became of the move to WebSocket.
+enum Outcome {
+    Upgraded,
+    Failed,
+    Closed(String),
+    Nothing,
+}
+
+async fn upgrade(mut events: ManagerEvents) -> Finding {
+    while let Some(event) = events.next().await {
+        match event {
+            ManagerEvent::Upgraded => return judge_upgrade(Outcome::Upgraded),
+            ManagerEvent::UpgradeFailed => return judge_upgrade(Outcome::Failed),
+            ManagerEvent::Closed { reason, .. } => return judge_upgrade(Outcome::Closed(reason.to_string())),
+            _ => {}
+        }
+    }
+    judge_upgrade(Outcome::Nothing)
+}
+
+fn judge_upgrade(outcome: Outcome) -> Finding {
+    const UPGRADE: &str = "upgrade";
+    let what = match outcome {
+        Outcome::Upgraded => return Finding::ok(UPGRADE, "the connection moved from polling to WebSocket"),
+        Outcome::Failed => "the connection could not move from polling to WebSocket, and stays with polling".into(),
+        Outcome::Closed(reason) => format!("the connection ended ({reason}) when it was to move to WebSocket"),
+        Outcome::Nothing => "the connection did not move from polling to WebSocket in time".into(),
+    };
+    Finding::problem(
+        UPGRADE,
+        what,
+        "If the checks of websocket and sessions above are in order, a proxy or balancer sends the WebSocket to another\n\
+         server than the polling before it: make sessions sticky, or let clients begin with WebSocket (--transport websocket).",
+    )
+}
+
+fn judge(error: &ConnectError) -> Finding {
+    match error.kind() {
+        ConnectErrorKind::Refused(refusal) => {
+            let cure = if refusal.message == "Invalid namespace" {
+                "The server has no namespace of this name. It is the path of the address, or --namespace; without either it is /."
+            } else {
+                "These are the server's own words. If they are about who you are, give it what it wants by --auth or --header."
+            };
+            let data = refusal.data::<serde_json::Value>().map(|data| format!(" ({data})")).unwrap_or_default();
+            let what = format!("the server refuses {}: {}{data}", refusal.namespace, refusal.message);
+            Finding::problem(NAMESPACE, what, cure)
+        }
+        ConnectErrorKind::NamespaceTimedOut { namespace, timeout } => Finding::problem(
+            NAMESPACE,
+            format!("the server does not answer the wish to join {namespace} within {timeout:?}"),
+            "A function of the server that decides who is let in (middleware, a connect handler) does not come to its end, or\n\
+             the server uses another parser (--parser).",
+        ),
+        ConnectErrorKind::Lost { namespace, reason } => Finding::problem(
+            NAMESPACE,
+            format!("the server ends the connection ({reason}) instead of letting the client into {namespace}"),
+            "It may use another parser (--parser), or break off where it should refuse; its log may say more.",
+        ),
+        _ => Finding::problem("connect", error.to_string(), "The checks above say more; so may the server's log."),
+    }
+}

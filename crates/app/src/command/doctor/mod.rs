@@ -1,0 +1,147 @@
+//! `sockeye doctor`: looks at what keeps clients from connecting, and says it in words.
+mod browser;
+mod certificate;
+mod handshake;
+mod join;
+mod machine;
+mod network;
+mod probe;
+mod report;
+mod sessions;
+
+use std::{env, path::PathBuf};
+
+use clap::Args;
+
+use super::{
+    outcome::{CommandError, Status},
+    target::{Target, TargetOptions},
+};
+use crate::settings::Settings;
+use handshake::Polling;
+use probe::{Ask, Probe, innermost, tls_error};
+use report::{Finding, Report, Verdict};
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The address of the server to look at; without it, this machine is looked at as the place of a server
+    url: Option<String>,
+    #[command(flatten)]
+    target: TargetOptions,
+    /// The origin of a page, such as https://www.example.org: would a browser let it connect?
+    #[arg(long, requires = "url")]
+    origin: Option<String>,
+    /// The TOML file with the settings of the server that is to run here; `SOCKEYE_CONFIG` names it, too
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
+}
+
+/// Looks and reports.
+///
+/// # Errors
+/// If an option is wrong or nothing can be printed. What is found wrong is no error, but in the status.
+pub(crate) async fn run(doctor: Doctor) -> Result<Status, CommandError> {
+    let mut report = Report::default();
+    match &doctor.url {
+        None => {
+            let settings = Settings::load(doctor.config, env::vars_os(), &[])?;
+            report.add(&machine::open_files(settings.max_sessions as u64))?;
+            for finding in machine::listen_ports(&settings).await {
+                report.add(&finding)?;
+            }
+            report.add(&machine::ephemeral_ports())?;
+        }
+        Some(url) => {
+            let target = doctor.target.target(url)?;
+            let origin = doctor.origin.as_deref().map(browser::origin).transpose()?;
+            report.add(&machine::open_files(CLIENT_FILES))?;
+            report.add(&machine::ephemeral_ports())?;
+            examine(&doctor.target, &target, origin.as_deref(), &mut report).await?;
+        }
+    }
+    Ok(report.finish()?)
+}
+
+/// How many connections a client wants to make, at the least.
+const CLIENT_FILES: u64 = 100;
+
+/// Looks at a server, from the network upwards, as far as one gets.
+async fn examine(
+    options: &TargetOptions,
+    target: &Target,
+    origin: Option<&str>,
+    report: &mut Report,
+) -> Result<(), CommandError> {
+    if options.proxy.is_none() {
+        for finding in network::reach(target, options.timeout).await {
+            report.add(&finding)?;
+            if finding.verdict == Verdict::Problem {
+                return Ok(());
+            }
+        }
+    }
+    let mut options = options.clone();
+    let mut probe = Probe::new(&options, target, false)?;
+    let mut opened = probe.ask(Ask::OPEN).await;
+    if let Err(error) = &opened
+        && let Some(error) = tls_error(error)
+    {
+        let host = target.url.host_str().unwrap_or_default();
+        probe = Probe::new(&options, target, true)?;
+        let again = probe.ask(Ask::OPEN).await;
+        let certificate = again.as_ref().ok().and_then(|answer| answer.certificate.as_deref());
+        let mut finding = certificate::explain(error, certificate, host);
+        if options.insecure {
+            finding.verdict = Verdict::Warning;
+        }
+        report.add(&finding)?;
+        // Behind a certificate that is not trusted there may be more to find.
+        options.insecure = true;
+        opened = again;
+    } else if target.url.scheme() == "https" && opened.is_ok() {
+        report.add(&certificate::trusted())?;
+    }
+    let opened = match opened {
+        Ok(answer) => answer,
+        Err(error) if tls_error(&error).is_some() => return Ok(()),
+        Err(error) => {
+            report.add(&handshake::no_answer(&innermost(&error), target))?;
+            return Ok(());
+        }
+    };
+    report.add(&network::clock(&opened))?;
+    let (polling, finding) = handshake::polling(&opened, &probe, target, &options).await;
+    report.add(&finding)?;
+    if let Polling::Open(session) = &polling {
+        for finding in sessions::examine(&probe, session).await {
+            report.add(&finding)?;
+        }
+        probe.close(session).await;
+    }
+    let may_work = !matches!(polling, Polling::Failed);
+    if may_work && options.transport != Some(crate::command::target::TransportName::Polling) {
+        let works = matches!(polling, Polling::Open(_));
+        report.add(&handshake::websocket(&probe, works).await)?;
+    }
+    if let Some(origin) = origin {
+        for finding in browser::examine(&probe, origin).await {
+            report.add(&finding)?;
+        }
+    }
+    if may_work {
+        for finding in join::examine(&options, target, &polling).await? {
+            report.add(&finding)?;
+        }
+    }
+    Ok(())
+}
+
+/// A finding about a request that brought no answer.
+fn unanswered(subject: &'static str, error: &reqwest::Error) -> Finding {
+    Finding::problem(
+        subject,
+        format!("no answer: {}", innermost(error)),
+        "The server's log, or that of a proxy before it, may say why.",
+    )
+}

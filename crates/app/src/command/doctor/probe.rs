@@ -1,0 +1,304 @@
+//! Requests as a client makes them, one at a time, so that each answer can be looked at.
+use std::{
+    error::Error,
+    io,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::{
+    Certificate, Client, Method, Proxy, RequestBuilder, Url,
+    header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderMap, ORIGIN, SET_COOKIE, UPGRADE},
+    redirect,
+    tls::TlsInfo,
+};
+use tokio_rustls::rustls;
+
+use crate::command::{
+    outcome::CommandError,
+    target::{Target, TargetOptions},
+};
+
+/// Asks a server, with everything the options say.
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// One connection after the other.
+    kept: Client,
+    /// A connection for each request, so that a load balancer has a choice each time.
+    fresh: Client,
+    url: Url,
+    eio: String,
+    headers: HeaderMap,
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    /// Another revision of Engine.IO than the options say.
+    pub(super) eio: Option<&'a str>,
+    pub(super) sid: Option<&'a str>,
+    pub(super) cookies: Option<&'a str>,
+    pub(super) origin: Option<&'a str>,
+    /// What is posted; without it, it is a GET.
+    pub(super) body: Option<&'a str>,
+    /// Whether it asks for a WebSocket.
+    pub(super) websocket: bool,
+    /// Whether it goes over a connection of its own.
+    pub(super) fresh: bool,
+}
+
+/// What the server answered.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    /// The server's certificate, in DER.
+    pub(super) certificate: Option<Vec<u8>>,
+    pub(super) took: Duration,
+}
+
+/// A session that was opened by polling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) sid: String,
+    /// What the server set, as it is sent back.
+    pub(super) cookies: Option<String>,
+    /// Whether the server offers to move on to WebSocket.
+    pub(super) offers_websocket: bool,
+    /// The revision of Engine.IO the server answered in.
+    pub(super) eio: &'static str,
+}
+
+impl Probe {
+    /// Sets up requests to a target; `insecure` accepts any certificate.
+    ///
+    /// # Errors
+    /// If a certificate, a header or the proxy's address is not valid.
+    pub(super) fn new(options: &TargetOptions, target: &Target, insecure: bool) -> Result<Self, CommandError> {
+        let mut certificates = Vec::new();
+        if let Some(pem) = options.certificates()? {
+            certificates = Certificate::from_pem_bundle(&pem).map_err(CommandError::Http)?;
+        }
+        let client = |idle: usize| {
+            // As `sockeye-client` does it.
+            let mut builder = Client::builder()
+                .http1_only()
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                .tcp_nodelay(true)
+                .timeout(options.timeout)
+                .pool_max_idle_per_host(idle)
+                .tls_info(true)
+                .tls_certs_merge(certificates.clone())
+                .tls_danger_accept_invalid_certs(insecure);
+            if let Some(proxy) = &options.proxy {
+                builder = builder.proxy(Proxy::all(proxy)?);
+            }
+            builder.build()
+        };
+        let mut headers = HeaderMap::new();
+        for header in &options.header {
+            let (Ok(name), Ok(value)) = (header.name.parse::<reqwest::header::HeaderName>(), header.value.parse())
+            else {
+                return Err(CommandError::Header(header.name.clone()));
+            };
+            headers.append(name, value);
+        }
+        let mut url = target.url.clone();
+        url.set_path(&target.path);
+        let (kept, fresh) = (client(1).map_err(CommandError::Http)?, client(0).map_err(CommandError::Http)?);
+        Ok(Self { kept, fresh, url, eio: options.eio.clone(), headers })
+    }
+
+    /// Makes a request and reads the answer, at most 64 KiB of it.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub(super) async fn ask(&self, ask: Ask<'_>) -> reqwest::Result<Answer> {
+        let begun = Instant::now();
+        let mut response = self.request(ask).send().await?;
+        let took = begun.elapsed();
+        let status = response.status().as_u16();
+        let certificate =
+            response.extensions().get::<TlsInfo>().and_then(|info| info.peer_certificate()).map(<[u8]>::to_vec);
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        // What follows a 101 is not HTTP.
+        while status != 101 && body.len() < BODY {
+            match response.chunk().await? {
+                Some(chunk) => body.extend_from_slice(&chunk),
+                None => break,
+            }
+        }
+        Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), certificate, took })
+    }
+
+    /// Ends a session, so that the server need not wait for its time to run out.
+    pub(super) async fn close(&self, session: &Session) {
+        let body = if session.eio == "3" { "1:1" } else { "1" };
+        let ask = Ask { body: Some(body), ..Ask::of(session) };
+        // A session that is gone already is as good.
+        let _closed = self.ask(ask).await;
+    }
+
+    /// The origin of the server's own pages.
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    fn request(&self, ask: Ask<'_>) -> RequestBuilder {
+        let mut url = self.url.clone();
+        let transport = if ask.websocket { "websocket" } else { "polling" };
+        url.query_pairs_mut()
+            .append_pair("EIO", ask.eio.unwrap_or(&self.eio))
+            .append_pair("transport", transport)
+            .extend_pairs(ask.sid.map(|sid| ("sid", sid)));
+        let method = if ask.body.is_some() { Method::POST } else { Method::GET };
+        let client = if ask.fresh { &self.fresh } else { &self.kept };
+        let mut request = client.request(method, url).headers(self.headers.clone());
+        if let Some(cookies) = ask.cookies {
+            request = request.header(COOKIE, cookies);
+        }
+        if let Some(origin) = ask.origin {
+            request = request.header(ORIGIN, origin);
+        }
+        if ask.websocket {
+            let key = STANDARD.encode(nonce());
+            request = request
+                .header(CONNECTION, "Upgrade")
+                .header(UPGRADE, "websocket")
+                .header("Sec-WebSocket-Version", "13")
+                .header("Sec-WebSocket-Key", key);
+        }
+        match ask.body {
+            Some(body) => request.header(CONTENT_TYPE, "text/plain;charset=UTF-8").body(body.to_owned()),
+            None => request,
+        }
+    }
+}
+
+impl Ask<'static> {
+    /// A request that opens a session by polling.
+    pub(super) const OPEN: Self =
+        Self { eio: None, sid: None, cookies: None, origin: None, body: None, websocket: false, fresh: false };
+}
+
+impl<'a> Ask<'a> {
+    /// A request of a session.
+    pub(super) fn of(session: &'a Session) -> Self {
+        let cookies = session.cookies.as_deref();
+        Ask { eio: Some(session.eio), sid: Some(&session.sid), cookies, ..Ask::OPEN }
+    }
+}
+
+impl Answer {
+    /// The session it opens, if it opens one.
+    pub(super) fn session(&self) -> Option<Session> {
+        #[derive(serde::Deserialize)]
+        struct Open {
+            sid: String,
+            #[serde(default)]
+            upgrades: Vec<String>,
+        }
+        if self.status != 200 {
+            return None;
+        }
+        // Revision 3 has the length before each packet.
+        let (eio, packet) = match self.body.split_once(":0{") {
+            Some((length, _)) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
+                ("3", self.body.get(length.len() + 1..)?)
+            }
+            _ => ("4", self.body.as_str()),
+        };
+        let json = packet.strip_prefix('0')?;
+        let open: Open = serde_json::Deserializer::from_str(json).into_iter().next()?.ok()?;
+        let offers_websocket = open.upgrades.iter().any(|upgrade| upgrade == "websocket");
+        Some(Session { sid: open.sid, cookies: self.cookies(), offers_websocket, eio })
+    }
+
+    /// The header's value, if it is text.
+    pub(super) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The beginning of the body, on one line.
+    pub(super) fn excerpt(&self) -> String {
+        let line = self.body.split_whitespace().collect::<Vec<_>>().join(" ");
+        line.chars().take(200).collect()
+    }
+
+    fn cookies(&self) -> Option<String> {
+        let values = self.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs: Vec<_> = values.filter_map(|value| value.split(';').next()).map(str::trim).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+}
+
+/// The error of TLS behind an error of HTTP, if there is one.
+pub(super) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        // What an I/O error wraps is not its source.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// What went wrong, without the words that every error of the HTTP library begins with.
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer came in time".into();
+    }
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+const BODY: usize = 64 * 1024;
+
+/// A nonce (RFC 6455 §4.1); nothing secret hangs on it.
+fn nonce() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = *b"sockeye doctor !";
+    }
+    bytes
+}
+
+#[cfg(test)]
+pub(super) fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
+    let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    Answer { status, headers, body: body.to_owned(), certificate: None, took: Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_known_in_both_revisions() {
+        let four = answer(
+            200,
+            &[("set-cookie", "io=a; Path=/"), ("set-cookie", "lb=b")],
+            r#"0{"sid":"a","upgrades":["websocket"]}"#,
+        );
+        let session = four.session().unwrap();
+        assert_eq!((session.sid.as_str(), session.eio, session.offers_websocket), ("a", "4", true));
+        assert_eq!(session.cookies.as_deref(), Some("io=a; lb=b"));
+        let three = answer(200, &[], r#"24:0{"sid":"b","upgrades":[]}2:40"#).session().unwrap();
+        assert_eq!((three.sid.as_str(), three.eio, three.offers_websocket), ("b", "3", false));
+        for other in ["", "<html>", "0", "0{}", ":0{\"sid\":\"a\"}", "4hello", "{\"sid\":\"a\"}"] {
+            assert_eq!(answer(200, &[], other).session(), None, "{other}");
+        }
+        assert_eq!(answer(400, &[], &four.body).session(), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! `sockeye emit`: sends one event, or one for each line of standard input, and says by its exit status what became of
+//! it. Events leave by way of a client of the server; whatever else can carry them gets a module beside [`client`].
+mod client;
+mod stream;
+
+use std::io;
+
+use clap::Args;
+
+use super::{
+    console::Console,
+    outcome::{CommandError, Status},
+    packets,
+    target::TargetOptions,
+    values::{Values, json_line, received},
+};
+use crate::shutdown::Shutdown;
+use client::{Client, Unanswered};
+
+/// Which event to send, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct Emit {
+    /// The server's address, such as localhost:3000 or https://example.org/namespace
+    url: String,
+    /// The event's name
+    event: String,
+    /// The event's arguments, each written as JSON: '"hello"' '{"a": 1}' 3
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    args: Vec<String>,
+    #[command(flatten)]
+    target: TargetOptions,
+    /// Wait for the server's acknowledgement and print its arguments as a JSON array on one line
+    #[arg(long)]
+    ack: bool,
+    /// Send an event for each line of standard input: a JSON array holds its arguments, any other JSON is its only one
+    #[arg(long, conflicts_with = "args")]
+    stdin: bool,
+    /// Show the packets of Engine.IO and Socket.IO, both ways, on standard error; they may hold secrets
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Sends what it was given.
+///
+/// # Errors
+/// If the options are wrong, no connection comes about, or an event cannot be sent.
+pub(crate) async fn run(emit: Emit) -> Result<Status, CommandError> {
+    let mut signals = Shutdown::new().map_err(CommandError::Signals)?;
+    let args = arguments(&emit.args)?;
+    if emit.verbose {
+        packets::show(&Console::Plain.into())?;
+    }
+    let sending = async {
+        let mut client = Client::connect(&emit.url, &emit.target, emit.verbose).await?;
+        let status = if emit.stdin {
+            stream::send(&mut client, &emit.event, emit.ack).await
+        } else if emit.ack {
+            send_with_ack(&mut client, &emit.event, args).await
+        } else {
+            client.emit(&emit.event, args).await.map(|()| Status::Done)
+        };
+        // What was sent before a failure shall arrive, too.
+        let finished = client.finish().await;
+        let status = status?;
+        finished.map(|()| status)
+    };
+    tokio::select! {
+        status = sending => status,
+        () = signals.signalled() => Err(CommandError::Interrupted),
+    }
+}
+
+fn arguments(texts: &[String]) -> Result<Values, CommandError> {
+    let parse = |(index, text): (usize, &String)| {
+        Values::parse_one(text).map_err(|source| CommandError::Argument { position: index + 1, source })
+    };
+    texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Values)
+}
+
+async fn send_with_ack(client: &mut Client, event: &str, args: Values) -> Result<Status, CommandError> {
+    match client.emit_with_ack(event, args).await?.await {
+        Ok(answer) => {
+            let values = received(&answer).map_err(io::Error::other)?;
+            Console::Plain.say(json_line(&values).map_err(io::Error::other)?)?;
+            Ok(Status::Done)
+        }
+        Err(error) => {
+            Console::Plain.note(format_args!("sockeye: {error}"))?;
+            Ok(error.status())
+        }
+    }
+}
+
+impl Unanswered {
+    fn status(&self) -> Status {
+        match self {
+            Self::TimedOut(_) => Status::Unanswered,
+            Self::Lost(_) => Status::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_that_is_not_json_is_named_by_its_place() {
+        let error = arguments(&["1".into(), "hello".into()]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("argument 2") && text.contains("\"hello\""), "{text}");
+        assert_eq!(error.status(), Status::Usage);
+    }
+}

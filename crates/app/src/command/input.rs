@@ -1,0 +1,168 @@
+//! What people type at the prompt of `sockeye connect`.
+use super::values::{Values, ValuesError};
+
+/// A line, understood.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Input {
+    /// An event is to be sent.
+    Event {
+        name: String,
+        args: Values,
+        ack: bool,
+    },
+    /// A socket that was disconnected is to be connected again.
+    Connect,
+    Help,
+    Quit,
+    /// An empty line.
+    Nothing,
+}
+
+/// Why a line is not understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InputError {
+    #[error("`{0}` needs the name of an event, as in: {0} chat \"hello\"")]
+    NoEvent(&'static str),
+    #[error("`{name}` is followed by something that cannot be sent: {source}")]
+    Args { name: String, source: ValuesError },
+    #[error("a line that begins with [ or a quote holds an event's name in quotes, as in: [\"chat\", \"hello\"]: {0}")]
+    Quoted(String),
+}
+
+/// What `help` says.
+pub(crate) const HELP: &str = r#"  chat "hello" {"a": 1}       sends the event `chat` with two arguments, each written as JSON
+  chat? "hello"               sends it and shows the server's answer (its acknowledgement);
+  ack chat "hello"            the same in words
+  ["chat", "hello"]           the same as: chat "hello"
+  {"$binary": "aGVsbG8="}     as an argument, or anywhere in one, is binary data written as base64
+  emit help                   sends an event whose name would be taken for a command; quotes do, too: "help"
+  connect                     connects again after the server has disconnected this client
+  quit                        leaves, as do Ctrl-D and Ctrl-C"#;
+
+impl Input {
+    /// Understands a line.
+    ///
+    /// # Errors
+    /// If it is none of what `help` lists.
+    pub(crate) fn parse(line: &str) -> Result<Self, InputError> {
+        let line = line.trim();
+        if line.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        if line.starts_with('[') {
+            return packet(line);
+        }
+        let (word, rest) = first_word(line);
+        match (word, rest) {
+            ("help" | "?", "") => Ok(Self::Help),
+            ("quit" | "exit", "") => Ok(Self::Quit),
+            ("connect", "") => Ok(Self::Connect),
+            ("emit", _) => event("emit", rest, false),
+            ("ack", _) => event("ack", rest, true),
+            _ => event("", line, false),
+        }
+    }
+}
+
+/// An event as it stands in a packet: an array of the name and the arguments.
+fn packet(line: &str) -> Result<Input, InputError> {
+    let mut values = Values::parse_line(line).map_err(|error| InputError::Quoted(error.to_string()))?.0;
+    if values.is_empty() {
+        return Err(InputError::Quoted("the array is empty".into()));
+    }
+    match values.remove(0) {
+        sockeye_client::Value::String(name) => Ok(Input::Event { name, args: Values(values), ack: false }),
+        _ => Err(InputError::Quoted("the first item is not text".into())),
+    }
+}
+
+fn event(verb: &'static str, text: &str, ack: bool) -> Result<Input, InputError> {
+    if text.is_empty() {
+        return Err(InputError::NoEvent(verb));
+    }
+    let (name, asks, rest) = if text.starts_with('"') {
+        let mut names = serde_json::Deserializer::from_str(text).into_iter::<String>();
+        let name = names.next().transpose().map_err(|error| InputError::Quoted(error.to_string()))?;
+        let rest = text.get(names.byte_offset()..).unwrap_or_default();
+        let (asks, rest) = rest.strip_prefix('?').map_or((false, rest), |rest| (true, rest));
+        (name.unwrap_or_default(), asks, rest)
+    } else {
+        let (word, rest) = first_word(text);
+        let asked = word.strip_suffix('?').filter(|name| !name.is_empty());
+        (asked.unwrap_or(word).to_owned(), asked.is_some(), rest)
+    };
+    match Values::parse_list(rest) {
+        Ok(args) => Ok(Input::Event { name, args, ack: ack || asks }),
+        Err(source) => Err(InputError::Args { name, source }),
+    }
+}
+
+fn first_word(text: &str) -> (&str, &str) {
+    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_client::Value;
+
+    use super::*;
+
+    fn sends(line: &str) -> (String, Vec<Value>, bool) {
+        match Input::parse(line) {
+            Ok(Input::Event { name, args, ack }) => (name, args.0, ack),
+            other => panic!("{line} sends an event, and not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_event_and_its_arguments_are_told_apart() {
+        let hello = || vec![Value::from("hello")];
+        for (line, expected) in [
+            ("chat", ("chat", vec![], false)),
+            (" chat  \"hello\" ", ("chat", hello(), false)),
+            ("chat [1] 2", ("chat", vec![vec![1].into(), 2.into()], false)),
+            ("chat? \"hello\"", ("chat", hello(), true)),
+            ("ack chat \"hello\"", ("chat", hello(), true)),
+            ("ack chat? 1", ("chat", vec![1.into()], true)),
+            ("emit help", ("help", vec![], false)),
+            ("\"two words\" \"hello\"", ("two words", hello(), false)),
+            ("\"two words\"? \"hello\"", ("two words", hello(), true)),
+            ("[\"chat\", \"hello\"]", ("chat", hello(), false)),
+            ("help 1", ("help", vec![1.into()], false)),
+        ] {
+            let (name, args, ack) = expected;
+            assert_eq!(sends(line), (name.to_owned(), args, ack), "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_stand_alone() {
+        for (line, expected) in [
+            ("help", Input::Help),
+            ("?", Input::Help),
+            ("quit", Input::Quit),
+            ("exit ", Input::Quit),
+            ("connect", Input::Connect),
+            ("  ", Input::Nothing),
+        ] {
+            assert_eq!(Input::parse(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_shows_the_way_to_write_it() {
+        for (line, parts) in [
+            ("chat hello", &["`chat`", "\"hello\""][..]),
+            ("ack", &["ack chat \"hello\""]),
+            ("emit", &["emit chat \"hello\""]),
+            ("[1]", &["not text", "[\"chat\", \"hello\"]"]),
+            ("[]", &["empty"]),
+            ("\"chat", &["quotes"]),
+        ] {
+            let error = Input::parse(line).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "{line}: {part:?} in {error}");
+            }
+        }
+    }
+}

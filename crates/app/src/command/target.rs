@@ -1,0 +1,288 @@
+//! The server that a command talks to, and how it is reached: the options that all commands share.
+use std::{fs, io, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use reqwest::Url;
+use sockeye_client::{EngineVersion, Manager, ManagerBuilder, Parser, Transport};
+
+/// How a server is reached.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TargetOptions {
+    /// The namespace to join, which can also be the path of the address [default: /]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// What is sent along with the request to join: a JSON object, such as '{"token": "secret"}'
+    #[arg(short, long, value_name = "JSON")]
+    pub(crate) auth: Option<Auth>,
+    /// The only transport to use; without it, polling moves on to WebSocket where that works
+    #[arg(short, long)]
+    pub(crate) transport: Option<TransportName>,
+    /// The path that the server is mounted at [default: /socket.io/]
+    #[arg(short, long)]
+    pub(crate) path: Option<String>,
+    /// How packets are written; the server must use the same
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) parser: ParserName,
+    /// The revision of Engine.IO: 4, or 3 for servers of Socket.IO 2
+    #[arg(long, value_name = "REVISION", default_value = "4", value_parser = ["3", "4"])]
+    pub(crate) eio: String,
+    /// A header for every request; can be given several times
+    #[arg(short = 'H', long, value_name = "NAME:VALUE")]
+    pub(crate) header: Vec<Header>,
+    /// A PEM file with certificates to trust besides those the system trusts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Accept any certificate, so that whoever is between can read and change everything
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// The proxy to connect through, such as http://proxy:3128 or socks5h://localhost:1080
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// How many seconds connecting, and each acknowledgement, may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// A server's address, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Scheme, host, port and query, without a path.
+    pub(crate) url: Url,
+    /// The path it is mounted at, with slashes around.
+    pub(crate) path: String,
+    pub(crate) namespace: String,
+}
+
+/// The transports by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransportName {
+    /// HTTP long-polling
+    Polling,
+    /// WebSocket from the first byte
+    Websocket,
+}
+
+/// The parsers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ParserName {
+    /// What every server speaks
+    #[default]
+    Json,
+    /// For servers with `socket.io-msgpack-parser`
+    Msgpack,
+}
+
+/// A JSON object.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Auth(serde_json::Map<String, serde_json::Value>);
+
+/// The name and the value of an HTTP header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+/// Why an address or an option cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TargetError {
+    #[error("`{0}` is not a server's address; it looks like http://host:port or https://host/namespace")]
+    Url(String),
+    #[error("the address names the namespace {address} and --namespace {option}; leave one of them out")]
+    Namespace { address: String, option: String },
+    #[error("the address names the path {address} and --path {option}; leave one of them out")]
+    Path { address: String, option: String },
+    #[error("`{0}` is not the origin of a page; it looks like https://www.example.org or http://localhost:5173")]
+    Origin(String),
+    #[error("cannot read the certificates in {}: {source}", file.display())]
+    Certificates { file: PathBuf, source: io::Error },
+}
+
+/// Where Socket.IO servers are mounted unless told otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/socket.io/";
+
+impl TargetOptions {
+    /// Takes an address apart: its path is the namespace, as in every Socket.IO client, unless it ends with `socket.io`;
+    /// then it is the path that the server is mounted at, as it stands in the log of a browser.
+    ///
+    /// # Errors
+    /// If it is no address, or contradicts the options.
+    pub(crate) fn target(&self, address: &str) -> Result<Target, TargetError> {
+        let wrong = || TargetError::Url(address.to_owned());
+        let http = match address.split_once("://") {
+            Some(("http" | "https", _)) => address.to_owned(),
+            Some(("ws", rest)) => format!("http://{rest}"),
+            Some(("wss", rest)) => format!("https://{rest}"),
+            Some(_) => return Err(wrong()),
+            None => format!("http://{address}"),
+        };
+        let mut url = Url::parse(&http).map_err(|_| wrong())?;
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(wrong());
+        }
+        let path = url.path().to_owned();
+        url.set_path("");
+        url.set_fragment(None);
+        let is_mount = path.trim_end_matches('/').ends_with("/socket.io");
+        let (mount, namespace) = if is_mount { (Some(slashed(&path)), "/") } else { (None, path.as_str()) };
+        let option =
+            self.namespace.as_ref().map(|name| if name.starts_with('/') { name.clone() } else { format!("/{name}") });
+        let namespace = match option {
+            Some(option) if namespace != "/" && namespace != option => {
+                return Err(TargetError::Namespace { address: namespace.to_owned(), option });
+            }
+            Some(option) => option,
+            None => namespace.to_owned(),
+        };
+        let path = match (mount, self.path.as_deref().map(slashed)) {
+            (Some(address), Some(option)) if address != option => return Err(TargetError::Path { address, option }),
+            (Some(path), _) | (None, Some(path)) => path,
+            (None, None) => DEFAULT_PATH.to_owned(),
+        };
+        Ok(Target { url, path, namespace })
+    }
+
+    /// A builder with everything the options ask for.
+    ///
+    /// # Errors
+    /// If the file with the certificates cannot be read.
+    pub(crate) fn builder(&self, target: &Target) -> Result<ManagerBuilder, TargetError> {
+        let mut builder = Manager::builder(target.url.as_str())
+            .path(&target.path)
+            .timeout(self.timeout)
+            .ack_timeout(self.timeout)
+            .danger_accept_invalid_certs(self.insecure)
+            .engine_version(if self.eio == "3" { EngineVersion::V3 } else { EngineVersion::V4 })
+            .parser(match self.parser {
+                ParserName::Json => Parser::Json,
+                ParserName::Msgpack => Parser::MessagePack,
+            });
+        if let Some(Auth(auth)) = &self.auth {
+            builder = builder.auth(auth);
+        }
+        if let Some(transport) = self.transport {
+            builder = builder.transports(match transport {
+                TransportName::Polling => Transport::Polling,
+                TransportName::Websocket => Transport::WebSocket,
+            });
+        }
+        for Header { name, value } in &self.header {
+            builder = builder.header(name, value);
+        }
+        if let Some(certificates) = self.certificates()? {
+            builder = builder.root_certificate(certificates);
+        }
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy);
+        }
+        Ok(builder)
+    }
+
+    /// The certificates to trust besides those of the system, as PEM.
+    ///
+    /// # Errors
+    /// If their file cannot be read.
+    pub(crate) fn certificates(&self) -> Result<Option<Vec<u8>>, TargetError> {
+        let Some(file) = &self.ca else { return Ok(None) };
+        fs::read(file).map(Some).map_err(|source| TargetError::Certificates { file: file.clone(), source })
+    }
+}
+
+impl FromStr for Auth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let cure = "write a JSON object, such as '{\"token\": \"secret\"}'";
+        match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(map)) => Ok(Self(map)),
+            Ok(_) => Err(format!("it is JSON, but not an object; {cure}")),
+            Err(error) => Err(format!("it is not JSON ({error}); {cure}")),
+        }
+    }
+}
+
+impl FromStr for Header {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.split_once(':') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                Ok(Self { name: name.trim().to_owned(), value: value.trim().to_owned() })
+            }
+            _ => Err("a header is written as `Name: value`, such as 'Authorization: Bearer secret'"),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.trim_end_matches('s').parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|time| !time.is_zero()).ok_or("a time is a number of seconds above 0, such as 10 or 0.5")
+}
+
+fn slashed(path: &str) -> String {
+    match path.trim_matches('/') {
+        "" => "/".to_owned(),
+        path => format!("/{path}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        url: String,
+        #[command(flatten)]
+        options: TargetOptions,
+    }
+
+    fn target(arguments: &[&str]) -> Result<Target, String> {
+        let line = Line::try_parse_from([&["x"], arguments].concat()).map_err(|error| error.to_string())?;
+        line.options.target(&line.url).map_err(|error| error.to_string())
+    }
+
+    fn parts(arguments: &[&str]) -> [String; 3] {
+        let Target { url, path, namespace } = target(arguments).unwrap();
+        [url.to_string(), path, namespace]
+    }
+
+    #[test]
+    fn an_address_is_taken_apart_as_people_write_it() {
+        assert_eq!(parts(&["localhost:3000"]), ["http://localhost:3000/", "/socket.io/", "/"]);
+        assert_eq!(parts(&["wss://example.org/chat?a=1"]), ["https://example.org/?a=1", "/socket.io/", "/chat"]);
+        assert_eq!(parts(&["https://example.org", "-n", "chat"]), ["https://example.org/", "/socket.io/", "/chat"]);
+        assert_eq!(parts(&["http://[::1]:1/api/socket.io/"]), ["http://[::1]:1/", "/api/socket.io/", "/"]);
+        assert_eq!(parts(&["http://a/chat", "--path", "x/y"]), ["http://a/", "/x/y/", "/chat"]);
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_cannot_be_read_is_named() {
+        for (arguments, parts) in [
+            (&["ftp://a"][..], &["`ftp://a`", "http://host:port"][..]),
+            (&["http://"], &["http://host:port"]),
+            (&["http://a/x", "--namespace", "/y"], &["/x", "--namespace /y"]),
+            (&["http://a/socket.io", "--path", "/y"], &["/socket.io/", "--path /y/"]),
+            (&["http://a", "--auth", "secret"], &["not JSON", "{\"token\": \"secret\"}"]),
+            (&["http://a", "--auth", "1"], &["not an object"]),
+            (&["http://a", "--header", "x"], &["Name: value"]),
+            (&["http://a", "--timeout", "0"], &["seconds above 0"]),
+            (&["http://a", "--transport", "tcp"], &["polling", "websocket"]),
+        ] {
+            let error = target(arguments).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "{arguments:?}: {part:?} in {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_of_certificates_is_named() {
+        let line = Line::try_parse_from(["x", "http://a", "--ca", "/nowhere/ca.pem"]).unwrap();
+        let target = line.options.target(&line.url).unwrap();
+        let error = line.options.builder(&target).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/ca.pem"), "{error}");
+    }
+}
