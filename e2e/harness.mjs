@@ -13,7 +13,7 @@ export const here = fileURLToPath(new URL(".", import.meta.url));
 export const artifacts = join(here, "artifacts");
 
 const release = resolve(process.env.CARGO_TARGET_DIR ?? join(here, "../target"), "release");
-const PROGRAM = process.env.SOCKEYE_BIN ?? join(release, "sockeye");
+export const PROGRAM = process.env.SOCKEYE_BIN ?? join(release, "sockeye");
 const EXAMPLES = process.env.SOCKEYE_EXAMPLES ?? join(release, "examples");
 
 const START_LIMIT = 20_000;
@@ -27,18 +27,38 @@ export function startProgram({ port, listen = true, args = [], env = {} } = {}) 
   return start("sockeye", { port, env, command: PROGRAM, args: (free) => ["serve", ...where(free), ...args] });
 }
 
-/** Runs the program until it ends by itself; gives its exit code and what it printed. */
-export async function runProgram(args, { env = {} } = {}) {
-  const child = spawn(PROGRAM, args, { env: { ...inherited(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
-  const output = [];
-  child.stdout.on("data", (data) => output.push(data));
-  child.stderr.on("data", (data) => output.push(data));
+/** Runs the program until it ends by itself; gives its exit code and what it printed. It reads `input`. */
+export async function runProgram(args, { env = {}, input = "", limit = STOP_LIMIT } = {}) {
+  const program = spawnProgram(args, { env });
+  program.child.stdin.end(input);
   try {
-    const [code] = await within(STOP_LIMIT, `sockeye ${args.join(" ")} ends`, once(child, "close"));
-    return { code, output: Buffer.concat(output).toString() };
+    const code = await within(limit, `sockeye ${args.join(" ")} ends`, program.ended);
+    return { code, output: program.output(), stdout: program.stdout(), stderr: program.stderr() };
   } finally {
-    child.kill("SIGKILL");
+    program.child.kill("SIGKILL");
   }
+}
+
+/** Starts the program as a command that goes on until it is told to end. */
+export function spawnProgram(args, { env = {} } = {}) {
+  const child = spawn(PROGRAM, args, { env: { ...inherited(), ...env }, stdio: ["pipe", "pipe", "pipe"] });
+  const printed = { stdout: [], stderr: [], both: [] };
+  for (const name of ["stdout", "stderr"])
+    child[name].on("data", (data) => {
+      printed[name].push(data);
+      printed.both.push(data);
+    });
+  // A program that does not read its input to the end is no fault of the test.
+  child.stdin.on("error", () => {});
+  const text = (name) => Buffer.concat(printed[name]).toString();
+  return {
+    child,
+    stdout: () => text("stdout"),
+    stderr: () => text("stderr"),
+    output: () => text("both"),
+    /** The exit code, or the signal that ended it. */
+    ended: once(child, "close").then(([code, signal]) => code ?? signal),
+  };
 }
 
 /** An example that reads its port from the environment, or that listens on none and is `ready` when it says so. */

@@ -32,7 +32,16 @@ Let the proxy pass the headers of the upgrade on. In nginx:
 Until then clients can use polling alone (--transport polling).";
 
 /// What it means that no HTTP comes back.
-pub(super) fn no_answer(error: &str, target: &Target) -> Finding {
+pub(super) fn no_answer(error: &reqwest::Error, target: &Target) -> Finding {
+    if error.is_timeout() {
+        return Finding::problem(
+            POLLING,
+            format!("what listens there answers nothing to a request for {}", target.path),
+            "Is Socket.IO mounted at another path (--path)? A Node server without anything else says nothing to other\n\
+             paths. If the path is right, the server is too busy (--timeout allows more time).",
+        );
+    }
+    let error = super::innermost(error);
     let cure = if target.url.scheme() == "http" {
         "Does a Socket.IO server listen at this port? If the port is one for TLS, write https:// instead of http://."
     } else {

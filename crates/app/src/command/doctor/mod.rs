@@ -106,7 +106,7 @@ async fn examine(
         Ok(answer) => answer,
         Err(error) if tls_error(&error).is_some() => return Ok(()),
         Err(error) => {
-            report.add(&handshake::no_answer(&innermost(&error), target))?;
+            report.add(&handshake::no_answer(&error, target))?;
             return Ok(());
         }
     };

@@ -2,7 +2,7 @@
 use std::{future::Future, time::Duration};
 
 use sockeye_client::{
-    AckError, AckErrorKind, ArgsBuf, DisconnectReason, EmitErrorKind, ManagerEvent, ManagerEvents, Reconnection, Socket,
+    AckError, AckErrorKind, ArgsBuf, EmitErrorKind, ManagerEvent, ManagerEvents, Reconnection, Socket,
 };
 use tokio::time::timeout;
 
@@ -84,9 +84,7 @@ impl Client {
         loop {
             // What has happened already is there to be read; nothing is waited for.
             match timeout(Duration::ZERO, self.events.next()).await {
-                Ok(Some(ManagerEvent::Closed { reason, .. }))
-                    if buffered > 0 || reason != DisconnectReason::ServerDisconnect =>
-                {
+                Ok(Some(ManagerEvent::Closed { reason, .. })) if buffered > 0 || reason.is_temporary() => {
                     return Err(CommandError::Uncertain(reason.to_string()));
                 }
                 Ok(Some(_)) => {}

@@ -6,6 +6,8 @@ mod stream;
 use std::io;
 
 use clap::Args;
+use sockeye_client::{EmitError, EmitErrorKind};
+use sockeye_protocol::socketio::is_reserved;
 
 use super::{
     console::Console,
@@ -47,6 +49,9 @@ pub(crate) struct Emit {
 pub(crate) async fn run(emit: Emit) -> Result<Status, CommandError> {
     let mut signals = Shutdown::new().map_err(CommandError::Signals)?;
     let args = arguments(&emit.args)?;
+    if is_reserved(&emit.event) {
+        return Err(EmitError::from(EmitErrorKind::ReservedName(emit.event)).into());
+    }
     if emit.verbose {
         packets::show(&Console::Plain.into())?;
     }

@@ -47,6 +47,10 @@ pub(super) async fn send(client: &mut Client, event: &str, ack: bool) -> Result<
             eprintln!("sockeye: line {number}: {error}; nothing after it was sent");
             Ok(Status::Usage)
         }
+        Err(Stop::Unsent { number, error }) => {
+            eprintln!("sockeye: line {number}: {error}");
+            Ok(error.status())
+        }
         Err(Stop::Unanswered { number, error }) => {
             eprintln!(
                 "sockeye: line {number}: {error}; all lines before it were acknowledged, of up to {} after it nobody knows",
@@ -72,6 +76,7 @@ struct Stream {
 /// Why not everything was sent.
 enum Stop {
     Line { number: usize, error: Box<dyn std::error::Error> },
+    Unsent { number: usize, error: CommandError },
     Unanswered { number: usize, error: Unanswered },
     Command(CommandError),
 }
@@ -96,15 +101,16 @@ impl Stream {
                 }
             };
             if ack {
-                let answer = client.emit_with_ack(event, args).await?;
+                let answer = client.emit_with_ack(event, args).await.map_err(|error| Stop::Unsent { number, error })?;
                 self.waiting.push_back((number, tokio::spawn(answer)));
                 if self.waiting.len() >= WINDOW {
                     self.take_answer().await?;
                 }
             } else {
-                client.emit(event, args).await?;
+                let unsent = |error| Stop::Unsent { number, error };
+                client.emit(event, args).await.map_err(unsent)?;
                 if self.emitted % BATCH == BATCH - 1 {
-                    client.flush().await?;
+                    client.flush().await.map_err(unsent)?;
                 }
             }
             self.emitted += 1;
@@ -127,18 +133,12 @@ impl Stream {
         }
         let values = received(&args).map_err(|error| Stop::Command(io::Error::other(error).into()))?;
         let line = json_line(&values).map_err(|error| Stop::Command(io::Error::other(error).into()))?;
-        match self.progress.bar.suspend(|| writeln!(io::stdout().lock(), "{line}")) {
+        match self.progress.around(|| writeln!(io::stdout().lock(), "{line}")) {
             // Emitting is what was asked for, and goes on.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.printing = false,
             printed => printed.map_err(|error| Stop::Command(error.into()))?,
         }
         Ok(())
-    }
-}
-
-impl From<CommandError> for Stop {
-    fn from(error: CommandError) -> Self {
-        Self::Command(error)
     }
 }
 
@@ -163,6 +163,11 @@ impl Progress {
         Self { bar: bar.with_style(style), by_bytes: size.is_some() }
     }
 
+    /// Prints something, around the bar where both are at the terminal.
+    fn around<R>(&self, print: impl FnOnce() -> R) -> R {
+        if io::stdout().is_terminal() { self.bar.suspend(print) } else { print() }
+    }
+
     fn read(&self, bytes: usize) {
         if self.by_bytes {
             self.bar.inc(bytes as u64);
@@ -172,7 +177,6 @@ impl Progress {
     fn emitted(&self, count: usize) {
         if !self.bar.is_hidden() {
             self.bar.set_message(format!("{count} events"));
-            self.bar.tick();
         }
     }
 }
