@@ -221,11 +221,26 @@ impl Conversation {
                 }
             }
         }
+        // What came before the last answer is shown before leaving, and so is the end of the connection, if that is why
+        // there are no answers.
+        while let Some(happening) = self.next_happening().await {
+            if self.happened(happening)? {
+                return Ok(());
+            }
+        }
         if tokio::time::timeout(self.timeout, self.socket.flushed()).await.is_err() || self.socket.buffered() > 0 {
             self.lifecycle("leaving although not everything could be sent")?;
             self.status = Status::Failed;
         }
         Ok(())
+    }
+
+    /// What has come already, or is certain to come.
+    async fn next_happening(&mut self) -> Option<Happening> {
+        if self.socket.is_active() {
+            return self.happenings.try_recv().ok();
+        }
+        tokio::time::timeout(self.timeout, self.happenings.recv()).await.ok().flatten()
     }
 
     /// Shows what came; says whether that was the end.
