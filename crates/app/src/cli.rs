@@ -40,7 +40,7 @@ const EXAMPLES: &str = r#"Examples:
   sockeye --listen 127.0.0.1:9000                    ... on another port
   sockeye config > sockeye.toml                      write down every setting, to be changed
   sockeye connect localhost:8000 --auth '{"token": "alice"}'
-  sockeye emit localhost:8000 chat '{"to": "bob", "message": "hi"}' --auth '{"token": "alice"}' --ack
+  sockeye emit localhost:8000 chat '{"to": "bob", "message": "hi"}' --ack
   sockeye doctor https://example.org                 find out why clients cannot connect
 
 `sockeye <command> --help` has more of them."#;
@@ -52,15 +52,18 @@ const CONNECT_EXAMPLES: &str = r#"Examples:
   sockeye connect localhost:3000 --listen | jq .args
   echo 'ack sum 1 2' | sockeye connect localhost:3000
 
-At the prompt, `help` says what can be typed. An event is its name and then its arguments as JSON; with `?` behind the
-name, or `ack ` before it, the server's answer is shown. What the server wants acknowledged is, without arguments.
-Where standard input is no terminal, lines are read from it in the same way; at its end, answers are waited for.
+At the prompt, `help` says what can be typed. An event is its name and then its arguments as
+JSON; with `?` behind the name, or `ack ` before it, the server's answer is shown. What the
+server wants acknowledged is, without arguments. Where standard input is no terminal, lines are
+read from it in the same way; at its end, answers are waited for.
 
---listen prints objects such as {"time":"2026-01-31T12:00:00.000Z","namespace":"/","event":"chat","args":["hello"]}.
-Binary data, there and in what is sent, is {"$binary": "<base64>"}.
+--listen prints objects such as
+{"time":"2026-01-31T12:00:00.000Z","namespace":"/","event":"chat","args":["hello"]}. Binary data,
+there and in what is sent, is {"$binary": "<base64>"}.
 
-Exit status: 0 left as asked, by `quit`, the end of the input, Ctrl-C or SIGTERM; 1 no connection, or it ended for good;
-2 an option or a piped line that cannot be understood; 3 an acknowledgement asked for by a piped line that did not come."#;
+Exit status: 0 left as asked, by `quit`, the end of the input, Ctrl-C or SIGTERM; 1 no
+connection, or it ended for good; 2 an option or a piped line that cannot be understood; 3 an
+acknowledgement asked for by a piped line that did not come."#;
 
 const EMIT_EXAMPLES: &str = r#"Examples:
   sockeye emit localhost:3000 chat '"hello"'
@@ -68,14 +71,16 @@ const EMIT_EXAMPLES: &str = r#"Examples:
   sockeye emit https://example.org/imchat chat '"hello"' --auth '{"token": "secret"}'
   sockeye emit localhost:3000 import --stdin --ack < orders.jsonl
 
-Without --ack, success means that everything was handed to the network and the connection closed in order; that the
-server has handled it, only --ack tells.
+Without --ack, success means that everything was handed to the network and the connection closed
+in order; that the server has handled it, only --ack tells.
 
-With --stdin, lines are sent in order; empty ones are skipped. With --ack, the answers are printed in the same order, and
-sending stops at the first line that is not acknowledged. Binary data is {"$binary": "<base64>"}.
+With --stdin, lines are sent in order; empty ones are skipped. With --ack, the answers are
+printed in the same order, and sending stops at the first line that is not acknowledged. Binary
+data is {"$binary": "<base64>"}.
 
-Exit status: 0 done; 1 could not connect or send, or the connection was lost; 2 an option, argument or line that cannot be
-understood; 3 an acknowledgement did not come in time; 130 interrupted."#;
+Exit status: 0 done; 1 could not connect or send, or the connection was lost; 2 an option,
+argument or line that cannot be understood; 3 an acknowledgement did not come in time; 130
+interrupted."#;
 
 const DOCTOR_EXAMPLES: &str = r#"Examples:
   sockeye doctor                                     can this machine carry a server?
@@ -84,7 +89,8 @@ const DOCTOR_EXAMPLES: &str = r#"Examples:
   sockeye doctor https://api.example.org --origin https://www.example.org
                                                      would a page of that site be let in?
 
-Exit status: 0 no problem found, though there may be warnings; 1 a problem found; 2 an option that cannot be understood."#;
+Exit status: 0 no problem found, though there may be warnings; 1 a problem found; 2 an option
+that cannot be understood."#;
 
 /// How to run the server.
 #[derive(Debug, Args)]
