@@ -1,6 +1,8 @@
 //! Measures the client: `client_load idle 5000` opens connections and says what one costs in memory; `client_load
-//! acks 100000` emits with acknowledgements; `client_load retries 100000 50` does so with retries through as many
-//! forced reconnects, and fails unless each event was handled, in order. It runs on one thread, as Node.js does. `URL` is the address of a `bench_app`.
+//! acks 100000 16` emits with acknowledgements, so many of them in flight; `client_load retries 100000 50` does so with
+//! retries through as many forced reconnects, and fails unless each event was handled, in order. `URL` is the address of
+//! a `bench_app`. `RUNTIME` says where the work is done: `main`, the default, is the main function of tokio's usual
+//! runtime, `spawned` a task of it, and `single` a runtime of one thread.
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -12,18 +14,26 @@ use sockeye_client::{Manager, ManagerBuilder, Reconnection, Retries, Transport};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
     task::AbortHandle,
 };
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    match std::env::var("RUNTIME").as_deref() {
+        Ok("single") => Builder::new_current_thread().enable_all().build()?.block_on(measure()),
+        Ok("spawned") => Runtime::new()?.block_on(async { tokio::spawn(measure()).await? }),
+        _ => Runtime::new()?.block_on(measure()),
+    }
+}
+
+async fn measure() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize, default| arguments.get(index).and_then(|text| text.parse().ok()).unwrap_or(default);
     match arguments.first().map(String::as_str) {
         Some("idle") => idle(number(1, 5000)).await,
-        Some("acks") => acks(number(1, 100_000)).await,
+        Some("acks") => acks(number(1, 100_000), number(2, 16)).await,
         Some("retries") => retries(number(1, 100_000), number(2, 50)).await,
         _ => Err("say what to measure: idle, acks or retries".into()),
     }
@@ -48,13 +58,13 @@ async fn idle(count: u64) -> Result<()> {
     Ok(())
 }
 
-async fn acks(count: u64) -> Result<()> {
+async fn acks(count: u64, in_flight: u64) -> Result<()> {
     let socket = builder().connect().await?;
     let (start, cpu) = (Instant::now(), cpu()?);
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..count {
         waiting.push_back(socket.emit_with_ack::<u64>("echo", &number));
-        if waiting.len() == 16
+        if waiting.len() as u64 == in_flight
             && let Some(ack) = waiting.pop_front()
         {
             ack.await?;
@@ -64,7 +74,8 @@ async fn acks(count: u64) -> Result<()> {
         ack.await?;
     }
     let used = self::cpu()? - cpu;
-    println!("{count} acks in {:?}, {:.2} µs CPU each", start.elapsed(), used * 1e6 / count as f64);
+    let each = used * 1e6 / count as f64;
+    println!("{count} acks, {in_flight} in flight, in {:?}: {each:.2} µs CPU each", start.elapsed());
     Ok(())
 }
 

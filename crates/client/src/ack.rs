@@ -21,7 +21,8 @@ pub(crate) type Outcome = Result<ArgsBuf, AckErrorKind>;
 /// An acknowledgement to come. It resolves to the first argument of the answer; an answer without arguments is taken
 /// for `null`.
 ///
-/// The event is emitted already, and dropping the future only means that the answer is not waited for. If time runs out
+/// The event is emitted already: it is sent when the future is first awaited, and otherwise within two milliseconds.
+/// Dropping the future only means that the answer is not waited for. If time runs out
 /// while the event still waits for a connection, it is not sent any more, unless there are
 /// [`Retries`](crate::Retries).
 #[derive(Debug)]
@@ -48,7 +49,9 @@ struct Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.socket.forget_ack(self.id);
+        if !self.answer.is_terminated() {
+            self.socket.forget_ack(self.id);
+        }
     }
 }
 
@@ -90,6 +93,7 @@ impl<T> AckFuture<T> {
                 Poll::Ready(Ok(Err(kind))) => Poll::Ready(Err(kind.into())),
                 Poll::Ready(Err(_)) => Poll::Ready(Err(AckErrorKind::Disconnected.into())),
                 Poll::Pending => {
+                    pending.socket.flush();
                     let timeout = timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
                     timeout.as_mut().poll(cx).map(|()| {
                         pending.socket.withdraw(pending.id);

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use parking_lot::Mutex;
 use sockeye_protocol::{
     engineio::{Packet, Revision},
     websocket::{CloseCode, Event, with_read_buffer},
@@ -30,6 +31,9 @@ pub(crate) trait Receiver {
     /// A binary message.
     fn binary(&mut self, data: &[u8], cx: &mut Context<'_>) -> Result<(), Lost>;
 }
+
+/// A connection that can be written to from any task. Whoever locks it and the core, locks it first.
+pub(crate) type Link = Arc<Mutex<Connection>>;
 
 /// One Engine.IO session, from its opening to its end.
 #[derive(Debug)]
@@ -196,16 +200,17 @@ impl Connection {
     }
 
     /// The messages that cannot have reached the server, in order.
-    pub(crate) fn unsent(self) -> VecDeque<Outgoing> {
-        let mut unsent: VecDeque<Outgoing> = match self.transport {
-            OpenTransport::Polling(polling) => polling.unsent().collect(),
-            OpenTransport::WebSocket(websocket) => websocket.unsent().collect(),
+    pub(crate) fn take_unsent(&mut self) -> VecDeque<Outgoing> {
+        let mut unsent = match &mut self.transport {
+            OpenTransport::Polling(polling) => polling.take_unsent(),
+            OpenTransport::WebSocket(websocket) => websocket.take_unsent(),
         };
-        unsent.extend(self.queue.into_packets());
+        unsent.extend(std::mem::take(&mut self.queue).into_packets());
         unsent
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    /// Writes what was added; ready when all of it is written.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         match &mut self.transport {
             OpenTransport::Polling(polling) => polling.poll_write(cx, &mut self.queue),
             OpenTransport::WebSocket(websocket) => websocket

@@ -1,8 +1,11 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Weak},
-    task::Waker,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
 use hashbrown::{HashMap, HashSet};
@@ -14,6 +17,7 @@ use crate::{
     ack::Outcome,
     buffer::SendBuffer,
     config::{Auth, Config},
+    connection::{Connection, Link},
     error::{AckErrorKind, ConnectErrorKind},
     handler::{ErasedHandler, OnConnect, OnConnectError, OnDisconnect, OnEvent},
     packet::{Origin, Outgoing, Queue},
@@ -43,6 +47,10 @@ pub(crate) struct Core {
     pub(crate) waker: Option<Waker>,
     /// Whether something has changed since the task last looked.
     pub(crate) changed: bool,
+    /// The open connection, if whoever emits can write to it as well as the task can.
+    pub(crate) link: Option<Link>,
+    /// Whether the task looks after the outbox before long unasked, so that who is about to write needn't wake it.
+    pub(crate) attentive: bool,
     /// The open connection, if there is one.
     pub(crate) open: Option<(Transport, Arc<str>)>,
     pub(crate) listeners: Vec<mpsc::Sender<ManagerEvent>>,
@@ -66,7 +74,6 @@ pub(crate) struct SocketCore {
     pub(crate) buffer: SendBuffer,
     pub(crate) retry: RetryQueue,
     pub(crate) acks: HashMap<u64, oneshot::Sender<Outcome>>,
-    next_ack: u64,
     /// Who waits for it to be connected.
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), ConnectError>>>,
     /// What has happened to it that its handlers have not been told.
@@ -97,6 +104,8 @@ pub(crate) struct SocketInner {
     pub(crate) index: usize,
     /// What tells its events from those of any other socket, for servers that look for repetitions.
     pub(crate) tag: Box<str>,
+    /// The number of the next event that is to be acknowledged.
+    pub(crate) next_ack: AtomicU64,
     pub(crate) handlers: RwLock<Handlers>,
 }
 
@@ -126,6 +135,15 @@ impl Drop for Handle {
     }
 }
 
+/// So many bytes wait at most for a task that is attentive.
+const ATTENTION: usize = 32 * 1024;
+
+impl SocketInner {
+    pub(crate) fn next_ack(&self) -> u64 {
+        self.next_ack.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         Self { config: Arc::new(config), core: Mutex::default() }
@@ -133,6 +151,39 @@ impl Shared {
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock()
+    }
+
+    /// Writes what waits, in the task of the caller, unless the manager's task is about to do so.
+    ///
+    /// Whoever is going to wait for an answer calls this. Waking the task for it costs several times as much as the
+    /// writing, if it is another thread that has to be woken.
+    pub(crate) fn flush(&self) {
+        loop {
+            let mut core = self.core();
+            if core.outbox.is_empty() {
+                return;
+            }
+            let (Some(link), Some(waker)) = (core.link.clone(), core.waker.clone()) else { return };
+            if !core.flushed.is_empty() {
+                // The task is the one to tell who waits for that.
+                return core.wake();
+            }
+            drop(core);
+            // Who has the lock looks at the outbox again after giving it back: the task as always, others in this loop.
+            let Some(mut connection) = link.try_lock() else { return };
+            let mut core = self.core();
+            // A connection that was given up meanwhile would keep what it gets to itself.
+            if core.link.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &link)) {
+                return;
+            }
+            connection.send_all(&mut core.outbox);
+            drop(core);
+            // What cannot be written at once, the task writes when it can; an error it meets too.
+            if let Poll::Ready(Err(_)) = connection.poll_write(&mut Context::from_waker(&waker)) {
+                waker.wake_by_ref();
+            }
+            self.core().backlog = connection.backlog();
+        }
     }
 
     /// Makes sure that there is a task, and that it looks at what has changed.
@@ -167,11 +218,29 @@ impl Shared {
 }
 
 impl Core {
+    /// Takes in that a connection is open, or that it has changed its transport.
+    pub(crate) fn opened(&mut self, link: &Link, connection: &Connection) {
+        let transport = connection.transport();
+        self.open = Some((transport, connection.sid.clone()));
+        // Polling writes by requests, which are the task's to make.
+        self.link = (transport == Transport::WebSocket).then(|| link.clone());
+    }
+
     pub(crate) fn wake(&mut self) {
         self.changed = true;
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// Adds a message whose acknowledgement is going to be awaited, which sends it: the task is woken for it only if it
+    /// would not notice by itself.
+    pub(crate) fn push_awaited(&mut self, packet: Outgoing) {
+        if !self.attentive || self.outbox.bytes() > ATTENTION {
+            return self.push(packet);
+        }
+        self.outbox.push(packet);
+        self.changed = true;
     }
 
     /// Adds a message of this connection.
@@ -197,6 +266,7 @@ impl Core {
     /// Takes in that the connection is gone, with what it had not sent.
     pub(crate) fn disconnected(&mut self, lost: &Lost, unsent: VecDeque<Outgoing>) {
         self.open = None;
+        self.link = None;
         self.backlog = 0;
         let waiting = std::mem::take(&mut self.outbox);
         for packet in waiting.into_packets().rev().chain(unsent.into_iter().rev()) {
@@ -236,16 +306,9 @@ impl SocketCore {
             buffer: SendBuffer::default(),
             retry: RetryQueue::default(),
             acks: HashMap::new(),
-            next_ack: 0,
             waiters: Vec::new(),
             news: VecDeque::new(),
         }
-    }
-
-    pub(crate) fn next_ack(&mut self) -> u64 {
-        let id = self.next_ack;
-        self.next_ack += 1;
-        id
     }
 
     /// It is no longer joined.

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::{
     ConnectError, DisconnectReason, ManagerEvent,
     backoff::Backoff,
-    connection::{Change, Connection},
+    connection::{Change, Connection, Link},
     core::{Core, Handle, News, Shared, State},
     error::{AckErrorKind, ConnectErrorKind},
     http::Requests,
@@ -33,18 +33,24 @@ pub(crate) struct Driver {
     was_open: bool,
     /// One timer for all deadlines. It may fire early, never late.
     timer: Pin<Box<Sleep>>,
+    /// Until when it looks after the outbox unasked.
+    attentive: Option<Instant>,
 }
 
 enum Phase {
     /// Nothing is connected.
     Idle,
     Connecting(Pin<Box<dyn Future<Output = Result<Opened, ConnectError>> + Send>>),
-    Open(Box<Connection>),
+    /// Open; the connection itself has nothing to do before this time.
+    Open(Link, Instant),
     /// A lost connection is tried again at this time.
     Waiting(Instant),
     /// The last words are being said, until this time.
-    Closing(Box<Connection>, Instant),
+    Closing(Link, Instant),
 }
+
+/// For so long after an acknowledgement the next event that asks for one is expected.
+const ATTENTION: Duration = Duration::from_millis(1);
 
 /// How often one turn looks for changes before others get their turn.
 const ROUNDS_A_TURN: usize = 16;
@@ -56,7 +62,7 @@ impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
         let hub = Hub::new(shared.clone(), handle);
         let timer = Box::pin(sleep_until(Instant::now() + FAR));
-        Self { shared, hub, phase: Phase::Idle, backoff: Backoff::default(), was_open: false, timer }
+        Self { shared, hub, phase: Phase::Idle, backoff: Backoff::default(), was_open: false, timer, attentive: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -64,11 +70,18 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = self.rounds(cx);
+        self.hub.hand_out();
+        turn
+    }
+
+    fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS_A_TURN {
             {
                 let mut core = self.shared.core();
                 core.waker = None;
                 core.changed = false;
+                core.attentive = false;
             }
             self.hub.poll(cx);
             let moved = self.step(cx);
@@ -83,6 +96,7 @@ impl Driver {
                 return Poll::Ready(());
             }
             self.tell_flushed(&mut core);
+            self.attend(&mut core);
             let deadline = self.deadline(&core);
             core.waker = Some(cx.waker().clone());
             drop(core);
@@ -122,19 +136,27 @@ impl Driver {
                 Poll::Ready(Ok(opened)) => self.opened(opened, now),
                 Poll::Ready(Err(error)) => self.not_opened(&error, now),
             },
-            Phase::Open(_) if !wanted => self.close(now),
-            Phase::Open(connection) => match poll_open(connection, &mut self.hub, &self.shared, now, cx) {
-                None => return false,
-                Some(Change::Lost(lost)) => self.lost(&lost, now),
-                Some(Change::Upgraded) => {
-                    let mut core = self.shared.core();
-                    core.open = Some((connection.transport(), connection.sid.clone()));
-                    core.tell(|| ManagerEvent::Upgraded);
+            Phase::Open(..) if !wanted => self.close(now),
+            Phase::Open(link, due) => {
+                let mut connection = link.lock();
+                let change = poll_open(&mut connection, &mut self.hub, &self.shared, now, cx);
+                *due = connection.deadline();
+                match change {
+                    None => return false,
+                    Some(Change::Lost(lost)) => {
+                        drop(connection);
+                        self.lost(&lost, now);
+                    }
+                    Some(Change::Upgraded) => {
+                        let mut core = self.shared.core();
+                        core.opened(link, &connection);
+                        core.tell(|| ManagerEvent::Upgraded);
+                    }
+                    Some(Change::UpgradeFailed) => self.shared.core().tell(|| ManagerEvent::UpgradeFailed),
                 }
-                Some(Change::UpgradeFailed) => self.shared.core().tell(|| ManagerEvent::UpgradeFailed),
-            },
-            Phase::Closing(connection, until) => {
-                if connection.poll_close(cx, &mut self.hub).is_pending() && now < *until {
+            }
+            Phase::Closing(link, until) => {
+                if link.lock().poll_close(cx, &mut self.hub).is_pending() && now < *until {
                     return false;
                 }
                 self.closed();
@@ -164,15 +186,17 @@ impl Driver {
         let transport = connection.transport();
         let attempts = self.backoff.attempts();
         tracing::debug!(sid = %connection.sid, %transport, attempts, "connected");
-        {
-            let mut core = self.shared.core();
-            core.open = Some((transport, connection.sid.clone()));
-            core.tell(|| ManagerEvent::Open { transport, attempts });
-        }
         self.backoff.opened();
         self.was_open = true;
         self.hub.opened(connection.sid.clone());
-        self.phase = Phase::Open(Box::new(connection));
+        let link = Arc::new(Mutex::new(connection));
+        {
+            let connection = link.lock();
+            let mut core = self.shared.core();
+            core.opened(&link, &connection);
+            core.tell(|| ManagerEvent::Open { transport, attempts });
+        }
+        self.phase = Phase::Open(link, now);
     }
 
     fn not_opened(&mut self, error: &ConnectError, now: Instant) {
@@ -189,9 +213,9 @@ impl Driver {
     }
 
     fn lost(&mut self, lost: &Lost, now: Instant) {
-        let Phase::Open(connection) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        self.backoff.lost(&self.shared.config.reconnection, now - connection.opened);
-        self.forget(*connection, lost);
+        let Phase::Open(link, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.backoff.lost(&self.shared.config.reconnection, now - link.lock().opened);
+        self.forget(&link, lost);
         let reason = lost.reason;
         self.retry(true, now, &|namespace| ConnectErrorKind::Lost { namespace, reason }.into());
     }
@@ -218,26 +242,46 @@ impl Driver {
     }
 
     fn close(&mut self, now: Instant) {
-        let Phase::Open(mut connection) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        connection.send_all(&mut self.shared.core().outbox);
+        let Phase::Open(link, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        let mut connection = link.lock();
+        {
+            let mut core = self.shared.core();
+            core.link = None;
+            connection.send_all(&mut core.outbox);
+        }
         connection.close();
-        self.phase = Phase::Closing(connection, now + self.shared.config.close_timeout);
+        drop(connection);
+        self.phase = Phase::Closing(link, now + self.shared.config.close_timeout);
     }
 
     fn closed(&mut self) {
-        let Phase::Closing(connection, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        self.forget(*connection, &Lost::new(DisconnectReason::ClientDisconnect));
+        let Phase::Closing(link, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.forget(&link, &Lost::new(DisconnectReason::ClientDisconnect));
     }
 
-    fn forget(&mut self, connection: Connection, lost: &Lost) {
+    fn forget(&mut self, link: &Link, lost: &Lost) {
+        let mut connection = link.lock();
         tracing::debug!(sid = %connection.sid, reason = %lost.reason, error = ?lost.error, "disconnected");
         self.hub.closed();
         let mut core = self.shared.core();
-        core.disconnected(lost, connection.unsent());
+        core.disconnected(lost, connection.take_unsent());
         core.tell(|| ManagerEvent::Closed {
             reason: lost.reason,
             detail: lost.error.as_ref().map(ToString::to_string),
         });
+    }
+
+    /// After acknowledgements, more events are likely to come soon that ask for one. Who emits them then need not wake
+    /// this task, which looks at the outbox when the time is over.
+    fn attend(&mut self, core: &mut Core) {
+        if core.link.is_none() {
+            self.attentive = None;
+        } else if self.hub.has_answers() {
+            self.attentive = Some(Instant::now() + ATTENTION);
+        } else if self.attentive.is_some_and(|until| until <= Instant::now()) {
+            self.attentive = None;
+        }
+        core.attentive = self.attentive.is_some();
     }
 
     fn tell_flushed(&self, core: &mut MutexGuard<'_, Core>) {
@@ -255,10 +299,10 @@ impl Driver {
         match &self.phase {
             Phase::Idle | Phase::Connecting(_) => self.timer.deadline().max(far - FAR / 2),
             Phase::Waiting(at) | Phase::Closing(_, at) => *at,
-            Phase::Open(connection) => {
+            Phase::Open(_, due) => {
                 let joined = core.sockets.iter().filter(|socket| socket.state == State::Joined);
                 let retries = joined.filter_map(|socket| socket.retry.deadline());
-                retries.chain(self.hub.deadline()).fold(connection.deadline(), Instant::min)
+                retries.chain(self.hub.deadline()).chain(self.attentive).fold(*due, Instant::min)
             }
         }
     }

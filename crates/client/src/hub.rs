@@ -4,11 +4,12 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use sockeye_protocol::socketio::{self, Decoder, Limits, Packet, Revision};
-use tokio::time::Instant;
+use sockeye_protocol::socketio::{self, ArgsBuf, Decoder, Limits, Packet, Revision};
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     ConnectError, DisconnectReason, EngineVersion, Manager, Parser, Socket,
+    ack::Outcome,
     config::Auth,
     connection::Receiver,
     core::{Core, Handle, News, Shared, State},
@@ -33,6 +34,8 @@ pub(crate) struct Sockets {
     sid: Arc<str>,
     /// Whether the server has let this connection into the namespace `/` unasked, as revision 3 has it.
     in_root: bool,
+    /// The acknowledgements that have come in this turn, and who waits for them.
+    answers: Vec<(oneshot::Sender<Outcome>, ArgsBuf)>,
 }
 
 impl Hub {
@@ -48,7 +51,7 @@ impl Hub {
             revision,
             ..Limits::default()
         };
-        let sockets = Sockets { shared, handle, inboxes: Vec::new(), sid: "".into(), in_root: false };
+        let sockets = Sockets { shared, handle, inboxes: Vec::new(), sid: "".into(), in_root: false, answers: Vec::new() };
         Self { decoder: Decoder::new(), limits, sockets }
     }
 
@@ -93,6 +96,20 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Hands out the acknowledgements that have come. Whoever gets one may run at once, in another thread, and is then
+    /// best left alone with what is shared: this is for the end of a turn.
+    pub(crate) fn hand_out(&mut self) {
+        for (waiter, args) in std::mem::take(&mut self.sockets.answers) {
+            // Whoever waited may have given up.
+            let _gone = waiter.send(Ok(args));
+        }
+    }
+
+    /// Whether acknowledgements have come in this turn.
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.sockets.answers.is_empty()
     }
 
     /// Asks the server to let in the sockets that are to be connected and are not.
@@ -215,7 +232,7 @@ impl Sockets {
                 if socket.state == State::Joined {
                     let before = socket.retry.len();
                     socket.retry.acknowledged(ack.id);
-                    socket.resolve_ack(ack.id, Ok(ack.args.to_owned()));
+                    self.answers.extend(socket.acks.remove(&ack.id).map(|waiter| (waiter, ack.args.to_owned())));
                     // The next event of the queue can go.
                     core.changed |= before > 0;
                 }

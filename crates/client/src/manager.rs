@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicU64},
 };
 
 use parking_lot::RwLock;
@@ -50,6 +50,7 @@ impl Manager {
                 namespace: namespace.into(),
                 index: core.sockets.len(),
                 tag: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
+                next_ack: AtomicU64::new(0),
                 handlers: RwLock::new(Handlers::default()),
             });
             core.sockets.push(SocketCore::new(inner.clone(), self.shared().config.auth.clone()));

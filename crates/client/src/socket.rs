@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     AckFuture, BuildError, ConnectError, EmitError, Events, Manager,
+    ack::Outcome,
     config::Auth,
     core::{Handlers, SocketCore, SocketInner, State},
     error::{AckErrorKind, ConnectErrorKind, EmitErrorKind},
@@ -218,18 +219,10 @@ impl Socket {
     pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> AckFuture<T> {
         let (sender, receiver) = oneshot::channel();
         let limit = self.manager.shared().config.ack_timeout;
-        let id = self.with(|socket| {
-            let id = socket.next_ack();
-            socket.acks.insert(id, sender);
-            id
-        });
-        let id = id.unwrap_or_default();
-        match self.send_event(event, &args, false, Some(id)) {
+        let id = self.inner.next_ack();
+        match self.send_event(event, &args, false, Some((id, sender))) {
             Ok(()) => AckFuture::waiting(self.clone(), id, receiver, limit),
-            Err(error) => {
-                self.forget_ack(id);
-                AckFuture::failed(error)
-            }
+            Err(error) => AckFuture::failed(error),
         }
     }
 
@@ -250,6 +243,11 @@ impl Socket {
         let _flushed = flushed.await;
     }
 
+    /// Sends what waits, because its answer is about to be waited for.
+    pub(crate) fn flush(&self) {
+        self.manager.shared().flush();
+    }
+
     /// Stops waiting for an acknowledgement.
     pub(crate) fn forget_ack(&self, id: u64) {
         self.with(|socket| drop(socket.acks.remove(&id)));
@@ -265,7 +263,7 @@ impl Socket {
         event: &str,
         args: &impl Arguments,
         volatile: bool,
-        ack: Option<u64>,
+        ack: Option<(u64, oneshot::Sender<Outcome>)>,
     ) -> Result<(), EmitError> {
         if is_reserved(event) {
             return Err(EmitErrorKind::ReservedName(event.to_owned()).into());
@@ -273,9 +271,9 @@ impl Socket {
         let shared = self.manager.shared();
         let config = &shared.config;
         if let (Some(retries), false) = (&config.retries, volatile) {
-            let id = match ack {
-                Some(id) => id,
-                None => self.with(SocketCore::next_ack).unwrap_or_default(),
+            let (id, sender) = match ack {
+                Some((id, sender)) => (id, Some(sender)),
+                None => (self.inner.next_ack(), None),
             };
             let packet = if retries.ids {
                 let tagged = Tagged { args, id: format!("{}-{id}", self.inner.tag) };
@@ -283,15 +281,21 @@ impl Socket {
             } else {
                 config.parser.event(self.namespace(), Some(id), event, args)
             };
-            return self.push_retry(packet.map_err(not_encoded)?);
+            return self.push_retry(packet.map_err(not_encoded)?, sender);
         }
-        let packet = config.parser.event(self.namespace(), ack, event, args).map_err(not_encoded)?;
+        let (id, sender) = ack.unzip();
+        let packet = config.parser.event(self.namespace(), id, event, args).map_err(not_encoded)?;
         // What is volatile is not for the connection after this one.
         let origin = if volatile { Origin::Connection } else { Origin::Event(self.inner.index) };
-        self.push(Outgoing { origin, ..packet }, volatile)
+        self.push(Outgoing { origin, ..packet }, volatile, sender)
     }
 
-    fn push(&self, packet: Outgoing, volatile: bool) -> Result<(), EmitError> {
+    fn push(
+        &self,
+        packet: Outgoing,
+        volatile: bool,
+        sender: Option<oneshot::Sender<Outcome>>,
+    ) -> Result<(), EmitError> {
         let limits = &self.manager.shared().config.send_buffer;
         let mut core = self.manager.shared().core();
         let full = core.waiting_bytes() + packet.len() > limits.bytes || core.outbox.len() >= limits.packets;
@@ -300,11 +304,19 @@ impl Socket {
         match socket.state {
             State::Joined if volatile && (busy || full) => {}
             State::Joined if full => return Err(self.buffer_full()),
-            State::Joined => core.push(packet),
+            State::Joined => match (packet.ack, sender) {
+                (Some(ack), Some(sender)) => {
+                    socket.acks.insert(ack, sender);
+                    core.push_awaited(packet);
+                }
+                _ => core.push(packet),
+            },
             State::Apart | State::Joining if volatile => {}
             State::Apart | State::Joining if socket.ended => return Err(self.disconnected()),
             State::Apart | State::Joining => {
+                let ack = packet.ack;
                 let dropped = socket.buffer.push(packet, limits).map_err(|_| self.buffer_full())?;
+                socket.acks.extend(ack.zip(sender));
                 for ack in dropped.into_iter().filter_map(|packet| packet.ack) {
                     socket.resolve_ack(ack, Err(AckErrorKind::Dropped));
                 }
@@ -313,13 +325,15 @@ impl Socket {
         Ok(())
     }
 
-    fn push_retry(&self, packet: Outgoing) -> Result<(), EmitError> {
+    fn push_retry(&self, packet: Outgoing, sender: Option<oneshot::Sender<Outcome>>) -> Result<(), EmitError> {
         let mut core = self.manager.shared().core();
         let Some(socket) = core.sockets.get_mut(self.inner.index) else { return Ok(()) };
         if socket.ended {
             return Err(self.disconnected());
         }
+        let ack = packet.ack;
         socket.retry.push(packet, &self.manager.shared().config.send_buffer).map_err(|_| self.buffer_full())?;
+        socket.acks.extend(ack.zip(sender));
         if socket.state == State::Joined {
             core.wake();
         }

@@ -188,9 +188,9 @@ impl Polling {
     }
 
     /// The messages that cannot have reached the server, in order.
-    pub(crate) fn unsent(self) -> impl DoubleEndedIterator<Item = Outgoing> {
-        let unsent = if self.post.is_some() { VecDeque::new() } else { self.in_flight };
-        unsent.into_iter()
+    pub(crate) fn take_unsent(&mut self) -> VecDeque<Outgoing> {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        if self.post.is_some() { VecDeque::new() } else { in_flight }
     }
 
     /// Puts as much of the queue into one body as servers accept, but at least one message.

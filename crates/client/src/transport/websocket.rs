@@ -159,8 +159,8 @@ impl WebSocket {
     }
 
     /// The messages that cannot have reached the server, in order.
-    pub(crate) fn unsent(self) -> impl DoubleEndedIterator<Item = Outgoing> {
-        self.sending.into_iter().map(|(_, packet)| packet)
+    pub(crate) fn take_unsent(&mut self) -> VecDeque<Outgoing> {
+        self.sending.drain(..).map(|(_, packet)| packet).collect()
     }
 
     fn encode(&mut self, packet: &Outgoing) {
