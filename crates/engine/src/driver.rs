@@ -368,6 +368,9 @@ impl<H: SessionHandler> Driver<H> {
         let Some(end) = &mut self.end else { return Poll::Pending };
         if !end.transport_done {
             let mut core = self.session.core().lock();
+            if let Some(Delivery::Upgrade(websocket)) = core.inbox.pop_front() {
+                self.websocket = Some(*websocket);
+            }
             let said_everything = core.outbox.is_empty();
             if said_everything && !matches!(core.channel, Channel::Polling(_)) {
                 core.shut();

@@ -360,7 +360,8 @@ impl Core {
 
     /// Moves on to the last packets: what waits if the end is graceful, and the transport's own word of farewell.
     pub(crate) fn begin_farewell(&mut self, reason: CloseReason, code: Option<CloseCode>) {
-        self.inbox.clear();
+        // A WebSocket that has just taken over is what the last words go to.
+        self.inbox.retain(|delivery| matches!(delivery, Delivery::Upgrade(_)));
         // A connection that a close code is sent on works, and so does what was sent before it.
         if !reason.is_graceful() && code.is_none() && !self.outbox.is_mid_frame() {
             self.outbox.clear();
@@ -376,13 +377,16 @@ impl Core {
                 polling.wake();
             }
             (_, CloseReason::TransportClose) if code.is_none() => self.shut(),
-            _ => {
-                let mut close = Vec::new();
-                encode_close(&mut close, code.map(|code| (code, "")), None);
-                self.outbox.push(Frame::control(Opcode::Close, close.get(2..).unwrap_or_default()));
-                self.flush();
-            }
+            _ => self.close_websocket(code),
         }
+    }
+
+    /// Adds the WebSocket's own farewell behind everything.
+    pub(crate) fn close_websocket(&mut self, code: Option<CloseCode>) {
+        let mut close = Vec::new();
+        encode_close(&mut close, code.map(|code| (code, "")), None);
+        self.outbox.push(Frame::control(Opcode::Close, close.get(2..).unwrap_or_default()));
+        self.flush();
     }
 
     /// Keeps a word for the poll of a client that has said farewell by a POST: the two travel side by side, and the

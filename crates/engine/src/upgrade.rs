@@ -172,15 +172,22 @@ fn hand_over(session: &Session, mut connection: Connection, mut ahead: Vec<u8>) 
     ahead.append(&mut connection.ahead);
     connection.ahead = ahead;
     let mut core = session.core().lock();
-    if core.stage != Stage::Open {
-        return Err(ProbeError::SessionGone);
-    }
+    // The client has ended its polls by now: a session that takes its leave says its last words here, or nowhere.
+    let farewell = match core.stage {
+        Stage::Open => false,
+        Stage::Closing(reason) if reason.is_graceful() => false,
+        Stage::Farewell(reason) if reason.is_graceful() => true,
+        _ => return Err(ProbeError::SessionGone),
+    };
     let Channel::Polling(polling) = &mut core.channel else { return Err(ProbeError::SessionGone) };
     // A client that polls on while it upgrades finds its poll ended.
     polling.wake();
     let (channel, websocket) = connection.into_parts();
     session.engine().counters.upgrades.increment();
     core.adopt(channel, session.revision());
+    if farewell {
+        core.close_websocket(None);
+    }
     core.inbox.push_back(Delivery::Upgrade(Box::new(websocket)));
     core.wake_driver();
     Ok(())

@@ -221,6 +221,26 @@ async fn the_upgrade_loses_and_reorders_nothing() {
 }
 
 #[tokio::test]
+async fn last_words_follow_a_client_that_is_about_to_upgrade() {
+    let mut server = start(Config::default()).await;
+    let sid = server.open_polling().await;
+    let opened = server.next_session().await;
+    let mut websocket = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    websocket.send("2probe").await;
+    assert_eq!(websocket.text().await, "3probe");
+    assert_eq!(server.get(&format!("{POLLING}&sid={sid}")).await.body, "6");
+    // From now on the client polls no more.
+    opened.send_text(b"4farewell").unwrap();
+    opened.close();
+    assert_eq!(server.next_close().await, CloseReason::ForcedClose);
+    websocket.send("5").await;
+    assert_eq!(websocket.text().await, "4farewell");
+    assert_eq!(websocket.text().await, "1");
+    assert_eq!(websocket.receive().await, Received::Close(None));
+    assert_eq!(websocket.receive().await, Received::End);
+}
+
+#[tokio::test]
 async fn a_probe_that_fails_leaves_the_session_polling() {
     let server = start(Config { upgrade_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let sid = server.open_polling().await;
