@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     queue: Queue,
     /// Whether this side has said its last word.
     closing: bool,
+    /// How many polls in a row brought nothing while there was no upgrade to make room for.
+    empty_polls: u32,
 }
 
 /// The move from polling to WebSocket: a second connection is probed, then polling is brought to an end.
@@ -77,6 +79,10 @@ pub(crate) enum Change {
     Lost(Lost),
 }
 
+/// So many polls in a row may bring nothing. A server ends one poll for an upgrade; python-engineio ends all, for ever and
+/// at once, when the WebSocket breaks before its probe, and the session delivers nothing any more.
+const EMPTY_POLLS: u32 = 16;
+
 /// How often one turn reads before others get theirs.
 const READS_A_TURN: usize = 8;
 
@@ -94,6 +100,7 @@ impl Connection {
             upgrade: None,
             queue: Queue::default(),
             closing: false,
+            empty_polls: 0,
             config,
         };
         connection.begin_upgrade(&handshake.upgrades, now);
@@ -238,14 +245,22 @@ impl Connection {
 
     fn on_body(&mut self, body: &Body, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {
         let mut result = Ok(());
+        let mut empty = self.upgrade.is_none();
         let Self { revision, queue, config, .. } = self;
         let decoded = body.decode(*revision, |packet| {
             config.log.received(Transport::Polling, &packet);
+            empty &= packet == Packet::Noop;
             result = on_packet(packet, queue, cx, receiver);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         result?;
-        decoded.map_err(|error| Lost::by(DisconnectReason::ParseError, error))
+        decoded.map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
+        self.empty_polls = if empty { self.empty_polls + 1 } else { 0 };
+        if self.empty_polls > EMPTY_POLLS {
+            let error = "the server ends every poll at once, as if an upgrade were under way";
+            return Err(Lost::by(DisconnectReason::TransportError, error));
+        }
+        Ok(())
     }
 
     fn read_websocket(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {

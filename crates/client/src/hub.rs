@@ -51,7 +51,8 @@ impl Hub {
             revision,
             ..Limits::default()
         };
-        let sockets = Sockets { shared, handle, inboxes: Vec::new(), sid: "".into(), in_root: false, answers: Vec::new() };
+        let sockets =
+            Sockets { shared, handle, inboxes: Vec::new(), sid: "".into(), in_root: false, answers: Vec::new() };
         Self { decoder: Decoder::new(), limits, sockets }
     }
 

@@ -1,6 +1,4 @@
 //! The client against the servers of others: the reference implementation in Node.js, and python-socketio.
-//!
-//! A test whose server is not installed says so and does nothing.
 #[path = "support/process.rs"]
 mod process;
 mod support;
@@ -12,12 +10,9 @@ use process::{Process, node, python};
 use serde_json::json;
 use sockeye_client::{
     ConnectErrorKind, Data, DisconnectReason, EngineVersion, Events, Manager, ManagerBuilder, ManagerEvent, Parser,
-    Reconnection, Socket, Transport, Value,
+    Reason, Reconnection, Socket, Transport, Value,
 };
-use support::{Proxy, disconnects, eventually, quick};
-
-const TRANSPORTS: [&[Transport]; 3] =
-    [&[Transport::Polling], &[Transport::WebSocket], &[Transport::Polling, Transport::WebSocket]];
+use support::{Proxy, TRANSPORTS, eventually, quick};
 
 /// The data of the next event `back`.
 async fn next_data<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
@@ -68,27 +63,27 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
 
 #[tokio::test]
 async fn everything_works_with_the_reference() {
-    let Some(server) = node(json!({})) else { return };
+    let server = node(json!({}));
     exercise(&server, 200_000, |builder| builder).await;
 }
 
 #[tokio::test]
 async fn everything_works_with_message_pack() {
-    let Some(server) = node(json!({ "msgpack": true })) else { return };
+    let server = node(json!({ "msgpack": true }));
     exercise(&server, 200_000, |builder| builder.parser(Parser::MessagePack)).await;
 }
 
 #[tokio::test]
 async fn everything_works_over_engine_io_3() {
     for settings in [json!({ "version": 2 }), json!({ "options": { "allowEIO3": true } })] {
-        let Some(server) = node(settings) else { return };
+        let server = node(settings);
         exercise(&server, 200_000, |builder| builder.engine_version(EngineVersion::V3)).await;
     }
 }
 
 #[tokio::test]
 async fn everything_works_with_python() {
-    let Some(server) = python() else { return };
+    let server = python(json!({}));
     // It reads no more of a polling request than has come when it looks.
     exercise(&server, 10_000, |builder| builder).await;
     refusals_are_told(&server).await;
@@ -108,14 +103,14 @@ async fn refusals_are_told(server: &Process) {
 
 #[tokio::test]
 async fn refusals_of_the_reference_are_told() {
-    let Some(server) = node(json!({})) else { return };
+    let server = node(json!({}));
     refusals_are_told(&server).await;
 }
 
 #[tokio::test]
 async fn hints_tell_what_is_wrong() {
-    let Some(websocket_only) = node(json!({ "options": { "transports": ["websocket"] } })) else { return };
-    let Some(old) = node(json!({ "version": 2 })) else { return };
+    let websocket_only = node(json!({ "options": { "transports": ["websocket"] } }));
+    let old = node(json!({ "version": 2 }));
     let hint = async |builder: ManagerBuilder| builder.connect().await.unwrap_err().to_string();
     let text = hint(Manager::builder(&websocket_only.url())).await;
     assert!(text.contains("status 400") && text.contains("Transport unknown"), "{text}");
@@ -139,7 +134,7 @@ async fn hints_tell_what_is_wrong() {
 
 #[tokio::test]
 async fn headers_query_cookies_and_auth_arrive() {
-    let Some(server) = node(json!({ "options": { "cookie": true } })) else { return };
+    let server = node(json!({ "options": { "cookie": true } }));
     for transport in [Transport::Polling, Transport::WebSocket] {
         let builder = Manager::builder(&format!("{}/custom?a=1", server.url())).query("b", "x y");
         let builder = builder.header("X-Test", "yes").cookie("c", "2").auth(json!({ "token": "t" }));
@@ -154,7 +149,7 @@ async fn headers_query_cookies_and_auth_arrive() {
 
 #[tokio::test]
 async fn a_server_that_is_killed_and_restarted_is_found_again() {
-    let Some(mut server) = node(json!({})) else { return };
+    let mut server = node(json!({}));
     for transports in TRANSPORTS {
         let socket = quick(Manager::builder(&server.url())).transports(transports).connect().await.unwrap();
         let mut events = socket.events();
@@ -164,7 +159,7 @@ async fn a_server_that_is_killed_and_restarted_is_found_again() {
         for number in 0..500 {
             socket.emit("back", number).unwrap();
         }
-        server = node(json!({ "port": port })).unwrap();
+        server = node(json!({ "port": port }));
         for number in 0..500 {
             assert_eq!(next_data::<u32>(&mut events).await, number);
         }
@@ -173,11 +168,15 @@ async fn a_server_that_is_killed_and_restarted_is_found_again() {
 
 #[tokio::test]
 async fn a_server_that_is_paused_is_found_dead_and_found_again() {
-    let Some(server) = node(json!({ "options": { "pingInterval": 200, "pingTimeout": 200 } })) else { return };
+    let server = node(json!({ "options": { "pingInterval": 200, "pingTimeout": 200 } }));
     for transports in TRANSPORTS {
         let manager = quick(Manager::builder(&server.url())).transports(transports).build().unwrap();
         let socket = manager.socket("/");
-        let mut reasons = disconnects(&socket);
+        let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+        socket.on_disconnect(move |Reason(reason): Reason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        });
         socket.connect().await.unwrap();
         server.signal("STOP");
         let reason = tokio::time::timeout(Duration::from_secs(10), reasons.recv()).await;
@@ -191,7 +190,7 @@ async fn a_server_that_is_paused_is_found_dead_and_found_again() {
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_upgrade_is_cut() {
-    let Some(server) = node(json!({})) else { return };
+    let server = node(json!({}));
     let proxy = Proxy::to(server.address).await;
     // The handshake of the WebSocket, and the probe on it.
     for text in ["transport=websocket", "2probe"] {
@@ -223,7 +222,7 @@ async fn nothing_is_lost_when_the_upgrade_is_cut() {
 
 #[tokio::test]
 async fn the_state_of_a_lost_connection_is_recovered() {
-    let Some(server) = node(json!({ "options": { "connectionStateRecovery": {} } })) else { return };
+    let server = node(json!({ "options": { "connectionStateRecovery": {} } }));
     let proxy = Proxy::to(server.address).await;
     let delay = Duration::from_millis(500);
     let builder = Manager::builder(&proxy.url()).reconnection(Reconnection { delay, ..Reconnection::default() });

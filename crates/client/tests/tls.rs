@@ -1,4 +1,4 @@
-//! TLS and proxies, by the reference server in Node.js; skipped where that is not installed.
+//! TLS and proxies, by the reference server in Node.js.
 #[path = "support/process.rs"]
 mod process;
 mod support;
@@ -51,7 +51,7 @@ fn secure(server: &Process) -> ManagerBuilder {
 #[tokio::test]
 async fn certificates_are_checked_as_told() {
     let Certificates { authority, certificate, key } = certificates();
-    let Some(server) = node(json!({ "tls": { "cert": certificate, "key": key } })) else { return };
+    let server = node(json!({ "tls": { "cert": certificate, "key": key } }));
     for transport in [Transport::Polling, Transport::WebSocket] {
         let error = secure(&server).transports(transport).connect().await.unwrap_err();
         assert!(matches!(error.kind(), ConnectErrorKind::Tls { .. }), "{error:?}");
@@ -65,7 +65,7 @@ async fn certificates_are_checked_as_told() {
 async fn a_client_certificate_is_shown() {
     let Certificates { authority, certificate, key } = certificates();
     let tls = json!({ "cert": certificate, "key": key, "ca": authority, "requestCert": true });
-    let Some(server) = node(json!({ "tls": tls })) else { return };
+    let server = node(json!({ "tls": tls }));
     for transport in [Transport::Polling, Transport::WebSocket] {
         let builder = || secure(&server).root_certificate(authority.clone());
         builder().transports(transport).connect().await.unwrap_err();
@@ -105,7 +105,7 @@ async fn proxy(target: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn both_transports_go_through_proxies() {
     let Certificates { authority, certificate, key } = certificates();
-    let Some(server) = node(json!({ "tls": { "cert": certificate, "key": key } })) else { return };
+    let server = node(json!({ "tls": { "cert": certificate, "key": key } }));
     let (address, used) = proxy(server.address).await;
     for scheme in ["http", "socks5h"] {
         for transport in [Transport::Polling, Transport::WebSocket] {

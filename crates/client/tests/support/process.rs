@@ -1,4 +1,4 @@
-//! Servers of other makers, as processes.
+//! Servers of other makers, and the proxy that breaks connections, as processes.
 // Each test file uses its part of this.
 #![allow(dead_code)]
 use std::{
@@ -6,25 +6,54 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
 };
+
+use parking_lot::Mutex;
+use serde_json::Value;
 
 /// A process that prints the port it listens on; killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
+    said: Arc<Mutex<Vec<String>>>,
 }
+
+/// A server to be started with settings in JSON.
+pub(crate) type Start = fn(Value) -> Process;
+
+/// The servers that the client is tested against.
+pub(crate) const SERVERS: [(&str, Start); 2] = [("socket.io", node), ("python-socketio", python)];
 
 impl Process {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port: u16 = line.trim().parse().expect("the server prints its port");
-        Self { child, address: ([127, 0, 0, 1], port).into() }
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port: u16 = match lines.next() {
+            Some(Ok(line)) => line.trim().parse().expect("its first line is its port"),
+            end => panic!("{command:?} ended before it listened, or closed its output: {end:?}"),
+        };
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = said.clone();
+        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| log.lock().push(line)));
+        Self { child, address: ([127, 0, 0, 1], port).into(), said }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What follows this word in the lines that it has printed so far.
+    pub(crate) fn said(&self, word: &str) -> Vec<String> {
+        let said = self.said.lock();
+        said.iter().filter_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned()).collect()
+    }
+
+    /// The numbers of the `seq` events that the server has handled, in order.
+    pub(crate) fn handled(&self) -> Vec<u32> {
+        let number = |args: &String| serde_json::from_str::<Vec<Value>>(args).ok()?.first()?.as_u64()?.try_into().ok();
+        self.said("seq ").iter().map(|args| number(args).expect("a number comes first")).collect()
     }
 
     /// Stops or continues it without its noticing.
@@ -41,26 +70,38 @@ impl Drop for Process {
     }
 }
 
-/// The reference server in Node.js, if it is installed: in `e2e/`, or where `SOCKEYE_NODE_MODULES` says.
-pub(crate) fn node(settings: serde_json::Value) -> Option<Process> {
-    let e2e = concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/node_modules");
-    let modules = std::env::var_os("SOCKEYE_NODE_MODULES").map_or_else(|| PathBuf::from(e2e), PathBuf::from);
-    if !modules.join("socket.io").exists() || !modules.join("socket.io-2").exists() {
-        eprintln!("skipped: socket.io is not installed in {}", modules.display());
-        return None;
-    }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/server.mjs");
-    Some(Process::start(Command::new("node").arg(script).arg(modules).arg(settings.to_string())))
+/// The reference server in Node.js.
+pub(crate) fn node(settings: Value) -> Process {
+    Process::start(Command::new(nodejs()).arg(e2e("servers/reference.mjs")).arg(settings.to_string()))
 }
 
-/// The server of python-socketio, if it is installed: in `e2e/.venv`, or for the interpreter `SOCKEYE_PYTHON`.
-pub(crate) fn python() -> Option<Process> {
-    let venv = concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/.venv/bin/python");
-    let python = std::env::var_os("SOCKEYE_PYTHON").map_or_else(|| PathBuf::from(venv), PathBuf::from);
-    if !python.exists() {
-        eprintln!("skipped: {} does not exist", python.display());
-        return None;
-    }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/server.py");
-    Some(Process::start(Command::new(python).arg(script)))
+/// The server of python-socketio; `E2E_PYTHON` names an interpreter that has it.
+pub(crate) fn python(settings: Value) -> Process {
+    let python = std::env::var_os("E2E_PYTHON").map_or_else(|| e2e(".venv/bin/python"), PathBuf::from);
+    assert!(
+        python.exists(),
+        "{} does not exist; `./test` installs it, or by hand: python3 -m venv e2e/.venv && \
+         e2e/.venv/bin/pip install --require-hashes -r e2e/requirements.txt",
+        python.display()
+    );
+    Process::start(Command::new(python).arg(e2e("servers/python_socketio.py")).arg(settings.to_string()))
+}
+
+/// The proxy in `e2e/fault_proxy.mjs`, which says what its settings are.
+pub(crate) fn fault_proxy(settings: Value) -> Process {
+    Process::start(Command::new(nodejs()).arg(e2e("fault_proxy.mjs")).arg(settings.to_string()))
+}
+
+fn nodejs() -> &'static str {
+    let modules = e2e("node_modules");
+    assert!(
+        modules.join("socket.io").exists() && modules.join("socket.io-2").exists(),
+        "socket.io is not installed in {}: run `npm ci --prefix e2e`, or `./test`",
+        modules.display()
+    );
+    "node"
+}
+
+fn e2e(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e")).join(path)
 }

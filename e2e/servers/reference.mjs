@@ -1,12 +1,11 @@
-// The reference server with what the tests of the client ask of it. It prints its port once it listens.
-import { createRequire } from "node:module";
+// The reference server with what the tests of the client ask of it, set up by its one argument, JSON. Its first line is its
+// port; then it says each `seq` it handles, so that what it has seen outlives it.
 import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
-import { join } from "node:path";
+import { createRequire } from "node:module";
 
-const [modules, settings] = process.argv.slice(2);
-const { port = 0, version = 4, msgpack = false, tls, options = {} } = JSON.parse(settings);
-const require = createRequire(join(modules, "x.js"));
+const { port = 0, version = 4, msgpack = false, tls, options = {} } = JSON.parse(process.argv[2] ?? "{}");
+const require = createRequire(import.meta.url);
 const { Server } = require(version === 2 ? "socket.io-2" : "socket.io");
 const http = tls ? createSecureServer(tls) : createServer();
 const parser = msgpack ? { parser: require("socket.io-msgpack-parser") } : {};
@@ -19,9 +18,20 @@ function serve(socket) {
   socket.on("ask", (done) => socket.emit("question", "how?", (answer) => done(answer)));
   socket.on("auth", (done) => done(socket.handshake.auth ?? {}));
   socket.on("request", (done) => done({ query: socket.handshake.query, headers: socket.handshake.headers }));
+  socket.on("silence", () => {});
   socket.on("leave", () => socket.disconnect());
   socket.on("drop", () => socket.conn.close());
-  socket.on("later", (data, delay) => setTimeout(() => io.emit("back", data), delay));
+  // An event to all once this client has gone, which it only sees if its state is recovered.
+  socket.on("after-me", (data) => socket.on("disconnect", () => io.emit("back", data)));
+  socket.on("flood", (count, size) => {
+    for (let number = 0; number < count; number += 1) socket.emit("drop-of-flood", number, "x".repeat(size));
+  });
+  socket.on("garbage", () => socket.conn.write("not a packet"));
+  socket.on("seq", (...args) => {
+    const done = typeof args.at(-1) === "function" ? args.pop() : () => {};
+    process.stdout.write(`seq ${JSON.stringify(args)}\n`);
+    done(args[0]);
+  });
 }
 
 io.of("/").on("connection", serve);

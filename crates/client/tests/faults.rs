@@ -1,0 +1,208 @@
+//! The client through the faults of others: servers that are killed, paused and restarted, and connections that break in
+//! the middle of a handshake, an upgrade or a frame. What a server has handled is read from what it printed.
+//!
+//! `SOCKEYE_FAULT_SEED` chooses other places to break connections at.
+#[path = "support/process.rs"]
+mod process;
+mod support;
+
+use std::time::Duration;
+
+use process::{Process, SERVERS, Start, fault_proxy};
+use serde_json::{Value, json};
+use sockeye_client::{
+    DisconnectReason, Manager, ManagerBuilder, ManagerEvent, ManagerEvents, Reason, Reconnection, Retries, Transport,
+};
+use support::{TRANSPORTS, eventually, quick};
+use tokio::{sync::mpsc, time::timeout};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn retrying(builder: ManagerBuilder) -> ManagerBuilder {
+    let ack_timeout = Duration::from_secs(2);
+    quick(builder).retry_first(true).retries(Retries { retries: 20, ack_timeout, ids: true })
+}
+
+fn seed() -> u32 {
+    std::env::var("SOCKEYE_FAULT_SEED").map_or(20_260, |text| text.parse().expect("the seed is a number"))
+}
+
+/// What the server has handled, each event once: a repetition follows the first time at once and has the same id.
+fn once(server: &Process) -> Vec<u32> {
+    let mut events: Vec<(u32, String)> =
+        server.said("seq ").iter().map(|args| serde_json::from_str(args).unwrap()).collect();
+    events.dedup();
+    let (tag, _) = events[0].1.split_once('-').unwrap();
+    assert!(events.iter().all(|(number, id)| *id == format!("{tag}-{number}")), "an id tells each event: {events:?}");
+    events.into_iter().map(|(number, _)| number).collect()
+}
+
+/// The settings that have a server notice silence after a second.
+fn impatient(name: &str) -> Value {
+    match name {
+        "python-socketio" => json!({ "options": { "ping_interval": 0.5, "ping_timeout": 0.5 } }),
+        _ => json!({ "options": { "pingInterval": 500, "pingTimeout": 500 } }),
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_server_that_was_killed_arrives_once_and_in_order() {
+    for (name, start) in SERVERS {
+        let mut server = start(json!({}));
+        let port = server.address.port();
+        for transports in TRANSPORTS {
+            let socket = quick(Manager::builder(&server.url())).transports(transports).connect().await.unwrap();
+            socket.emit_with_ack::<u32>("seq", 0).await.unwrap();
+            drop(server);
+            eventually("the loss is noticed", || !socket.is_connected()).await;
+            for number in 1..=500 {
+                socket.emit("seq", number).unwrap();
+            }
+            server = start(json!({ "port": port }));
+            eventually("everything arrives", || server.handled().last() == Some(&500)).await;
+            assert!(server.handled().into_iter().eq(1..=500), "{name} {transports:?}: {:?}", server.handled());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_paused_server_did_not_acknowledge_is_sent_until_it_does() {
+    for (name, start) in SERVERS {
+        for transports in TRANSPORTS {
+            let server = start(impatient(name));
+            let manager = retrying(Manager::builder(&server.url())).transports(transports).build().unwrap();
+            let socket = manager.socket("/");
+            let (sender, mut reasons) = mpsc::unbounded_channel();
+            socket.on_disconnect(move |Reason(reason): Reason| {
+                let sender = sender.clone();
+                async move { sender.send(reason).unwrap() }
+            });
+            socket.connect().await.unwrap();
+            let mut acks: Vec<_> = (0..20).map(|number| socket.emit_with_ack::<u32>("seq", number)).collect();
+            acks.remove(0).await.unwrap();
+            server.signal("STOP");
+            acks.extend((20..40).map(|number| socket.emit_with_ack::<u32>("seq", number)));
+            let reason = timeout(LIMIT, reasons.recv()).await;
+            acks.extend((40..60).map(|number| socket.emit_with_ack::<u32>("seq", number)));
+            server.signal("CONT");
+            assert_eq!(reason.unwrap(), Some(DisconnectReason::PingTimeout), "{name} {transports:?}");
+            for ack in acks {
+                timeout(LIMIT, ack).await.unwrap().unwrap();
+            }
+            eventually("the server has said everything", || server.handled().last() == Some(&59)).await;
+            assert!(once(&server).into_iter().eq(0..60), "{name} {transports:?}: {:?}", server.said("seq "));
+        }
+    }
+}
+
+/// Emits through a proxy that breaks connections, and checks that the server has handled everything.
+async fn withstands(name: &str, start: Start, kind: &str, transports: &[Transport], seed: u32) {
+    let (count, faults) = (300, 6);
+    let server = start(json!({}));
+    let proxy = fault_proxy(json!({ "target": server.address.port(), "kind": kind, "faults": faults, "seed": seed }));
+    let socket = retrying(Manager::builder(&proxy.url())).transports(transports).connect().await.unwrap();
+    let acks: Vec<_> = (0..count).map(|number| socket.emit_with_ack::<u32>("seq", number)).collect();
+    for (number, ack) in (0..count).zip(acks) {
+        let answer = timeout(LIMIT, ack).await.unwrap_or_else(|_| panic!("{name} {kind} {transports:?}: {number}"));
+        assert_eq!(answer.unwrap(), number, "{name} {kind} {transports:?}");
+    }
+    eventually("the server has said everything", || server.handled().last() == Some(&(count - 1))).await;
+    assert!(once(&server).into_iter().eq(0..count), "{name} {kind} {transports:?}: {:?}", server.said("seq "));
+    let cuts = proxy.said("cut").len();
+    assert!(cuts >= faults / 2, "{cuts} of {faults} connections broke");
+}
+
+#[tokio::test]
+async fn retries_lose_nothing_when_frames_and_requests_are_cut() {
+    for (name, start) in SERVERS {
+        for transports in TRANSPORTS {
+            withstands(name, start, "frame", transports, seed()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn retries_lose_nothing_when_handshakes_are_cut() {
+    for (name, start) in SERVERS {
+        for transports in TRANSPORTS {
+            withstands(name, start, "handshake", transports, seed()).await;
+        }
+    }
+}
+
+/// The end of the move to WebSocket.
+async fn upgrade_ends(stages: &mut ManagerEvents) -> ManagerEvent {
+    loop {
+        let stage = timeout(LIMIT, stages.next()).await.unwrap().unwrap();
+        if matches!(stage, ManagerEvent::Upgraded | ManagerEvent::UpgradeFailed | ManagerEvent::Closed { .. }) {
+            return stage;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_reordered_when_the_upgrade_is_cut() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let port = server.address.port();
+        let proxy = fault_proxy(json!({ "target": port, "kind": "upgrade", "faults": 8, "seed": seed() }));
+        let mut failed = 0;
+        for round in 0..12 {
+            let before = server.handled().len();
+            let socket = quick(Manager::builder(&proxy.url())).build().unwrap().socket("/");
+            let mut stages = socket.manager().events();
+            for number in 0..200 {
+                socket.emit("seq", number).unwrap();
+            }
+            socket.connect().await.unwrap();
+            let end = upgrade_ends(&mut stages).await;
+            for number in 200..400 {
+                socket.emit("seq", number).unwrap();
+            }
+            failed += usize::from(matches!(end, ManagerEvent::UpgradeFailed));
+            if matches!(end, ManagerEvent::UpgradeFailed) && name == "socket.io" {
+                eventually("everything arrives", || server.handled().len() == before + 400).await;
+                assert!(server.handled()[before..].iter().copied().eq(0..400), "{name}, round {round}");
+                assert_eq!(socket.manager().transport(), Some(Transport::Polling));
+            } else {
+                // A connection that broke after the WebSocket had taken over took with it what was on its way, and
+                // python-socketio gives up a session whose upgrade broke before the probe.
+                let mut last = 400;
+                while timeout(LIMIT, socket.emit_with_ack::<u32>("seq", last)).await.unwrap().is_err() {
+                    last += 1;
+                }
+                eventually("the server has said everything", || server.handled().last() == Some(&last)).await;
+                assert!(server.handled()[before..].is_sorted_by(|a, b| a < b), "{name}, round {round}");
+            }
+            socket.manager().disconnect().await;
+        }
+        assert!(failed > 2, "{failed} upgrades failed");
+    }
+}
+
+#[tokio::test]
+async fn without_retries_nothing_is_doubled_or_reordered() {
+    for (name, start) in SERVERS {
+        for transports in TRANSPORTS {
+            let server = start(json!({}));
+            let settings = json!({ "target": server.address.port(), "kind": "frame", "faults": 5, "seed": seed() });
+            let proxy = fault_proxy(settings);
+            let delay = Duration::from_millis(10);
+            let reconnection = Reconnection { delay, delay_max: delay, ..Reconnection::default() };
+            let builder = Manager::builder(&proxy.url()).reconnection(reconnection);
+            let socket = builder.transports(transports).connect().await.unwrap();
+            let mut first = 0;
+            while proxy.said("spent").is_empty() {
+                // An answer, or the news that the connection broke before it came: then the event may be lost.
+                let _answer = timeout(LIMIT, socket.emit_with_ack::<u32>("seq", first)).await.unwrap();
+                first += 1;
+            }
+            eventually("the last connection is there", || socket.is_connected()).await;
+            (first..first + 200).for_each(|number| socket.emit("seq", number).unwrap());
+            eventually("everything arrives", || server.handled().last() == Some(&(first + 199))).await;
+            let handled = server.handled();
+            assert!(handled.is_sorted_by(|a, b| a < b), "{name} {transports:?}: {handled:?}");
+            assert!(handled.ends_with(&(first..first + 200).collect::<Vec<_>>()), "{name} {transports:?}: {handled:?}");
+        }
+    }
+}
