@@ -283,7 +283,8 @@ impl ManagerBuilder {
     }
 
     /// How many bytes of events may wait for a socket's handlers or streams; 16 MiB by default. Beyond it nothing is
-    /// read from the connection until some are handled.
+    /// read from the connection until some are handled, the server's pings neither: a server gives up a client that
+    /// does not answer them.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.config.receive_buffer = bytes;
         self

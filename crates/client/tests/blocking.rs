@@ -1,11 +1,29 @@
 //! The client without `async`.
+#[path = "support/process.rs"]
+mod process;
 mod support;
 
 use std::{sync::mpsc, time::Duration};
 
+use process::SERVERS;
+use serde_json::json;
 use sockeye::{Reply, Server};
 use sockeye_client::{ConnectErrorKind, blocking};
 use support::Local;
+
+#[test]
+fn scripts_talk_to_the_servers_of_others() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let socket = blocking::connect(&server.url()).unwrap();
+        socket.on("question", |event| event.ack(format!("{} so", event.data::<String>().unwrap())).unwrap());
+        assert_eq!(socket.call::<String>("ask", ()).unwrap(), "how? so", "{name}");
+        let mut events = socket.events();
+        socket.emit("back", 7).unwrap();
+        assert_eq!(events.next_timeout(Duration::from_secs(10)).unwrap().data::<u8>().unwrap(), 7, "{name}");
+        socket.manager().disconnect();
+    }
+}
 
 #[test]
 fn a_script_needs_no_async() {

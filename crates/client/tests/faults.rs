@@ -46,6 +46,7 @@ fn impatient(name: &str) -> Value {
 }
 
 #[tokio::test]
+#[ignore = "takes long: `node e2e/run.mjs client` runs it"]
 async fn what_waits_for_a_server_that_was_killed_arrives_once_and_in_order() {
     for (name, start) in SERVERS {
         let mut server = start(json!({}));
@@ -66,6 +67,7 @@ async fn what_waits_for_a_server_that_was_killed_arrives_once_and_in_order() {
 }
 
 #[tokio::test]
+#[ignore = "takes long: `node e2e/run.mjs client` runs it"]
 async fn what_a_paused_server_did_not_acknowledge_is_sent_until_it_does() {
     for (name, start) in SERVERS {
         for transports in TRANSPORTS {
@@ -113,6 +115,7 @@ async fn withstands(name: &str, start: Start, kind: &str, transports: &[Transpor
 }
 
 #[tokio::test]
+#[ignore = "takes long: `node e2e/run.mjs client` runs it"]
 async fn retries_lose_nothing_when_frames_and_requests_are_cut() {
     for (name, start) in SERVERS {
         for transports in TRANSPORTS {
@@ -122,6 +125,7 @@ async fn retries_lose_nothing_when_frames_and_requests_are_cut() {
 }
 
 #[tokio::test]
+#[ignore = "takes long: `node e2e/run.mjs client` runs it"]
 async fn retries_lose_nothing_when_handshakes_are_cut() {
     for (name, start) in SERVERS {
         for transports in TRANSPORTS {
@@ -141,6 +145,7 @@ async fn upgrade_ends(stages: &mut ManagerEvents) -> ManagerEvent {
 }
 
 #[tokio::test]
+#[ignore = "takes long: `node e2e/run.mjs client` runs it"]
 async fn nothing_is_lost_or_reordered_when_the_upgrade_is_cut() {
     for (name, start) in SERVERS {
         let server = start(json!({}));
@@ -181,6 +186,7 @@ async fn nothing_is_lost_or_reordered_when_the_upgrade_is_cut() {
 }
 
 #[tokio::test]
+#[ignore = "takes long: `node e2e/run.mjs client` runs it"]
 async fn without_retries_nothing_is_doubled_or_reordered() {
     for (name, start) in SERVERS {
         for transports in TRANSPORTS {

@@ -3,16 +3,30 @@
 mod process;
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use process::{Process, node, python};
+use parking_lot::Mutex;
+use process::{Process, SERVERS, node, python};
 use serde_json::json;
 use sockeye_client::{
-    ConnectErrorKind, Data, DisconnectReason, EngineVersion, Events, Manager, ManagerBuilder, ManagerEvent, Parser,
-    Reason, Reconnection, Socket, Transport, Value,
+    AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EngineVersion,
+    EventName, Events, Manager, ManagerBuilder, ManagerEvent, OverflowPolicy, Parser, Reason, Reconnection, Socket,
+    Transport, Value,
 };
 use support::{Proxy, TRANSPORTS, eventually, quick};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The data of the next event `back`.
 async fn next_data<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
@@ -148,47 +162,6 @@ async fn headers_query_cookies_and_auth_arrive() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_and_restarted_is_found_again() {
-    let mut server = node(json!({}));
-    for transports in TRANSPORTS {
-        let socket = quick(Manager::builder(&server.url())).transports(transports).connect().await.unwrap();
-        let mut events = socket.events();
-        let port = server.address.port();
-        drop(server);
-        eventually("the loss is noticed", || !socket.is_connected()).await;
-        for number in 0..500 {
-            socket.emit("back", number).unwrap();
-        }
-        server = node(json!({ "port": port }));
-        for number in 0..500 {
-            assert_eq!(next_data::<u32>(&mut events).await, number);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_paused_is_found_dead_and_found_again() {
-    let server = node(json!({ "options": { "pingInterval": 200, "pingTimeout": 200 } }));
-    for transports in TRANSPORTS {
-        let manager = quick(Manager::builder(&server.url())).transports(transports).build().unwrap();
-        let socket = manager.socket("/");
-        let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
-        socket.on_disconnect(move |Reason(reason): Reason| {
-            let sender = sender.clone();
-            async move { sender.send(reason).unwrap() }
-        });
-        socket.connect().await.unwrap();
-        server.signal("STOP");
-        let reason = tokio::time::timeout(Duration::from_secs(10), reasons.recv()).await;
-        server.signal("CONT");
-        assert_eq!(reason.unwrap(), Some(DisconnectReason::PingTimeout), "{transports:?}");
-        let mut events = socket.events();
-        socket.emit("back", "kept").unwrap();
-        assert_eq!(next_data::<String>(&mut events).await, "kept");
-    }
-}
-
-#[tokio::test]
 async fn nothing_is_lost_when_the_upgrade_is_cut() {
     let server = node(json!({}));
     let proxy = Proxy::to(server.address).await;
@@ -224,24 +197,215 @@ async fn nothing_is_lost_when_the_upgrade_is_cut() {
 async fn the_state_of_a_lost_connection_is_recovered() {
     let server = node(json!({ "options": { "connectionStateRecovery": {} } }));
     let proxy = Proxy::to(server.address).await;
-    let delay = Duration::from_millis(500);
-    let builder = Manager::builder(&proxy.url()).reconnection(Reconnection { delay, ..Reconnection::default() });
-    let socket: Socket = builder.transports(Transport::WebSocket).connect().await.unwrap();
-    let mut events = socket.events();
+    let manager = quick(Manager::builder(&proxy.url())).transports(Transport::WebSocket).build().unwrap();
+    let socket = manager.socket("/");
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let connected = sender.clone();
+    socket.on_connect(move |socket: Socket| {
+        let connected = connected.clone();
+        async move { connected.send(format!("recovered {}", socket.is_recovered())).unwrap() }
+    });
+    socket.on("back", move |Data(text): Data<String>| {
+        let sender = sender.clone();
+        async move { sender.send(text).unwrap() }
+    });
+    socket.connect().await.unwrap();
     let id = socket.id();
-    assert!(!socket.is_recovered());
-    socket.emit("back", 1).unwrap();
-    assert_eq!(next_data::<u32>(&mut events).await, 1);
-    // The server emits while nobody listens.
-    socket.emit("later", (2, 100)).unwrap();
-    socket.flushed().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    socket.emit("back", "one").unwrap();
+    // The server sends this when nobody listens, and again before it sends CONNECT to whom it recovers.
+    socket.emit_with_ack::<()>("echo", ()).await.unwrap();
+    socket.emit("after-me", "two").unwrap();
+    socket.emit_with_ack::<()>("echo", ()).await.unwrap();
     proxy.cut();
-    eventually("the loss is noticed", || !socket.is_connected()).await;
-    eventually("the socket is connected again", || socket.is_connected()).await;
-    assert!(socket.is_recovered());
+    let mut all = Vec::new();
+    while all.len() < 4 {
+        all.push(timeout(LIMIT, told.recv()).await.unwrap().unwrap());
+    }
+    assert_eq!(all, ["recovered false", "one", "recovered true", "two"]);
     assert_eq!(socket.id(), id);
-    assert_eq!(next_data::<u32>(&mut events).await, 2);
-    socket.emit("back", 3).unwrap();
-    assert_eq!(next_data::<u32>(&mut events).await, 3);
+}
+
+#[tokio::test]
+async fn authentication_is_asked_for_at_every_connect() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let manager = quick(Manager::builder(&server.url())).build().unwrap();
+        let socket = manager.socket("/custom");
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        socket.set_auth_with(move || {
+            let call = count.fetch_add(1, Ordering::SeqCst);
+            async move { Ok::<_, std::io::Error>(json!({ "call": call })) }
+        });
+        socket.connect().await.unwrap();
+        for call in 0..3 {
+            let auth: serde_json::Value = socket.emit_with_ack("auth", ()).await.unwrap();
+            assert_eq!(auth, json!({ "call": call }), "{name}");
+            socket.emit("drop", ()).unwrap();
+            let again = || calls.load(Ordering::SeqCst) == call + 2 && socket.is_connected();
+            eventually("it is connected again", again).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_do_not_come_time_out_and_unknown_events_are_caught() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let manager = Manager::builder(&server.url()).build().unwrap();
+        let socket = manager.socket("/");
+        let (sender, mut caught) = mpsc::unbounded_channel();
+        socket.on_any(move |EventName(event): EventName, Args((number, text)): Args<(u8, String)>| {
+            let sender = sender.clone();
+            async move { sender.send((event, number, text)).unwrap() }
+        });
+        socket.connect().await.unwrap();
+        let limit = Duration::from_millis(50);
+        let error = socket.emit_with_ack::<()>("silence", ()).timeout(limit).await.unwrap_err();
+        assert_eq!(error.kind(), &AckErrorKind::TimedOut(limit), "{name}");
+        // What is volatile is sent while the connection has nothing else to do.
+        socket.flushed().await;
+        socket.emit_volatile("back", (1, "a")).unwrap();
+        assert_eq!(timeout(LIMIT, caught.recv()).await.unwrap().unwrap(), ("back".into(), 1, "a".into()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_offline_is_bounded_as_told() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let build = |policy| {
+            let limits = BufferLimits { packets: 3, policy, ..BufferLimits::default() };
+            Manager::builder(&server.url()).send_buffer(limits).build().unwrap().socket("/")
+        };
+        let socket = build(OverflowPolicy::Reject);
+        (0..3).for_each(|number| socket.emit("seq", number).unwrap());
+        let error = socket.emit("seq", 3).unwrap_err();
+        assert_eq!(error.kind(), &EmitErrorKind::BufferFull { namespace: "/".to_owned() }, "{name}");
+        socket.emit_volatile("seq", 4).unwrap();
+        assert_eq!(socket.buffered(), 3);
+        socket.connect().await.unwrap();
+        assert_eq!(socket.emit_with_ack::<u32>("seq", 5).await.unwrap(), 5);
+        eventually("what waited arrives", || server.handled() == [0, 1, 2, 5]).await;
+
+        let socket = build(OverflowPolicy::DropOldest);
+        let dropped = socket.emit_with_ack::<u32>("seq", 10);
+        (11..14).for_each(|number| socket.emit("seq", number).unwrap());
+        assert_eq!(dropped.await.unwrap_err().kind(), &AckErrorKind::Dropped);
+        socket.connect().await.unwrap();
+        eventually("the latest arrive", || server.handled() == [0, 1, 2, 5, 11, 12, 13]).await;
+    }
+}
+
+#[tokio::test]
+async fn every_end_has_its_reason() {
+    let server = node(json!({}));
+    let ends = [
+        ("leave", DisconnectReason::ServerDisconnect),
+        ("drop", DisconnectReason::TransportClose),
+        ("garbage", DisconnectReason::ParseError),
+        ("", DisconnectReason::ClientDisconnect),
+    ];
+    for (event, expected) in ends {
+        let manager = quick(Manager::builder(&server.url())).build().unwrap();
+        let socket = manager.socket("/");
+        let (sender, mut reasons) = mpsc::unbounded_channel();
+        socket.on_disconnect(move |Reason(reason): Reason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        });
+        socket.connect().await.unwrap();
+        if event.is_empty() {
+            socket.disconnect()
+        } else {
+            socket.emit(event, ()).unwrap()
+        }
+        assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(expected), "{event}");
+        if expected.is_temporary() {
+            eventually("it is connected again", || socket.is_connected()).await;
+        } else {
+            eventually("the connection is closed", || !manager.is_open()).await;
+            assert!(!socket.is_active());
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_stage_of_a_reconnection_is_told_and_no_delay_still_backs_off() {
+    let server = node(json!({}));
+    let delay = Duration::ZERO;
+    let policy = Reconnection { delay, jitter: 0.0, attempts: Some(4), ..Reconnection::default() };
+    let builder = Manager::builder(&server.url()).reconnection(policy).transports(Transport::WebSocket);
+    let manager = builder.build().unwrap();
+    let mut stages = manager.events();
+    let socket = manager.socket("/");
+    socket.connect().await.unwrap();
+    drop(server);
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last| last != "failed for good") {
+        told.push(match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
+            ManagerEvent::Connecting => "connecting".to_owned(),
+            ManagerEvent::Open { transport, attempts } => format!("open by {transport} after {attempts}"),
+            ManagerEvent::Closed { .. } => "closed".to_owned(),
+            ManagerEvent::Reconnecting { attempt, delay } => format!("{attempt} in {delay:?}"),
+            ManagerEvent::ConnectFailed(_) => "failed".to_owned(),
+            ManagerEvent::ReconnectFailed => "failed for good".to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    let mut expected = vec!["connecting", "open by websocket after 0", "closed"];
+    for delay in ["1 in 0ns", "2 in 100ms", "3 in 200ms", "4 in 400ms"] {
+        expected.extend([delay, "connecting", "failed"]);
+    }
+    expected.push("failed for good");
+    assert_eq!(told, expected);
+    assert!(!socket.is_active());
+}
+
+#[tokio::test]
+async fn another_path_is_found_and_python_sees_headers_query_and_cookies() {
+    let server = node(json!({ "options": { "path": "/elsewhere" } }));
+    let socket = Manager::builder(&server.url()).path("/elsewhere").connect().await.unwrap();
+    assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1);
+    let server = python(json!({}));
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Manager::builder(&server.url()).transports(transport).query("a", "x y");
+        let socket = builder.header("X-Test", "yes").cookie("c", "2").connect().await.unwrap();
+        let request: serde_json::Value = socket.emit_with_ack("request", ()).await.unwrap();
+        assert!(request["query"].as_str().unwrap().contains("a=x y"), "{request}");
+        assert_eq!((&request["headers"]["x-test"], &request["headers"]["cookie"]), (&json!("yes"), &json!("c=2")));
+    }
+}
+
+#[tokio::test]
+async fn a_slow_handler_holds_the_server_back_and_loses_nothing() {
+    let server = node(json!({}));
+    let proxy = Proxy::to(server.address).await;
+    let builder = Manager::builder(&proxy.url()).transports(Transport::WebSocket).receive_buffer(64 * 1024);
+    let socket = builder.build().unwrap().socket("/");
+    let gate = Arc::new(Semaphore::new(0));
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let (closed, log) = (gate.clone(), handled.clone());
+    socket.on("drop-of-flood", move |Args((number, _)): Args<(u32, String)>| {
+        let (closed, log) = (closed.clone(), log.clone());
+        async move {
+            drop(closed.acquire().await.unwrap());
+            log.lock().push(number);
+        }
+    });
+    socket.connect().await.unwrap();
+    let (count, size) = (4_000, 16_384);
+    socket.emit("flood", (count, size)).unwrap();
+    // Some megabytes fit into the kernel's buffers. That no more comes is seen by watching for a second.
+    let (mut before, mut unchanged) = (0, 0);
+    while unchanged < 20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = proxy.passed();
+        unchanged = if now == before && now > size { unchanged + 1 } else { 0 };
+        before = now;
+    }
+    assert!(before < count * size / 2, "{before} bytes were read while a handler was at work");
+    gate.add_permits(1);
+    eventually("everything is handled", || handled.lock().len() == count).await;
+    assert!(handled.lock().iter().copied().eq(0..count as u32));
 }

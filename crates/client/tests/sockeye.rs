@@ -14,7 +14,7 @@ use serde_json::json;
 use sockeye::{Reply, Server};
 use sockeye_client::{
     Ack, AckErrorKind, Args, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EventName, Events, Manager,
-    ManagerBuilder, ManagerEvent, RawArgs, Reason, Reconnection, Retries, Socket, State, Transport, Value,
+    ManagerEvent, RawArgs, Reason, Reconnection, Retries, Socket, State, Transport, Value,
 };
 use support::{Local, Proxy, eventually, quick};
 
@@ -207,6 +207,27 @@ async fn auth_is_asked_for_at_every_connect() {
 }
 
 #[tokio::test]
+async fn an_event_is_sent_though_nobody_awaits_its_answer_yet() {
+    let local = serve().await;
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    local.server.of("/").on("heard", move |sockeye::Data(number): sockeye::Data<u32>| {
+        let sender = sender.clone();
+        async move { sender.send(number).unwrap() }
+    });
+    let socket = Manager::builder(&local.url()).transports(Transport::WebSocket).connect().await.unwrap();
+    // An answer has just come, so that the next question is expected to be awaited at once.
+    assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1);
+    let answers: Vec<_> = (0..3).map(|number| socket.emit_with_ack::<()>("heard", number)).collect();
+    for number in 0..3 {
+        let next = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await;
+        assert_eq!(next.expect("it is sent without being awaited"), Some(number));
+    }
+    for answer in answers {
+        answer.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_end_has_a_reason() {
     let local = serve().await;
     for (event, expected) in
@@ -276,12 +297,13 @@ async fn reconnects_and_tells_each_stage() {
     let first = socket.id().unwrap();
     drop(local);
     eventually("the loss is noticed", || !socket.is_connected()).await;
+    let mut failures = manager.events();
     socket.emit("back", "kept").unwrap();
     let server = Server::new();
     server.of("/").on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
         socket.emit("back", args)
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while !matches!(failures.next().await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
     let _local = Local::serve_at(server, address).await;
     assert_eq!(next_data::<String>(&mut events).await, "kept");
     assert_ne!(socket.id().unwrap(), first);
@@ -340,10 +362,17 @@ async fn the_first_connection_fails_unless_told_otherwise() {
     let error = sockeye_client::connect(&url).await.unwrap_err();
     assert!(matches!(error.kind(), ConnectErrorKind::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("Connection refused"), "{error}");
-    let connecting = tokio::spawn(quick(Manager::builder(&url)).retry_first(true).connect());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let manager = quick(Manager::builder(&url)).retry_first(true).build().unwrap();
+    let mut stages = manager.events();
+    let socket = manager.socket("/");
+    let connecting = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.connect().await }
+    });
+    while !matches!(stages.next().await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
     let _local = Local::serve_at(Server::new(), address).await;
-    assert!(connecting.await.unwrap().unwrap().is_connected());
+    connecting.await.unwrap().unwrap();
+    assert!(socket.is_connected());
 }
 
 #[tokio::test]
@@ -376,9 +405,10 @@ async fn retries_deliver_in_order_through_reconnects() {
     let socket = builder.retries(Retries { ids: true, ..Retries::default() }).connect().await.unwrap();
     let count = 2000;
     let acks: Vec<_> = (0..count).map(|number| socket.emit_with_ack::<u32>("task", &number)).collect();
+    let log = handled.clone();
     let breaker = tokio::spawn(async move {
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(15)).await;
+        for number in 1..=10 {
+            eventually("some more are handled", || log.lock().len() > number * 100).await;
             proxy.cut();
         }
         proxy

@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -107,6 +110,8 @@ pub(crate) struct Proxy {
     links: Arc<Mutex<Vec<AbortHandle>>>,
     /// Cuts a connection, and all others, as soon as the client has sent this.
     trap: Arc<Mutex<Option<Vec<u8>>>>,
+    /// How many bytes the client has taken.
+    passed: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -116,14 +121,15 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let links = Arc::new(Mutex::new(Vec::new()));
         let trap = Arc::new(Mutex::new(None));
-        let (open, armed) = (links.clone(), trap.clone());
+        let passed = Arc::new(AtomicUsize::new(0));
+        let (open, armed, count) = (links.clone(), trap.clone(), passed.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let link = tokio::spawn(link(client, target, armed.clone())).abort_handle();
+                let link = tokio::spawn(link(client, target, armed.clone(), count.clone())).abort_handle();
                 open.lock().push(link);
             }
         });
-        Self { address, links, trap, task }
+        Self { address, links, trap, passed, task }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -140,6 +146,11 @@ impl Proxy {
         *self.trap.lock() = Some(text.into());
     }
 
+    /// How many bytes have passed from the server to the client.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed.load(Ordering::SeqCst)
+    }
+
     /// Whether the text has been seen.
     pub(crate) fn has_cut(&self) -> bool {
         self.trap.lock().is_none()
@@ -153,7 +164,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn link(mut client: TcpStream, target: SocketAddr, trap: Arc<Mutex<Option<Vec<u8>>>>) {
+async fn link(mut client: TcpStream, target: SocketAddr, trap: Arc<Mutex<Option<Vec<u8>>>>, passed: Arc<AtomicUsize>) {
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
     loop {
@@ -171,6 +182,7 @@ async fn link(mut client: TcpStream, target: SocketAddr, trap: Arc<Mutex<Option<
             }
             server.write_all(bytes).await
         } else {
+            passed.fetch_add(count, Ordering::SeqCst);
             client.write_all(&from_server[..count]).await
         };
         if written.is_err() {
