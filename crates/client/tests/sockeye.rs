@@ -376,6 +376,18 @@ async fn the_first_connection_fails_unless_told_otherwise() {
 }
 
 #[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let limit = Duration::from_millis(50);
+        let connecting = Manager::builder(&url).transports(transport).timeout(limit).connect();
+        let error = tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ConnectErrorKind::TimedOut { timeout, .. } if *timeout == limit), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn http_errors_name_status_body_and_a_hint() {
     let local = serve().await;
     for transport in [Transport::Polling, Transport::WebSocket] {
