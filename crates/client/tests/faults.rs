@@ -11,10 +11,10 @@ use std::time::Duration;
 use process::{Process, SERVERS, Start, fault_proxy};
 use serde_json::{Value, json};
 use sockeye_client::{
-    DisconnectReason, Manager, ManagerBuilder, ManagerEvent, ManagerEvents, Reason, Reconnection, Retries, Transport,
+    DisconnectReason, Manager, ManagerBuilder, ManagerEvent, ManagerEvents, Reconnection, Retries, Transport,
 };
-use support::{TRANSPORTS, eventually, quick};
-use tokio::{sync::mpsc, time::timeout};
+use support::{TRANSPORTS, disconnects, eventually, quick};
+use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -74,11 +74,7 @@ async fn what_a_paused_server_did_not_acknowledge_is_sent_until_it_does() {
             let server = start(impatient(name));
             let manager = retrying(Manager::builder(&server.url())).transports(transports).build().unwrap();
             let socket = manager.socket("/");
-            let (sender, mut reasons) = mpsc::unbounded_channel();
-            socket.on_disconnect(move |Reason(reason): Reason| {
-                let sender = sender.clone();
-                async move { sender.send(reason).unwrap() }
-            });
+            let mut reasons = disconnects(&socket);
             socket.connect().await.unwrap();
             let mut acks: Vec<_> = (0..20).map(|number| socket.emit_with_ack::<u32>("seq", number)).collect();
             acks.remove(0).await.unwrap();

@@ -17,10 +17,10 @@ use process::{Process, SERVERS, node, python};
 use serde_json::json;
 use sockeye_client::{
     AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EngineVersion,
-    EventName, Events, Manager, ManagerBuilder, ManagerEvent, OverflowPolicy, Parser, Reason, Reconnection, Socket,
-    Transport, Value,
+    EventName, Events, Manager, ManagerBuilder, ManagerEvent, OverflowPolicy, Parser, Reconnection, Socket, Transport,
+    Value,
 };
-use support::{Proxy, TRANSPORTS, eventually, quick};
+use support::{Proxy, TRANSPORTS, disconnects, eventually, quick};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::timeout,
@@ -309,16 +309,12 @@ async fn every_end_has_its_reason() {
     for (event, expected) in ends {
         let manager = quick(Manager::builder(&server.url())).build().unwrap();
         let socket = manager.socket("/");
-        let (sender, mut reasons) = mpsc::unbounded_channel();
-        socket.on_disconnect(move |Reason(reason): Reason| {
-            let sender = sender.clone();
-            async move { sender.send(reason).unwrap() }
-        });
+        let mut reasons = disconnects(&socket);
         socket.connect().await.unwrap();
         if event.is_empty() {
-            socket.disconnect()
+            socket.disconnect();
         } else {
-            socket.emit(event, ()).unwrap()
+            socket.emit(event, ()).unwrap();
         }
         assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(expected), "{event}");
         if expected.is_temporary() {

@@ -14,9 +14,9 @@ use serde_json::json;
 use sockeye::{Reply, Server};
 use sockeye_client::{
     Ack, AckErrorKind, Args, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EventName, Events, Manager,
-    ManagerEvent, RawArgs, Reason, Reconnection, Retries, Socket, State, Transport, Value,
+    ManagerEvent, RawArgs, Reconnection, Retries, Socket, State, Transport, Value,
 };
-use support::{Local, Proxy, eventually, quick};
+use support::{Local, Proxy, disconnects, eventually, quick};
 
 /// A server with a few events that the tests use.
 async fn serve() -> Local {
@@ -235,11 +235,7 @@ async fn the_end_has_a_reason() {
     {
         let manager = Manager::builder(&local.url()).build().unwrap();
         let socket = manager.socket("/");
-        let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
-        socket.on_disconnect(move |Reason(reason): Reason| {
-            let sender = sender.clone();
-            async move { sender.send(reason).unwrap() }
-        });
+        let mut reasons = disconnects(&socket);
         socket.connect().await.unwrap();
         let pending = socket.emit_with_ack::<()>("silence", ());
         socket.emit(event, ()).unwrap();

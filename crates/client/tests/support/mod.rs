@@ -19,11 +19,11 @@ use hyper::body::{Bytes, Incoming};
 
 use parking_lot::Mutex;
 use sockeye::{Graceful, Server, listen};
-use sockeye_client::{ManagerBuilder, Reconnection, Transport};
+use sockeye_client::{DisconnectReason, ManagerBuilder, Reason, Reconnection, Socket, Transport};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::{AbortHandle, JoinHandle},
 };
 use tower_service::Service;
@@ -70,10 +70,20 @@ impl Local {
 pub(crate) const TRANSPORTS: [&[Transport]; 3] =
     [&[Transport::Polling], &[Transport::WebSocket], &[Transport::Polling, Transport::WebSocket]];
 
-/// Reconnects within milliseconds.
+/// A client that is quick to come back.
 pub(crate) fn quick(builder: ManagerBuilder) -> ManagerBuilder {
     let delay = Duration::from_millis(10);
     builder.reconnection(Reconnection { delay, delay_max: delay * 5, ..Reconnection::default() })
+}
+
+/// Why a socket is no longer connected, each time that happens.
+pub(crate) fn disconnects(socket: &Socket) -> mpsc::UnboundedReceiver<DisconnectReason> {
+    let (sender, reasons) = mpsc::unbounded_channel();
+    socket.on_disconnect(move |Reason(reason): Reason| {
+        let sender = sender.clone();
+        async move { sender.send(reason).unwrap() }
+    });
+    reasons
 }
 
 /// Waits until something holds, and fails if it takes too long.
