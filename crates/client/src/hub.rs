@@ -102,7 +102,8 @@ impl Hub {
     /// Hands out the acknowledgements that have come. Whoever gets one may run at once, in another thread, and is then
     /// best left alone with what is shared: this is for the end of a turn.
     pub(crate) fn hand_out(&mut self) {
-        for (waiter, args) in std::mem::take(&mut self.sockets.answers) {
+        // Who awaits several does so mostly in their order: woken by the first, handed out last, it finds all of them.
+        for (waiter, args) in std::mem::take(&mut self.sockets.answers).into_iter().rev() {
             // Whoever waited may have given up.
             let _gone = waiter.send(Ok(args));
         }
