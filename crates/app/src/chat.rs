@@ -325,7 +325,7 @@ impl<T: Serialize> IntoReply for Answer<T> {
 /// The user the connect handler found.
 fn user_of(socket: &Socket) -> Result<Arc<User>, ChatError> {
     socket.extension::<User>().ok_or_else(|| {
-        tracing::error!(sid = %socket.id(), "a socket without a user sent an event");
+        tracing::error!(sid = socket.id().short(), "a socket without a user sent an event");
         ChatError::Internal
     })
 }
@@ -342,7 +342,7 @@ fn name_of(value: &Value, field: &'static str) -> Result<String, ChatError> {
 /// Emits to a socket, which may have left in this moment.
 fn emit(socket: &Socket, event: &str, data: &impl Serialize) {
     if let Err(error) = socket.emit(event, data) {
-        tracing::debug!(sid = %socket.id(), event, %error, "an event could not be emitted");
+        tracing::debug!(sid = socket.id().short(), event, %error, "an event could not be emitted");
     }
 }
 

@@ -193,7 +193,7 @@ impl<H: SessionHandler> Driver<H> {
                 }
                 let consumed = match websocket.decoder.decode(input, &limits) {
                     Err(error) => {
-                        tracing::debug!(sid = %session.id(), %error, "closing a WebSocket that broke the protocol");
+                        tracing::debug!(sid = session.id().short(), %error, "closing a WebSocket that broke the protocol");
                         flow = Flow::Close(CloseReason::TransportError, Some(error.close_code()));
                         break;
                     }
@@ -256,7 +256,7 @@ impl<H: SessionHandler> Driver<H> {
         match decoded {
             Ok(()) => (true, flow),
             Err(error) => {
-                tracing::debug!(sid = %session.id(), %error, "closing a session whose payload is invalid");
+                tracing::debug!(sid = session.id().short(), %error, "closing a session whose payload is invalid");
                 (false, Flow::Close(CloseReason::ParseError, None))
             }
         }
@@ -335,7 +335,7 @@ impl<H: SessionHandler> Driver<H> {
     }
 
     fn close(&mut self, reason: CloseReason, code: Option<CloseCode>) {
-        tracing::debug!(sid = %self.session.id(), %reason, "session closed");
+        tracing::debug!(sid = self.session.id().short(), %reason, "session closed");
         self.count_end(reason, code);
         let mut give_up = Instant::now() + self.session.engine().config.close_timeout;
         let mut core = self.session.core().lock();
@@ -440,7 +440,7 @@ fn on_frame<H: SessionHandler>(
     match packet {
         Ok(packet) => on_packet(packet, session, handler, heartbeat, cx),
         Err(error) => {
-            tracing::debug!(sid = %session.id(), %error, "closing a session that sent an invalid packet");
+            tracing::debug!(sid = session.id().short(), %error, "closing a session that sent an invalid packet");
             Flow::Close(CloseReason::ParseError, None)
         }
     }

@@ -129,7 +129,7 @@ impl<A: Application> Engine<A> {
     pub(crate) async fn admit(&self, request: &Parts) -> Result<Sid, Refusal> {
         let id = self.shared.config.hooks.admit(request).await?;
         if self.shared.session(&id).is_some() {
-            tracing::error!(%id, "the generated session id is in use");
+            tracing::error!(id = id.short(), "the generated session id is in use");
             return Err(ID_IN_USE);
         }
         Ok(id)

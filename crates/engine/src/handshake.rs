@@ -1,5 +1,6 @@
 use std::{
     borrow::Cow,
+    fmt,
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +14,6 @@ pub struct RemoteAddr(pub SocketAddr);
 
 /// What is kept of the request that opened a session: one allocation, because a kept header value would pin the HTTP
 /// library's whole read buffer for the life of the connection.
-#[derive(Debug)]
 pub struct Handshake {
     /// The request target on the first line, then one `name:value` a line; neither can contain a line feed.
     text: Box<str>,
@@ -101,6 +101,14 @@ impl Handshake {
     /// [`issued`](Self::issued) in milliseconds since the Unix epoch, as the reference has it.
     pub fn issued_millis(&self) -> u128 {
         self.issued.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()
+    }
+}
+
+impl fmt::Debug for Handshake {
+    /// Leaves out the query and the headers, where clients send their tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.url().split('?').next();
+        f.debug_struct("Handshake").field("path", &path).field("remote", &self.remote).finish_non_exhaustive()
     }
 }
 

@@ -193,7 +193,7 @@ impl Session {
                 Some(b'6') => "noop",
                 _ => "unknown",
             };
-            tracing::info!(target: "sockeye::packets", sid = %self.id, kind, bytes = packet.len(), "{direction}");
+            tracing::info!(target: "sockeye::packets", sid = self.id.short(), kind, bytes = packet.len(), "{direction}");
         }
     }
 
@@ -256,7 +256,7 @@ impl Session {
             }
             if core.outbox.bytes() + length > self.engine.config.outbox_bytes && !core.outbox.is_empty() {
                 tracing::warn!(
-                    sid = %self.id,
+                    sid = self.id.short(),
                     waiting = core.outbox.bytes(),
                     "disconnecting a slow consumer: its outbox reached the limit `outbox_bytes`"
                 );

@@ -2,7 +2,7 @@ use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// The public identifier of a session or a socket: 20 characters of base64url over 15 random bytes, cheap to clone.
+/// The identifier of a session or a socket: 20 characters of base64url over 15 random bytes, cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sid(Arc<str>);
 
@@ -26,6 +26,16 @@ impl Sid {
     /// The identifier's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The identifier's beginning, for logs: at most six characters and never more than half. Whoever reads a log must
+    /// not be able to take over a session that polls, for which the identifier is all it takes.
+    ///
+    /// Of a socket of Socket.IO 2, whose id is `/namespace#` and its session's, the namespace is shown too.
+    pub fn short(&self) -> &str {
+        let start = self.rfind('#').map_or(0, |at| at + 1);
+        let end = start + (self.len() - start).div_euclid(2).min(6);
+        self.get(..end).unwrap_or_default()
     }
 }
 
@@ -63,7 +73,7 @@ impl fmt::Display for Sid {
 
 impl fmt::Debug for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        write!(f, "{}…", self.short())
     }
 }
 
@@ -77,5 +87,20 @@ mod tests {
         assert_eq!(a.len(), 20);
         assert!(a.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'), "{a}");
         assert_ne!(a, b);
+    }
+
+    #[test]
+    fn logs_show_the_beginning_only() {
+        for (id, shown) in [
+            ("AbCdEfGhIjKlMnOpQrSt", "AbCdEf"),
+            ("/chat#AbCdEfGhIjKlMnOpQrSt", "/chat#AbCdEf"),
+            ("seven77", "sev"),
+            ("x", ""),
+            ("#", "#"),
+            ("", ""),
+        ] {
+            assert_eq!(Sid::from(id).short(), shown, "{id}");
+            assert_eq!(format!("{:?}", Sid::from(id)), format!("{shown}…"));
+        }
     }
 }

@@ -120,7 +120,7 @@ pub(crate) async fn probe(session: Arc<Session>, mut connection: Connection) {
     if let Err(error) = result {
         session.engine().counters.failed_upgrades.increment();
         with_polling(&session, Polling::end_probe);
-        tracing::debug!(sid = %session.id(), %error, "an upgrade failed, the session goes on polling");
+        tracing::debug!(sid = session.id().short(), %error, "an upgrade failed, the session goes on polling");
     }
 }
 

@@ -105,7 +105,10 @@ impl Client {
     fn receive(&mut self, event: Event<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
         if !self.allowance.take() {
             self.server.counters().rate_limited.add();
-            tracing::debug!(sid = %self.session.id(), "reading a connection more slowly because of `max_event_rate`");
+            tracing::debug!(
+                sid = self.session.id().short(),
+                "reading a connection more slowly because of `max_event_rate`"
+            );
         }
         if self.server.config().log_events {
             tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
@@ -161,7 +164,7 @@ impl SessionHandler for Client {
             return;
         }
         if let Err(violation) = self.decode(message, cx) {
-            tracing::debug!(sid = %self.session.id(), %violation, "closing a connection that broke the protocol");
+            tracing::debug!(sid = self.session.id().short(), %violation, "closing a connection that broke the protocol");
             self.server.counters().protocol_violations.add();
             self.over = true;
             self.session.close();
@@ -199,13 +202,16 @@ impl SessionHandler for Client {
 
     fn timeout(&mut self, now: Instant) {
         if self.connect_by.is_some_and(|at| now >= at) {
-            tracing::debug!(sid = %self.session.id(), "closing a connection that joined no namespace in time");
+            tracing::debug!(sid = self.session.id().short(), "closing a connection that joined no namespace in time");
             self.server.counters().connect_timeouts.add();
             self.connect_by = None;
             self.session.close();
         }
         if self.attachments_by.is_some_and(|at| now >= at) {
-            tracing::debug!(sid = %self.session.id(), "closing a connection whose attachments did not come in time");
+            tracing::debug!(
+                sid = self.session.id().short(),
+                "closing a connection whose attachments did not come in time"
+            );
             self.server.counters().attachment_timeouts.add();
             self.attachments_by = None;
             self.over = true;

@@ -150,7 +150,11 @@ impl Member {
         let fallback = if of_event.peek().is_none() { table.fallback.as_slice() } else { &[] };
         let mut handlers = table.before_event.iter().chain(&table.any).chain(of_event).chain(fallback);
         let Some(first) = handlers.next() else {
-            return tracing::debug!(event = name, sid = %self.socket.id(), "ignored an event that nobody handles");
+            return tracing::debug!(
+                event = name,
+                sid = self.socket.id().short(),
+                "ignored an event that nobody handles"
+            );
         };
         let mut left: VecDeque<_> = handlers.cloned().collect();
         if left.is_empty() {
@@ -264,7 +268,7 @@ impl Member {
                             continue;
                         }
                         Ok(Err(rejection)) => {
-                            tracing::error!(sid = %self.socket.id(), %rejection, "a disconnect handler did not run");
+                            tracing::error!(sid = self.socket.id().short(), %rejection, "a disconnect handler did not run");
                             continue;
                         }
                         Err(panic) => Err(panic),
@@ -316,7 +320,7 @@ impl Member {
 
     fn panicked(&self, occasion: &str, panic: &str) {
         self.socket.server().counters().handler_panics.add();
-        tracing::error!(sid = %self.socket.id(), panic, "a {occasion} handler panicked");
+        tracing::error!(sid = self.socket.id().short(), panic, "a {occasion} handler panicked");
     }
 }
 
@@ -381,7 +385,7 @@ fn failed(socket: &Socket, event: &str, failure: Failure) -> Reply {
     match failure {
         Failure::Rejected(rejection) => {
             socket.server().counters().handler_errors.add();
-            tracing::warn!(event, sid = %socket.id(), why = rejection.without_data(), "a handler did not run");
+            tracing::warn!(event, sid = socket.id().short(), why = rejection.without_data(), "a handler did not run");
             Reply::error(rejection.to_string())
         }
         Failure::Panicked(panic) => settle(socket, event, Err(panic)),
@@ -400,7 +404,7 @@ fn settle(socket: &Socket, event: &str, ended: Result<Poll<Reply>, String>) -> R
         Ok(Poll::Pending) => Reply::Empty,
         Err(panic) => {
             socket.server().counters().handler_panics.add();
-            tracing::error!(event, sid = %socket.id(), panic, "a handler panicked");
+            tracing::error!(event, sid = socket.id().short(), panic, "a handler panicked");
             Reply::error(INTERNAL)
         }
     }
@@ -416,7 +420,7 @@ fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
     };
     let Some(id) = ack else { return };
     if let Err(error) = reply.send(socket, id) {
-        tracing::debug!(sid = %socket.id(), %error, "an acknowledgement could not be sent");
+        tracing::debug!(sid = socket.id().short(), %error, "an acknowledgement could not be sent");
     }
 }
 

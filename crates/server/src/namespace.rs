@@ -296,7 +296,8 @@ impl Namespace {
     pub(crate) fn broadcast(&self, event: &str, args: &impl Arguments, target: &Target) -> Result<(), EmitError> {
         check_name(event)?;
         if self.config().log_events {
-            tracing::info!(target: "sockeye::events", namespace = self.name(), event, rooms = ?target.rooms, "emit");
+            let rooms = target.rooms.iter().map(|room| self.shown(room)).collect::<Vec<_>>();
+            tracing::info!(target: "sockeye::events", namespace = self.name(), event, ?rooms, "emit");
         }
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let parser = &self.config().parser;
@@ -364,6 +365,15 @@ impl Namespace {
         self.0.server.counters().limit_hit(limit);
         tracing::warn!(namespace = self.name(), %limit, "a limit was reached");
         limit
+    }
+
+    /// A room's name as it may stand in a log: of a socket's own room the beginning, because in Socket.IO 2 a socket's id
+    /// holds its session's.
+    fn shown(&self, room: &str) -> String {
+        match self.socket(room) {
+            Some(socket) => socket.id().short().to_owned(),
+            None => room.to_owned(),
+        }
     }
 
     fn change(&self, change: impl Fn(&mut Handlers)) -> &Self {

@@ -330,7 +330,7 @@ impl Socket {
         let waiting = self.0.shared.lock().acks.as_mut().and_then(|acks| acks.take(id));
         match waiting {
             Some(waiting) => waiting.resolve(args),
-            None => tracing::debug!(sid = %self.id(), id, "ignored an acknowledgement that nobody waits for"),
+            None => tracing::debug!(sid = self.id().short(), id, "ignored an acknowledgement that nobody waits for"),
         }
     }
 
@@ -338,7 +338,7 @@ impl Socket {
         check_name(event)?;
         let namespace = self.namespace();
         if namespace.config().log_events {
-            tracing::info!(target: "sockeye::events", namespace = namespace.name(), event, sid = %self.id(), "emit");
+            tracing::info!(target: "sockeye::events", namespace = namespace.name(), event, sid = self.id().short(), "emit");
         }
         if namespace.is_observed() {
             namespace.observe(self, event, ArgsBuf::new(args)?.as_args());
@@ -476,7 +476,10 @@ impl Socket {
                 if bytes > self.namespace().config().engine.outbox_bytes {
                     shared.held = Vec::new();
                     drop(shared);
-                    tracing::warn!(sid = %self.id(), "disconnecting a socket: too much was emitted before it was let in");
+                    tracing::warn!(
+                        sid = self.id().short(),
+                        "disconnecting a socket: too much was emitted before it was let in"
+                    );
                     self.0.session.close();
                 }
             }

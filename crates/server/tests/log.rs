@@ -1,20 +1,12 @@
 //! What the log says, and what it must not say. One test to a process, because who listens to the log is known to all threads.
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+mod support;
 
 use sockeye::{Auth, Config, Data, Server, State, TestClientError};
+use support::Log;
 
 #[tokio::test]
 async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::level_filters::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen();
     let server = Server::builder().state(7u8).config(Config { log_events: true, ..Config::default() }).build();
     let root = server.of("/");
     root.on_connect(async |Auth(_): Auth<Option<std::collections::HashMap<String, String>>>, State(_): State<u8>| ());
@@ -40,25 +32,4 @@ async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log(
     assert!(text.contains("/nowhere") && text.contains("known"), "an unknown namespace is not explained:\n{text}");
     assert!(text.contains("auth payload"), "the refusal is not in the log:\n{text}");
     assert!(!text.contains(secret), "the log tells a secret:\n{text}");
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,11 +1,33 @@
 //! A client that polls the server's service in this process, with every packet under the test's control.
 // Each test file uses its part of this.
 #![allow(dead_code)]
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sockeye::{Revision, Server};
 use tower_service::Service;
+
+/// Longer than anything that works takes, even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a test on a thread of its own, so that a fault that keeps the thread for ever fails it instead of hanging it.
+pub(crate) fn in_time(test: impl Future<Output = ()> + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test);
+        done.send(()).unwrap();
+    });
+    // Nothing is sent by a thread that panics either.
+    ended.recv_timeout(3 * PATIENCE).expect("the test has failed or hangs");
+}
 
 /// One session that polls.
 pub(crate) struct Raw {
@@ -15,6 +37,11 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// The session's identifier.
+    pub(crate) fn sid(&self) -> &str {
+        &self.sid
+    }
+
     /// Opens a session, and takes its open packet.
     pub(crate) async fn open(server: &Server, revision: Revision) -> Self {
         let mut raw = Self { server: server.clone(), revision, sid: String::new() };
@@ -52,6 +79,21 @@ impl Raw {
                 }
             }
         }
+        packets
+    }
+
+    /// Packets up to the end of the session, which the server must bring about; heartbeats are left out.
+    pub(crate) async fn to_the_end(&self) -> Vec<String> {
+        let mut packets = Vec::new();
+        let ended = async {
+            while let Some(payload) = self.poll().await {
+                packets.extend(payload.into_iter().filter(|packet| packet != "2"));
+                if packets.last().is_some_and(|packet| packet == "1") {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the session does not end");
         packets
     }
 
@@ -103,6 +145,39 @@ impl Raw {
             rest = after;
         }
         packets
+    }
+}
+
+/// What is logged, at every level.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Listens to this thread until the guard is dropped.
+    pub(crate) fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::level_filters::LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
