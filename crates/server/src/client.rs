@@ -151,6 +151,16 @@ impl Client {
         Ok(())
     }
 
+    /// Takes the client out of every namespace that it is in, telling it so, and closes the connection.
+    fn disconnect_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.over = true;
+        for member in self.members.iter().filter(|member| member.socket().is_connected()) {
+            member.socket().disconnect(false);
+        }
+        self.session.close();
+        self.poll(cx)
+    }
+
     fn member(&mut self, namespace: &str) -> Option<&mut Member> {
         self.members
             .iter_mut()
@@ -181,6 +191,9 @@ impl SessionHandler for Client {
             if member.poll(cx).is_pending() {
                 all = Poll::Pending;
             }
+        }
+        if !self.over && self.members.iter().any(|member| member.socket().closes_connection()) {
+            return self.disconnect_all(cx);
         }
         if self.members.iter().any(Member::is_gone) {
             self.members.retain(|member| !member.is_gone());

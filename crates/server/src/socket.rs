@@ -36,6 +36,8 @@ struct Inner {
     stage: AtomicU8,
     /// Whether the socket has handlers of its own, so that events of the others need no lock to know.
     has_handlers: AtomicBool,
+    /// Whether the whole connection is to be closed, which its task does when it next takes its turn.
+    closes_connection: AtomicBool,
     shared: Mutex<Shared>,
 }
 
@@ -97,6 +99,7 @@ impl Socket {
             auth,
             stage: AtomicU8::new(CONNECTING),
             has_handlers: AtomicBool::new(false),
+            closes_connection: AtomicBool::new(false),
             shared: Mutex::new(shared),
         }))
     }
@@ -225,10 +228,17 @@ impl Socket {
         self.rooms().iter().any(|joined| **joined == *room)
     }
 
-    /// Takes the client out of the namespace; called in a connect handler, it refuses the client. With `close` the
-    /// whole connection is closed, and with it the client's other namespaces.
+    /// Takes the client out of the namespace; called in a connect handler, it refuses the client. With `close` it is
+    /// taken out of its other namespaces too, and then the whole connection is closed.
+    ///
+    /// A client is told of each namespace that it is out of, and official clients do not come back by themselves.
     pub fn disconnect(&self, close: bool) {
-        if self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect) == CONNECTED {
+        if close {
+            // Before the socket is seen to leave, for afterwards the connection's task may forget it at any time.
+            self.0.closes_connection.store(true, Ordering::Release);
+        }
+        let stage = self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
+        if stage == CONNECTED {
             let name = self.namespace().name();
             let sent = with_encoded(
                 |buffer| self.namespace().config().parser.disconnect(buffer, self.revision(), name),
@@ -237,10 +247,16 @@ impl Socket {
             // A session that is closed already needs no farewell.
             log_encoding(sent.map(drop));
         }
-        if close {
+        if close && stage == LEFT {
+            // Perhaps the connection's task knows this socket no more.
             self.0.session.close();
         }
         self.0.session.wake();
+    }
+
+    /// Whether the whole connection is to be closed.
+    pub(crate) fn closes_connection(&self) -> bool {
+        self.0.closes_connection.load(Ordering::Acquire)
     }
 
     /// Handles an event of this socket alone; handlers of the namespace for the same event run first.

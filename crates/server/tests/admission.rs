@@ -16,7 +16,7 @@ use sockeye::{
     Config, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
     handler::HandlerError, matching,
 };
-use support::{Raw, settle};
+use support::{PATIENCE, Raw, settle};
 use tokio::sync::{Notify, mpsc};
 
 #[tokio::test]
@@ -146,9 +146,9 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
         let first = left.recv().await.unwrap();
         assert_eq!(first, ("/".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
         if close {
-            let (name, reason) = left.recv().await.unwrap();
-            assert_eq!((name.as_str(), reason.as_str()), ("/other", "forced close"));
-            assert!(client.is_closed().await);
+            assert_eq!(left.recv().await.unwrap(), ("/other".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
+            // The client is told of every namespace, so that none of its sockets comes back by itself.
+            assert_eq!(client.to_the_end().await, ["41", "41/other,", "1"]);
         } else {
             assert_eq!(client.until("41").await, ["41"]);
             assert_eq!(client.send(&[r#"42/other,["still here"]"#]).await, StatusCode::OK);
@@ -156,6 +156,47 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
             server.of("/other").local().sockets(&Default::default()).remove(0).disconnect(true);
             left.recv().await.unwrap();
         }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event() {
+    let server = Server::new();
+    let (sender, mut happened) = mpsc::unbounded_channel();
+    let events = sender.clone();
+    server.of("/").on("end", async |socket: Socket| socket.disconnect(true));
+    server.of("/other").on("late", move || {
+        events.send("an event".to_owned()).unwrap();
+        ready(())
+    });
+    // One that is still being let in is not told that it is out, and has its handlers run to their end.
+    server.of("/slow").on_connect(async || std::future::pending::<()>().await);
+    server.of("/other").on_disconnect(move |Reason(reason): Reason| {
+        sender.send(reason.as_str().to_owned()).unwrap();
+        ready(())
+    });
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40", "40/other,", "40/slow,"]).await;
+    client.until("/other").await;
+    client.send(&[r#"42["end"]"#]).await;
+    assert_eq!(client.to_the_end().await, ["41", "41/other,", "1"]);
+    assert_eq!(client.send(&[r#"42/other,["late"]"#]).await, StatusCode::BAD_REQUEST);
+    assert_eq!(happened.recv().await.unwrap(), "server namespace disconnect");
+    happened.try_recv().expect_err("handlers run after the end");
+    // Twice, and for a socket that is out already, it is closed all the same.
+    let server = Server::new();
+    for gone in [false, true] {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40"]).await;
+        client.until("40").await;
+        let socket = server.of("/").local().sockets(&Default::default()).remove(0);
+        socket.disconnect(false);
+        if gone {
+            client.until("41").await;
+            support::settle().await;
+        }
+        socket.disconnect(true);
+        assert!(client.is_closed().await, "gone: {gone}");
     }
 }
 
@@ -239,11 +280,12 @@ async fn namespaces_that_are_made_and_cleaned_up_at_once_lose_nobody() {
     for client in clients.collect::<Vec<_>>() {
         client.await.unwrap();
     }
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !rooms.children().is_empty() {
-        assert!(tokio::time::Instant::now() < deadline, "empty children stay: {:?}", rooms.children());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let cleaned = async {
+        while !rooms.children().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cleaned).await.expect("empty children stay");
 }
 
 #[tokio::test]
