@@ -105,13 +105,7 @@ fn socket_reset(stream: TcpStream) {
 
 #[tokio::test]
 async fn a_head_and_a_body_that_never_end_are_given_up() {
-    let impatient = Config {
-        head_timeout: Duration::from_millis(50),
-        ping_interval: Duration::from_millis(50),
-        ping_timeout: Duration::from_millis(50),
-        ..Config::default()
-    };
-    let server = start(impatient).await;
+    let server = start(Config { head_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /engine.io/ HTTP/1.1\r\nHost").await.unwrap();
     let mut rest = Vec::new();
@@ -119,6 +113,8 @@ async fn a_head_and_a_body_that_never_end_are_given_up() {
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("a first byte was waited for").unwrap();
 
+    let half = Duration::from_millis(500);
+    let server = start(Config { ping_interval: half, ping_timeout: half, ..Config::default() }).await;
     let sid = server.open_polling().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!("POST /engine.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4");

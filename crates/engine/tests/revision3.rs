@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye_engine::{CloseReason, Config, Frame, OriginPolicy, TransportKind};
 use sockeye_protocol::websocket::Opcode;
-use support::{Received, Server, sid, start};
+use support::{Received, Server, sid, start, start_in_memory};
 
 const POLLING: &str = "EIO=3&transport=polling";
 const WEBSOCKET: &str = "EIO=3&transport=websocket";
@@ -129,11 +129,11 @@ async fn what_waits_is_rewritten_for_the_websocket_that_takes_over() {
     assert_eq!(opened.transport(), TransportKind::WebSocket);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_client_pings_and_the_server_never() {
     let quick =
         Config { ping_interval: Duration::from_millis(200), ping_timeout: Duration::from_millis(100), ..config() };
-    let mut server = start(quick).await;
+    let mut server = start_in_memory(quick).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
     websocket.send("2").await;

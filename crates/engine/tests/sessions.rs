@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye_engine::{CloseReason, Config, Frame, SendError, TransportKind};
 use sockeye_protocol::websocket::Opcode;
-use support::{PATIENCE, Received, sid, start};
+use support::{PATIENCE, Received, sid, start, start_in_memory};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 const POLLING: &str = "EIO=4&transport=polling";
@@ -240,9 +240,9 @@ async fn last_words_follow_a_client_that_is_about_to_upgrade() {
     assert_eq!(websocket.receive().await, Received::End);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_fails_leaves_the_session_polling() {
-    let server = start(Config { upgrade_timeout: Duration::from_millis(50), ..Config::default() }).await;
+    let server = start_in_memory(Config { upgrade_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let sid = server.open_polling().await;
     for message in ["4hello", "2probe"] {
         let mut websocket = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
@@ -260,9 +260,9 @@ async fn a_probe_that_fails_leaves_the_session_polling() {
     assert_eq!(server.get(&session).await.body, "4hello");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_client_is_pinged_and_then_dropped() {
-    let mut server = start(quick()).await;
+    let mut server = start_in_memory(quick()).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
     for _ in 0..2 {

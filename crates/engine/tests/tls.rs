@@ -173,7 +173,7 @@ async fn a_key_of_another_certificate_and_a_missing_file_are_named() {
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_given_up() {
     let (files, certificate) = Files::new("timeout");
-    let limit = Duration::from_millis(50);
+    let limit = Duration::from_millis(200);
     let config = Config { tls: Some(files.tls()), tls_handshake_timeout: limit, ..Config::default() };
     let server = start(config).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
@@ -190,7 +190,8 @@ async fn a_handshake_that_never_ends_is_given_up() {
     })
     .await
     .expect("failed handshakes are not counted");
-    websocket(&server, &certificate, WEBSOCKET).await.text().await;
+    // The limit is for this client too, and short for a busy machine.
+    timeout(PATIENCE, async { while connect(&server, &certificate).await.is_err() {} }).await.expect("nobody gets in");
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn a_handler_may_answer_later_by_itself() {
     assert_eq!(answer, "at last");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broadcast_gathers_acknowledgements_and_keeps_the_partial_ones() {
     let server = Server::new();
     let root = server.of("/");

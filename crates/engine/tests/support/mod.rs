@@ -12,6 +12,7 @@ use std::{
 };
 
 use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
 use sockeye_engine::{Application, CloseReason, Config, Engine, Frame, Graceful, Message, Session, SessionHandler};
 use sockeye_protocol::websocket::{Decoder, Event, Limits, Opcode, Role, encode_frame};
 use tokio::{
@@ -25,6 +26,18 @@ use tokio::{
 /// Longer than anything that works takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Runs a test on a thread of its own, so that a fault that keeps the thread for ever fails it instead of hanging it.
+pub(crate) fn in_time(test: impl Future<Output = ()> + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test);
+        done.send(()).unwrap();
+    });
+    // Nothing is sent by a thread that panics either.
+    ended.recv_timeout(3 * PATIENCE).expect("the test has failed or hangs");
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine<Echo>,
@@ -33,7 +46,14 @@ pub(crate) struct Server {
     pub(crate) closed: mpsc::UnboundedReceiver<CloseReason>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<()>,
+    /// Whether clients connect without a network.
+    pub(crate) in_memory: bool,
 }
+
+/// What a client talks over.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
 
 /// Sends every message back, but `panic!`.
 pub(crate) struct Echo {
@@ -94,6 +114,12 @@ pub(crate) async fn start(config: Config) -> Server {
     .await
 }
 
+/// Starts a server whose clients connect without a network. With a paused clock, time then passes only while everybody
+/// waits for it: a network's bytes would be overtaken by it.
+pub(crate) async fn start_in_memory(config: Config) -> Server {
+    Server { in_memory: true, ..start(config).await }
+}
+
 /// Starts a server that serves its engine in a way of its own, until told to stop.
 pub(crate) async fn start_by<F>(
     config: Config,
@@ -109,7 +135,7 @@ where
     let engine = Engine::new(config, Echo { opened: opened_sender, closed: closed_sender });
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(serve(engine.clone(), listener, Box::pin(async { drop(stopped.await) })));
-    Server { address, engine, opened, closed, stop: Some(stop), task }
+    Server { address, engine, opened, closed, stop: Some(stop), task, in_memory: false }
 }
 
 impl Server {
@@ -148,7 +174,7 @@ impl Server {
     }
 
     pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = self.connect().await;
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
         timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("no answer in time").unwrap();
@@ -173,7 +199,17 @@ impl Server {
     }
 
     pub(crate) async fn try_websocket(&self, query: &str) -> (u16, WebSocket) {
-        websocket_over(TcpStream::connect(self.address).await.unwrap(), query).await
+        websocket_over(self.connect().await, query).await
+    }
+
+    pub(crate) async fn connect(&self) -> Box<dyn Connection> {
+        if !self.in_memory {
+            return Box::new(TcpStream::connect(self.address).await.unwrap());
+        }
+        let (client, connection) = tokio::io::duplex(64 * 1024);
+        let http = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(http.serve_connection(TokioIo::new(connection), self.engine.service()).with_upgrades());
+        Box::new(client)
     }
 
     pub(crate) async fn next_session(&mut self) -> Arc<Session> {
@@ -224,7 +260,7 @@ impl Answer {
     }
 }
 
-pub(crate) struct WebSocket<S = TcpStream> {
+pub(crate) struct WebSocket<S = Box<dyn Connection>> {
     /// The answer to the handshake.
     pub(crate) head: Answer,
     pub(crate) stream: S,
