@@ -56,7 +56,7 @@ impl InProcess {
 
     /// The next message of the server that is there already.
     pub fn try_receive(&self) -> Option<Frame> {
-        self.session.core().lock().outbox.pop()
+        self.session.core().lock().take_frame()
     }
 
     /// The next message of the server; none once the session is closed.
@@ -88,8 +88,18 @@ impl Drop for InProcess {
 }
 
 impl Core {
+    /// Takes what waits first. Once the word of farewell is taken, the session's task has nothing more to wait for.
+    fn take_frame(&mut self) -> Option<Frame> {
+        let frame = self.outbox.pop()?;
+        if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
+            self.stage = Stage::Closed(reason);
+            self.wake_driver();
+        }
+        Some(frame)
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
-        if let Some(frame) = self.outbox.pop() {
+        if let Some(frame) = self.take_frame() {
             return Poll::Ready(Some(frame));
         }
         match (&mut self.channel, self.stage) {

@@ -57,6 +57,17 @@ async fn waits(session: &sockeye_engine::Session) {
     .expect("no poll came to wait");
 }
 
+/// Waits until so many upgrades have failed in order; one whose task panics is not counted.
+async fn until_failed_upgrades(server: &Server, count: u64) {
+    timeout(PATIENCE, async {
+        while server.engine.metrics().failed_upgrades < count {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("upgrade {count} has not failed as it should"));
+}
+
 /// CVE-2017-16031 (socket.io): identifiers came from a predictable source.
 #[tokio::test]
 async fn cve_2017_16031_identifiers_are_random_in_every_character() {
@@ -116,13 +127,7 @@ async fn cve_2022_21676_crafted_frames_end_their_connection_alone() {
 
         assert_eq!(together(&server, &format!("{WEBSOCKET}&sid={sid}"), bytes).await, "101");
         failed_upgrades += 1;
-        timeout(PATIENCE, async {
-            while server.engine.metrics().failed_upgrades < failed_upgrades {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-        .unwrap_or_else(|_| panic!("{bytes:x?} along with an upgrade"));
+        until_failed_upgrades(&server, failed_upgrades).await;
     }
     assert_alive(&server).await;
     let session = format!("{POLLING}&sid={sid}");
@@ -365,7 +370,7 @@ async fn socketioxide_731_an_abandoned_upgrade_keeps_no_session_alive() {
 #[tokio::test]
 async fn socketioxide_809_a_close_in_the_middle_of_the_upgrade_ends_both() {
     let mut server = start(Config::default()).await;
-    for after_probe in [false, true] {
+    for (after_probe, failed) in [(false, 1), (true, 2)] {
         let sid = server.open_polling().await;
         let session = server.next_session().await;
         let mut websocket = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
@@ -379,6 +384,7 @@ async fn socketioxide_809_a_close_in_the_middle_of_the_upgrade_ends_both() {
         websocket.send("5").await;
         while !matches!(websocket.receive().await, Received::End) {}
         assert_eq!(server.next_close().await, CloseReason::ForcedClose);
+        until_failed_upgrades(&server, failed).await;
     }
     assert_alive(&server).await;
 }

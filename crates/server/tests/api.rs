@@ -4,7 +4,7 @@ mod support;
 use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use futures_core::Stream;
-use sockeye::{Config, Revision, Server, Socket, TransportKind, Value};
+use sockeye::{Config, Revision, Server, Socket, TestClientError, TransportKind, Value};
 use support::settle;
 
 #[tokio::test]
@@ -123,4 +123,17 @@ async fn closing_the_server_lets_everyone_go_and_nobody_in() {
     server.close();
     assert_eq!(left.recv().await.unwrap(), "server shutting down");
     assert!(server.test_client().connect().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_client_learns_at_once_that_the_server_has_closed_its_connection() {
+    let server = Server::new();
+    let begun = tokio::time::Instant::now();
+    let broken = server.test_client().auth(serde_json::json!("no object")).connect().await;
+    assert!(matches!(broken, Err(TestClientError::Closed)), "{broken:?}");
+    let mut client = server.test_client().connect().await.unwrap();
+    server.of("/").everyone().disconnect_sockets(true);
+    let end = client.receive().await;
+    assert!(matches!(end, Err(TestClientError::Closed)), "{end:?}");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
