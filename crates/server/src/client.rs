@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     ConnectRefusal, DisconnectReason, LimitError, Namespace, Server, Socket,
+    adapter::RoomEvents,
     member::Member,
     packet::with_encoded,
     parser::{Decoder, ReadError},
@@ -134,7 +135,7 @@ impl Client {
         }
         let session = &self.session;
         let entered = self.server.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone()));
-        let Some(socket) = entered else {
+        let Some((socket, events)) = entered else {
             tracing::warn!(
                 asked = name,
                 known = ?self.server.namespace_names(),
@@ -143,6 +144,7 @@ impl Client {
             refuse(&self.server, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
             return Ok(());
         };
+        socket.namespace().local().tell(events);
         let mut member = Member::new(socket);
         // The handlers' first step is taken at once, so that those that do not wait are through before what follows.
         let _under_way = member.poll(cx);
@@ -271,28 +273,29 @@ pub(crate) fn refuse(server: &Server, session: &Arc<Session>, namespace: &str, r
     log_encoding(sent.map(drop));
 }
 
-/// Puts a socket into a namespace: a new one, or one that takes up where it left off.
-fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>) -> Socket {
+/// Puts a socket into a namespace: a new one, or one that takes up where it left off, and with it returns what that
+/// means to rooms.
+fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>) -> (Socket, RoomEvents) {
     let insert = |id: Sid, auth, identity| {
         let socket = Socket::new(id, namespace.clone(), session.clone(), auth, identity);
         namespace.local().insert(&socket);
         socket
     };
     let Some(recovery) = namespace.recovery().filter(|_| session.revision() == Revision::V4) else {
-        return insert(new_id(namespace, session), auth, None);
+        return (insert(new_id(namespace, session), auth, None), None);
     };
     let recovered = recovery.restore(auth.as_deref(), |id, rooms, identity| {
         let socket = insert(id, auth.clone(), Some(identity));
         // The rooms were within the limit before.
-        let _within = namespace.local().join(socket.id(), &rooms, usize::MAX);
-        socket
+        let events = namespace.local().join_untold(socket.id(), &rooms, usize::MAX).unwrap_or_default();
+        (socket, events)
     });
     match recovered {
-        Some(socket) => {
+        Some(entered) => {
             namespace.server().counters().recovered.add();
-            socket
+            entered
         }
-        None => recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))),
+        None => (recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))), None),
     }
 }
 

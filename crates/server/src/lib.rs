@@ -26,6 +26,7 @@ mod member;
 mod metrics;
 mod namespace;
 mod operator;
+mod outgoing;
 mod packet;
 mod parent;
 pub mod parser;

@@ -20,6 +20,7 @@ use crate::{
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
     background::Watched,
     handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
+    outgoing,
     packet::check_name,
     recovery::{Numbered, Recovery},
 };
@@ -302,11 +303,13 @@ impl Namespace {
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let parser = &self.config().parser;
         match &self.0.recovery {
-            Some(recovery) if !target.volatile => recovery.publish(
-                target,
-                |offset| EncodedPacket::event(parser, self.name(), None, event, &Numbered { args, offset }, keep),
-                |packet| self.0.adapter.broadcast(packet, target),
-            ),
+            Some(recovery) if !target.volatile => outgoing::after(|| {
+                recovery.publish(
+                    target,
+                    |offset| EncodedPacket::event(parser, self.name(), None, event, &Numbered { args, offset }, keep),
+                    |packet| self.0.adapter.broadcast(packet, target),
+                )
+            }),
             _ => {
                 let packet = EncodedPacket::event(parser, self.name(), None, event, args, keep)?;
                 self.0.adapter.broadcast(&packet, target);

@@ -18,6 +18,7 @@ use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
     ack::{PendingAck, PendingAcks},
     handler::{Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
+    outgoing,
     packet::{EncodedPacket, check_name, with_encoded},
     parser::Wire,
     recovery::{Identity, Pid},
@@ -368,8 +369,8 @@ impl Socket {
 
     /// Sends a broadcast's packet to this socket, unless it is volatile and would have to wait.
     pub(crate) fn deliver(&self, packet: &EncodedPacket, volatile: bool) {
-        if let Some(args) = packet.args() {
-            self.namespace().observe(self, packet.name(), args.as_args());
+        if self.namespace().is_observed() {
+            outgoing::show(self, packet);
         }
         match self.0.stage.load(Ordering::Acquire) {
             CONNECTED if volatile && !self.0.session.is_writable() => {}

@@ -12,8 +12,8 @@ use std::{
 };
 
 use http::StatusCode;
-use sockeye::{Config, EngineConfig, Parser, Reason, Revision, Server, Socket, Value};
-use support::{Raw, settle};
+use sockeye::{Config, EngineConfig, Parser, RecoveryConfig, Revision, Server, Socket, Value, adapter::RoomEvent};
+use support::{Raw, in_time, settle};
 
 /// A server that counts what reaches its handlers.
 struct Counting {
@@ -274,23 +274,99 @@ async fn socketioxide_820_acknowledgements_that_timed_out_are_forgotten() {
 }
 
 /// socketioxide #312: removing a namespace within a disconnect handler locked the server up.
-#[tokio::test]
-async fn socketioxide_312_handlers_may_use_the_server_as_they_like() {
-    let config = Config { cleanup_empty_child_namespaces: true, ..Config::default() };
+#[test]
+fn socketioxide_312_handlers_may_use_the_server_as_they_like() {
+    in_time(meddling());
+}
+
+/// Has every place where code of the user's runs use whatever a server has locks for.
+async fn meddling() {
+    let config =
+        Config { cleanup_empty_child_namespaces: true, recovery: Some(RecoveryConfig::default()), ..Config::default() };
     let server = Server::builder().config(config).build();
-    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
-    let rooms = server.of_matching(sockeye::matching("/room-*"));
-    rooms.on_disconnect(move |socket: Socket, Reason(_): Reason| {
-        let server = socket.server();
-        server.of("/made-meanwhile").on("x", async || ());
-        socket.namespace().everyone().disconnect_sockets(true);
-        server.of_matching(sockeye::matching("/more-*"));
-        sender.send(()).unwrap();
-        ready(())
+    let (happened, mut happenings) = tokio::sync::mpsc::unbounded_channel();
+    let meddle = {
+        let server = server.clone();
+        move |place: &'static str| {
+            server.of("/made-meanwhile").on("x", async || ());
+            server.of_matching(sockeye::matching("/more-*"));
+            server.on_new_namespace(|_| ());
+            for namespace in [server.of("/"), server.of("/room-1")] {
+                namespace.emit("news", ()).unwrap();
+                for socket in namespace.everyone().sockets() {
+                    socket.join("meddlers").unwrap();
+                    socket.to("meddlers").emit("news", ()).unwrap();
+                    // One that is leaving takes nothing more.
+                    let _leaving = socket.emit("news", ());
+                }
+            }
+            happened.send(place).unwrap();
+        }
+    };
+    let place = |name: &'static str| {
+        let meddle = meddle.clone();
+        move || {
+            meddle(name);
+            ready(())
+        }
+    };
+    let made = meddle.clone();
+    server.on_new_namespace(move |namespace| {
+        if namespace.name() == "/room-1" {
+            made("new namespace");
+        }
     });
-    let client = server.test_client().namespace("/room-1").connect().await.unwrap();
-    client.disconnect().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), done.recv()).await.expect("the handler is locked up").unwrap();
+    let rooms = server.of_matching(sockeye::matching("/room-*"));
+    rooms.middleware(place("middleware")).on_connect(place("connect")).on("event", place("event"));
+    rooms.on_disconnect(place("disconnect"));
+    let (observed, failed) = (meddle.clone(), meddle.clone());
+    rooms.on("fails", async || Err::<(), _>("as asked for"));
+    rooms.on_error(move |_| failed("error"));
+    server.on_new_namespace(move |namespace| {
+        let (observed, room_changed) = (observed.clone(), observed.clone());
+        namespace.on_any_outgoing(move |_, name, _| {
+            if name == "observed" {
+                observed("outgoing");
+            }
+        });
+        namespace.on_room_event(move |event| {
+            if matches!(event, RoomEvent::Joined(room, _) if **room == *"watched") {
+                room_changed("room event");
+            }
+        });
+    });
+    let mut client = server.test_client().namespace("/room-1").connect().await.unwrap();
+    client.emit("event", ()).await.unwrap();
+    client.emit("fails", ()).await.unwrap();
+    let room = server.of("/room-1");
+    room.emit("observed", ()).unwrap();
+    room.socket(client.sid()).unwrap().join("watched").unwrap();
+    // It is cut off, comes back, and is put into its rooms again; somebody else keeps the namespace.
+    let _other = server.test_client().namespace("/room-1").connect().await.unwrap();
+    let claim = serde_json::json!({ "pid": client.pid() });
+    drop(client);
+    settle().await;
+    let mut client = server.test_client().namespace("/room-1").auth(claim).connect().await.unwrap();
+    assert!(server.of("/room-1").socket(client.sid()).unwrap().is_recovered());
+    client.emit("event", ()).await.unwrap();
+    server.of("/room-1").everyone().disconnect_sockets(true);
+    settle().await;
+    let mut places = Vec::new();
+    while let Ok(place) = happenings.try_recv() {
+        places.push(place);
+    }
+    for (place, times) in [
+        ("new namespace", 1),
+        ("middleware", 2),
+        ("connect", 3),
+        ("event", 2),
+        ("error", 1),
+        ("outgoing", 1),
+        ("room event", 2),
+        ("disconnect", 3),
+    ] {
+        assert!(places.iter().filter(|happened| **happened == place).count() >= times, "{place}: {places:?}");
+    }
 }
 
 /// socketioxide #627: a client that was refused stayed in the adapter.

@@ -126,18 +126,22 @@ impl Local {
     }
 
     pub(crate) fn join(&self, id: &Sid, rooms: &[Arc<str>], max_rooms: usize) -> Result<(), LimitError> {
-        let mut events = self.events();
-        {
-            let mut members = self.members.write();
-            if members.room_count_with(id, rooms) > max_rooms {
-                return Err(LimitError::Rooms { limit: max_rooms });
-            }
-            for room in rooms {
-                members.join(id, room, &mut events);
-            }
-        }
+        let events = self.join_untold(id, rooms, max_rooms)?;
         self.tell(events);
         Ok(())
+    }
+
+    /// Has a socket join rooms; what happens to them is to be [told](Self::tell) when no lock is held any more.
+    pub(crate) fn join_untold(&self, id: &Sid, rooms: &[Arc<str>], max_rooms: usize) -> Result<Events, LimitError> {
+        let mut events = self.events();
+        let mut members = self.members.write();
+        if members.room_count_with(id, rooms) > max_rooms {
+            return Err(LimitError::Rooms { limit: max_rooms });
+        }
+        for room in rooms {
+            members.join(id, room, &mut events);
+        }
+        Ok(events)
     }
 
     pub(crate) fn leave(&self, id: &Sid, rooms: &[Arc<str>]) {
@@ -161,7 +165,7 @@ impl Local {
     }
 
     /// Tells the observers, with no lock held.
-    fn tell(&self, events: Events) {
+    pub(crate) fn tell(&self, events: Events) {
         let Some(events) = events.filter(|events| !events.is_empty()) else { return };
         let observers = self.room_observers.read().clone();
         for event in &events {
@@ -204,7 +208,8 @@ impl fmt::Debug for Local {
 
 type Snapshot = Arc<[Socket]>;
 
-type Events = Option<Vec<RoomEvent>>;
+/// What has happened to rooms, if anybody wants to know.
+pub(crate) type Events = Option<Vec<RoomEvent>>;
 
 #[derive(Default)]
 struct Members {

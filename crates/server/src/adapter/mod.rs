@@ -10,6 +10,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use sockeye_protocol::socketio::ArgsBuf;
 
+pub(crate) use local::Events as RoomEvents;
 pub use local::{Local, RoomEvent};
 pub use remote::{RemoteHandshake, RemoteSocket, RemoteSocketData};
 pub use server_events::ServerEvents;
