@@ -16,6 +16,7 @@ use crate::{
     packet::with_encoded,
     parser::{Decoder, ReadError},
     rate::Allowance,
+    server::NoEntry,
     socket::{log_encoding, send},
 };
 
@@ -104,13 +105,7 @@ impl Client {
     }
 
     fn receive(&mut self, event: Event<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
-        if !self.allowance.take() {
-            self.server.counters().rate_limited.add();
-            tracing::debug!(
-                sid = self.session.id().short(),
-                "reading a connection more slowly because of `max_event_rate`"
-            );
-        }
+        self.pay();
         if self.server.config().log_events {
             tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
         }
@@ -122,27 +117,44 @@ impl Client {
         Ok(())
     }
 
+    /// Counts something that makes work against the client's rate.
+    fn pay(&mut self) {
+        if !self.allowance.take() {
+            self.server.counters().rate_limited.add();
+            tracing::debug!(
+                sid = self.session.id().short(),
+                "reading a connection more slowly because of `max_event_rate`"
+            );
+        }
+    }
+
     fn connect(&mut self, name: &str, auth: Option<Box<RawValue>>, cx: &mut Context<'_>) -> Result<(), Violation> {
         if self.member(name).is_some() {
             return Err(Violation::JoinedAlready);
         }
+        self.pay();
         let limit = self.server.config().max_namespaces;
         if self.members.len() >= limit {
-            let limit = LimitError::Namespaces { limit };
-            self.server.counters().limit_hit(limit);
-            refuse(&self.server, &self.session, name, &ConnectRefusal::new(limit.to_string()));
+            self.refuse_beyond(name, LimitError::Namespaces { limit });
             return Ok(());
         }
         let session = &self.session;
         let entered = self.server.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone()));
-        let Some((socket, events)) = entered else {
-            tracing::warn!(
-                asked = name,
-                known = ?self.server.namespace_names(),
-                "refused a client that asked for a namespace there is not"
-            );
-            refuse(&self.server, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
-            return Ok(());
+        let (socket, events) = match entered {
+            Ok(entered) => entered,
+            Err(NoEntry::Unknown) => {
+                tracing::warn!(
+                    asked = name,
+                    known = ?self.server.some_names(),
+                    "refused a client that asked for a namespace there is not"
+                );
+                refuse(&self.server, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
+                return Ok(());
+            }
+            Err(NoEntry::Limit(limit)) => {
+                self.refuse_beyond(name, limit);
+                return Ok(());
+            }
         };
         socket.namespace().local().tell(events);
         let mut member = Member::new(socket);
@@ -151,6 +163,12 @@ impl Client {
         self.members.push(member);
         self.connect_by = None;
         Ok(())
+    }
+
+    fn refuse_beyond(&self, name: &str, limit: LimitError) {
+        self.server.counters().limit_hit(limit);
+        tracing::warn!(sid = self.session.id().short(), %limit, "refused a client at a limit");
+        refuse(&self.server, &self.session, name, &ConnectRefusal::new(limit.to_string()));
     }
 
     /// Takes the client out of every namespace that it is in, telling it so, and closes the connection.

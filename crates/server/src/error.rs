@@ -38,6 +38,12 @@ pub enum LimitError {
         /// The limit.
         limit: usize,
     },
+    /// `max_child_namespaces`.
+    #[error("clients have made {limit} namespaces, and none of them is empty; raise `max_child_namespaces`")]
+    ChildNamespaces {
+        /// The limit.
+        limit: usize,
+    },
     /// `max_pending_acks`.
     #[error("{limit} acknowledgements of the socket are waited for already; raise `max_pending_acks` or wait for some")]
     PendingAcks {

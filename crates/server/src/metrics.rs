@@ -24,6 +24,8 @@ pub struct Metrics {
     pub rooms_limited: u64,
     /// How often `max_namespaces` was reached.
     pub namespaces_limited: u64,
+    /// How often a client was refused because of `max_child_namespaces`.
+    pub child_namespaces_limited: u64,
     /// How often `max_pending_acks` was reached.
     pub acks_limited: u64,
     /// Clients that took up where they left off.
@@ -55,6 +57,7 @@ counters!(
     rate_limited,
     rooms_limited,
     namespaces_limited,
+    child_namespaces_limited,
     acks_limited,
     recovered,
 );
@@ -64,6 +67,7 @@ impl Counters {
         match limit {
             LimitError::Rooms { .. } => self.rooms_limited.add(),
             LimitError::Namespaces { .. } => self.namespaces_limited.add(),
+            LimitError::ChildNamespaces { .. } => self.child_namespaces_limited.add(),
             LimitError::PendingAcks { .. } => self.acks_limited.add(),
         }
     }

@@ -42,8 +42,8 @@ impl ParentNamespace {
         self.children.write().push(child);
     }
 
-    pub(crate) fn disown(&self, child: &Namespace) {
-        self.children.write().retain(|known| known.name() != child.name());
+    pub(crate) fn disown(&self, is_gone: impl Fn(&Namespace) -> bool) {
+        self.children.write().retain(|child| !is_gone(child));
     }
 }
 

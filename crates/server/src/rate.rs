@@ -13,7 +13,7 @@ pub(crate) struct Allowance {
     closed_until: Option<Instant>,
 }
 
-/// How long an empty bucket is given to fill.
+/// How long an empty bucket is given to fill at the least, because waking up costs something too.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Allowance {
@@ -31,9 +31,15 @@ impl Allowance {
         let now = Instant::now();
         self.fill(now);
         if self.left < 0 {
-            self.closed_until = Some(now + PAUSE);
+            self.closed_until = Some(now + self.until_paid());
         }
         self.left >= 0
+    }
+
+    /// How long the bucket takes to fill up to where it owes nothing.
+    fn until_paid(&self) -> Duration {
+        let owed = self.left.unsigned_abs().saturating_mul(1_000_000) / u64::from(self.rate.max(1));
+        Duration::from_micros(owed).max(PAUSE)
     }
 
     /// Whether the connection may be read.
@@ -79,5 +85,26 @@ mod tests {
         allowance.reopen(Instant::now());
         let passed = (0..1000).take_while(|_| allowance.take()).count();
         assert!((95..=105).contains(&passed), "{passed} events passed in a tenth of a second at 1000 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_in_one_read_is_paid_for_before_the_next() {
+        for (rate, each) in [(10, 1), (10, 5), (1000, 200), (0, 1)] {
+            let mut allowance = Allowance::new(rate);
+            let begun = Instant::now();
+            let mut taken = 0;
+            while begun.elapsed() < Duration::from_secs(20) {
+                for _ in 0..each {
+                    allowance.take();
+                    taken += 1;
+                }
+                if let Some(until) = allowance.closed_until() {
+                    tokio::time::sleep_until(until).await;
+                    allowance.reopen(Instant::now());
+                }
+            }
+            let allowed = u64::from(rate) * 21 + 2 * each + 21;
+            assert!(taken <= allowed, "{taken} events passed in 20 seconds at {rate} a second, {each} at a time");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tower_service::Service;
 
 use crate::{
-    Adapter, Config, EmitError, EngineMetrics, IntoRooms, Metrics, Namespace, Operator, ParentNamespace,
+    Adapter, Config, EmitError, EngineMetrics, IntoRooms, LimitError, Metrics, Namespace, Operator, ParentNamespace,
     adapter::{AdapterFactory, InMemory, Local, ServerEvents},
     client::Client,
     metrics::Counters,
@@ -54,6 +54,21 @@ type Matches = dyn Fn(&str, Option<&RawValue>) -> bool + Send + Sync;
 struct Parent {
     matches: Arc<Matches>,
     namespace: ParentNamespace,
+}
+
+/// Why a client cannot enter a namespace.
+#[derive(Debug)]
+pub(crate) enum NoEntry {
+    /// There is none of this name, and none is made for clients.
+    Unknown,
+    /// No more are made for clients.
+    Limit(LimitError),
+}
+
+impl From<LimitError> for NoEntry {
+    fn from(limit: LimitError) -> Self {
+        Self::Limit(limit)
+    }
 }
 
 /// Gives the engine's sessions to the server.
@@ -133,7 +148,18 @@ impl Server {
     /// The namespace of this name, created if it is new. A missing leading slash is added.
     pub fn of(&self, name: &str) -> Namespace {
         let name: Arc<str> = if name.starts_with('/') { name.into() } else { format!("/{name}").into() };
-        self.namespace_or_insert(name, None)
+        if let Some(namespace) = self.0.namespaces.read().get(&name) {
+            return namespace.clone();
+        }
+        let new = match self.0.namespaces.write().entry(name) {
+            Entry::Occupied(entry) => return entry.get().clone(),
+            Entry::Vacant(entry) => {
+                let new = Namespace::new(entry.key().clone(), self.clone(), None);
+                entry.insert(new).clone()
+            }
+        };
+        self.tell_of(&new);
+        new
     }
 
     /// A namespace that stands for all those, not made yet, whose name `matches` when a client asks for it; it is also
@@ -258,15 +284,15 @@ impl Server {
         name: &str,
         auth: Option<&RawValue>,
         enter: impl FnOnce(&Namespace) -> R,
-    ) -> Option<R> {
+    ) -> Result<R, NoEntry> {
         // The namespace that is made may be cleaned up again, by a client that was quicker, before this one is in.
         loop {
             if let Some(namespace) = self.0.namespaces.read().get(name) {
-                return Some(enter(namespace));
+                return Ok(enter(namespace));
             }
             let parents = self.0.parents.read().clone();
-            let parent = parents.into_iter().find(|parent| (parent.matches)(name, auth))?;
-            self.namespace_or_insert(name.into(), Some(&parent.namespace));
+            let parent = parents.into_iter().find(|parent| (parent.matches)(name, auth)).ok_or(NoEntry::Unknown)?;
+            self.make_child(name.into(), &parent.namespace)?;
         }
     }
 
@@ -281,34 +307,60 @@ impl Server {
         if is_current && namespace.local().is_empty() {
             namespaces.remove(namespace.name());
             for parent in self.0.parents.read().iter() {
-                parent.namespace.disown(namespace);
+                parent.namespace.disown(|child| child.is_same(namespace));
             }
         }
     }
 
-    pub(crate) fn namespace_names(&self) -> Vec<Arc<str>> {
-        self.0.namespaces.read().keys().cloned().collect()
+    /// The names of some namespaces that are there by themselves, for the log.
+    pub(crate) fn some_names(&self) -> Vec<Arc<str>> {
+        const SOME: usize = 20;
+        let namespaces = self.0.namespaces.read();
+        namespaces
+            .iter()
+            .filter(|(_, namespace)| !namespace.is_child())
+            .map(|(name, _)| name.clone())
+            .take(SOME)
+            .collect()
     }
 
-    fn namespace_or_insert(&self, name: Arc<str>, parent: Option<&ParentNamespace>) -> Namespace {
-        if let Some(namespace) = self.0.namespaces.read().get(&name) {
-            return namespace.clone();
-        }
+    /// Makes a namespace that a client has asked for, unless somebody else just has.
+    fn make_child(&self, name: Arc<str>, parent: &ParentNamespace) -> Result<(), LimitError> {
         let new = {
             let mut namespaces = self.0.namespaces.write();
-            if let Some(namespace) = namespaces.get(&name) {
-                return namespace.clone();
+            if namespaces.contains_key(&name) {
+                return Ok(());
             }
-            let new = Namespace::new(name.clone(), self.clone(), parent.map(ParentNamespace::handlers));
+            self.make_room(&mut namespaces)?;
+            let new = Namespace::new(name.clone(), self.clone(), Some(parent.handlers()));
             namespaces.insert(name, new.clone());
-            if let Some(parent) = parent {
-                parent.adopt(new.clone());
-            }
+            parent.adopt(new.clone());
             new
         };
+        self.tell_of(&new);
+        Ok(())
+    }
+
+    /// Removes the empty ones of the namespaces that clients have asked for, if there are as many as may be.
+    fn make_room(&self, namespaces: &mut HashMap<Arc<str>, Namespace>) -> Result<(), LimitError> {
+        let limit = self.0.config.max_child_namespaces;
+        let is_full = |namespaces: &HashMap<Arc<str>, Namespace>| {
+            namespaces.len() >= limit && namespaces.values().filter(|namespace| namespace.is_child()).count() >= limit
+        };
+        if !is_full(namespaces) {
+            return Ok(());
+        }
+        // Nobody enters meanwhile, which takes the lock that is held here.
+        namespaces.retain(|_, namespace| !namespace.is_child() || !namespace.local().is_empty());
+        for parent in self.0.parents.read().iter() {
+            parent.namespace.disown(|child| child.local().is_empty());
+        }
+        if is_full(namespaces) { Err(LimitError::ChildNamespaces { limit }) } else { Ok(()) }
+    }
+
+    fn tell_of(&self, new: &Namespace) {
         let observers = self.0.namespace_observers.read().clone();
-        observers.iter().for_each(|observer| observer(&new));
-        new
+        observers.iter().for_each(|observer| observer(new));
     }
 
     fn engine(&self) -> &Engine<SocketIo> {

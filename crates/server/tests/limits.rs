@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::StatusCode;
-use sockeye::{Config, Data, EngineConfig, Revision, Server, Socket};
+use sockeye::{Config, Data, EngineConfig, Revision, Server, Socket, TestClientError, matching};
 use support::{Raw, settle};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -133,6 +133,45 @@ async fn too_many_events_are_read_more_slowly_and_none_is_lost() {
     assert!(begun.elapsed() > Duration::from_millis(700), "100 events more took {:?}", begun.elapsed());
     assert_eq!(*handled.lock().unwrap(), (0..200).collect::<Vec<_>>());
     assert!(server.metrics().rate_limited > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_for_namespaces_counts_against_the_rate_too() {
+    let server = server(Config { max_event_rate: 10, ..Config::default() });
+    let client = Raw::open(&server, Revision::V4).await;
+    let begun = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(client.send(&["40/nowhere,"]).await, StatusCode::OK);
+    }
+    assert!(begun.elapsed() > Duration::from_secs(3), "50 requests took {:?}", begun.elapsed());
+    assert!(server.metrics().rate_limited > 0);
+}
+
+#[tokio::test]
+async fn clients_make_so_many_namespaces_and_empty_ones_give_way() {
+    let server = server(Config { max_child_namespaces: 3, ..Config::default() });
+    let (rooms, others) = (server.of_matching(matching("/room-*")), server.of_matching(matching("/other-*")));
+    let join = |name: String| server.test_client().namespace(name).connect();
+    let first = join("/room-0".to_owned()).await.unwrap();
+    for number in 1..20 {
+        join(format!("/{}-{number}", ["room", "other"][number % 2])).await.unwrap().disconnect().await.unwrap();
+        assert!(rooms.children().len() + others.children().len() <= 3);
+    }
+    let _second = join("/room-a".to_owned()).await.unwrap();
+    let third = join("/other-b".to_owned()).await.unwrap();
+    let refused = join("/room-c".to_owned()).await;
+    assert!(
+        matches!(&refused, Err(TestClientError::Refused { message, .. }) if message.contains("max_child_namespaces")),
+        "{refused:?}"
+    );
+    assert_eq!(server.metrics().child_namespaces_limited, 1);
+    // Neither those that are there nor those of the server's own are concerned.
+    let _fourth = join("/room-a".to_owned()).await.unwrap();
+    server.of("/own");
+    third.disconnect().await.unwrap();
+    let _fifth = join("/room-c".to_owned()).await.unwrap();
+    assert_eq!((rooms.children().len(), others.children().len()), (3, 0));
+    assert!(server.of("/room-0").socket(first.sid()).is_some(), "a namespace with sockets has gone");
 }
 
 #[tokio::test]
