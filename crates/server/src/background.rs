@@ -1,17 +1,18 @@
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use parking_lot::RwLock;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Namespace;
+use crate::{Namespace, member::guard};
 
 /// What runs at intervals for as long as somebody is there to see it.
 #[derive(Default)]
@@ -58,6 +59,19 @@ async fn run(job: Arc<Job>, namespace: Namespace) {
                 return;
             }
         }
-        (job.run)(namespace.clone()).await;
+        if let Err(panic) = guarded(job.clone(), namespace.clone()).await {
+            namespace.server().counters().handler_panics.add();
+            tracing::error!(namespace = namespace.name(), panic, "what runs at intervals panicked; it goes on");
+        }
     }
+}
+
+/// Runs a job once, so that its panic does not keep it from running again.
+async fn guarded(job: Arc<Job>, namespace: Namespace) -> Result<(), String> {
+    let mut running = guard(|| (job.run)(namespace))?;
+    poll_fn(|cx| match guard(|| running.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }

@@ -429,7 +429,8 @@ fn poll_guarded<O: Occasion>(future: &mut HandlerFuture<O>, cx: &mut Context<'_>
     guard(|| future.as_mut().poll(cx))
 }
 
-fn guard<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+/// Runs code of the user's, and returns what a panic of it says.
+pub(crate) fn guard<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic: Box<dyn Any + Send>| {
         match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
             (Some(text), _) => (*text).to_owned(),

@@ -226,6 +226,22 @@ async fn what_runs_at_intervals_begins_with_the_first_socket_and_ends_with_the_l
     assert_eq!(third.received().len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_runs_at_intervals_goes_on_after_a_panic() {
+    let server = Server::new();
+    let root = server.of("/");
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = runs.clone();
+    root.every(Duration::from_secs(5), move |_| {
+        let run = count.fetch_add(1, Ordering::SeqCst);
+        assert!(run != 0, "as asked for");
+        async move { assert!(run != 1, "as asked for") }
+    });
+    let _client = server.test_client().connect().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    assert_eq!((runs.load(Ordering::SeqCst), server.metrics().handler_panics), (4, 2));
+}
+
 #[tokio::test]
 async fn a_client_takes_up_where_it_left_off() {
     let recovery = RecoveryConfig { ..RecoveryConfig::default() };
