@@ -229,16 +229,20 @@ impl PendingAcks {
 
     /// Tells everyone who waits that no answer will come.
     pub(crate) fn disconnected(self) {
-        for ack in self.waiting.into_values() {
-            if let PendingAck::Broadcast(sid, answers) = ack {
-                // Whoever waited may have given up.
-                let _given_up = answers.send((sid, None));
-            }
-        }
+        self.waiting.into_values().for_each(PendingAck::disconnected);
     }
 }
 
 impl PendingAck {
+    /// Tells whoever waits that no answer will come.
+    pub(crate) fn disconnected(self) {
+        match self {
+            Self::One(answer) => drop(answer),
+            // Whoever waited may have given up.
+            Self::Broadcast(sid, answers) => drop(answers.send((sid, None))),
+        }
+    }
+
     pub(crate) fn resolve(self, args: ArgsBuf) {
         // Whoever waited may have given up in this moment.
         match self {
@@ -254,5 +258,25 @@ fn first<T: DeserializeOwned>(args: &ArgsBuf) -> Result<T, AckError> {
     match args.is_empty().then(|| serde_json::from_str("null")) {
         Some(Ok(null)) => Ok(null),
         _ => Ok(args.get(0)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    #[tokio::test]
+    async fn who_leaves_while_a_broadcast_asks_is_not_waited_for() {
+        let server = Server::new();
+        let client = server.test_client().connect().await.unwrap();
+        let socket = server.of("/").socket(client.sid()).unwrap();
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        socket.expect_broadcast_ack(1, PendingAck::Broadcast(socket.id().clone(), sender.clone()));
+        assert!(answers.try_recv().is_err(), "it is there");
+        client.disconnect().await.unwrap();
+        assert!(matches!(answers.try_recv(), Ok((_, None))), "it has left");
+        socket.expect_broadcast_ack(2, PendingAck::Broadcast(socket.id().clone(), sender));
+        assert!(matches!(answers.try_recv(), Ok((_, None))), "it had left before");
     }
 }

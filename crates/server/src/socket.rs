@@ -46,7 +46,7 @@ struct Inner {
 #[derive(Default)]
 struct Shared {
     /// What was emitted before the client was let in; it is sent behind the CONNECT packet.
-    held: Vec<Frame>,
+    held: Option<Box<Held>>,
     /// Why the socket is leaving, from the moment that is decided.
     leaving: Option<DisconnectReason>,
     /// The rooms the socket was in when it left.
@@ -56,6 +56,13 @@ struct Shared {
     extensions: Option<Box<Values>>,
     handlers: Option<Box<Handlers>>,
     recovery: Option<Box<Recovery>>,
+}
+
+/// Packets that wait for the client to be let in.
+#[derive(Default)]
+struct Held {
+    frames: Vec<Frame>,
+    bytes: usize,
 }
 
 /// What connection state recovery knows of a socket.
@@ -332,9 +339,16 @@ impl Socket {
         }
     }
 
-    /// Notes that this socket is to acknowledge a broadcast.
+    /// Notes that this socket is to acknowledge a broadcast, or says at once that it will not.
     pub(crate) fn expect_broadcast_ack(&self, id: u64, ack: PendingAck) {
-        self.0.shared.lock().acks.get_or_insert_default().insert(id, ack);
+        let mut shared = self.0.shared.lock();
+        if shared.leaving.is_none() {
+            shared.acks.get_or_insert_default().insert(id, ack);
+            return;
+        }
+        // It may have left altogether, and given up on those it knew of.
+        drop(shared);
+        ack.disconnected();
     }
 
     pub(crate) fn forget_ack(&self, id: u64) {
@@ -416,7 +430,9 @@ impl Socket {
             |buffer, wire| send(&self.0.session, buffer, wire),
         );
         log_encoding(sent.map(drop));
-        let _closed = self.0.session.send_all(std::mem::take(&mut shared.held));
+        if let Some(held) = shared.held.take() {
+            let _closed = self.0.session.send_all(held.frames);
+        }
         self.0.stage.store(CONNECTED, Ordering::Release);
         true
     }
@@ -426,7 +442,7 @@ impl Socket {
         let mut shared = self.0.shared.lock();
         let stage = self.0.stage.swap(LEFT, Ordering::AcqRel);
         shared.leaving.get_or_insert(reason);
-        shared.held = Vec::new();
+        shared.held = None;
         stage
     }
 
@@ -488,10 +504,11 @@ impl Socket {
         let mut shared = self.0.shared.lock();
         match self.0.stage.load(Ordering::Acquire) {
             CONNECTING => {
-                shared.held.extend(packet);
-                let bytes: usize = shared.held.iter().map(|frame| frame.websocket().len()).sum();
-                if bytes > self.namespace().config().engine.outbox_bytes {
-                    shared.held = Vec::new();
+                let held = shared.held.get_or_insert_default();
+                held.bytes += packet.iter().map(|frame| frame.websocket().len()).sum::<usize>();
+                held.frames.extend(packet);
+                if held.bytes > self.namespace().config().engine.outbox_bytes {
+                    shared.held = None;
                     drop(shared);
                     tracing::warn!(
                         sid = self.id().short(),
