@@ -335,10 +335,10 @@ async fn meddling() {
                 observed("outgoing");
             }
         });
-        namespace.on_room_event(move |event| {
-            if matches!(event, RoomEvent::Joined(room, _) if **room == *"watched") {
-                room_changed("room event");
-            }
+        namespace.on_room_event(move |event| match event {
+            RoomEvent::Joined(room, _) if **room == *"watched" => room_changed("room joined"),
+            RoomEvent::Left(room, _) if **room == *"watched" => room_changed("room left"),
+            _ => {}
         });
     });
     let mut client = server.test_client().namespace("/room-1").connect().await.unwrap();
@@ -368,7 +368,8 @@ async fn meddling() {
         ("event", 2),
         ("error", 1),
         ("outgoing", 1),
-        ("room event", 2),
+        ("room joined", 2),
+        ("room left", 2),
         ("disconnect", 3),
     ] {
         assert!(places.iter().filter(|happened| **happened == place).count() >= times, "{place}: {places:?}");

@@ -1,6 +1,8 @@
 //! A server on a free port, and the barest clients to talk to it: every byte is under the test's control.
 // Each test file uses its part of this.
 #![allow(dead_code)]
+mod in_time;
+
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
@@ -8,7 +10,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use http_body_util::Empty;
@@ -23,20 +24,9 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than anything that works takes, even on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Runs a test on a thread of its own, so that a fault that keeps the thread for ever fails it instead of hanging it.
-pub(crate) fn in_time(test: impl Future<Output = ()> + Send + 'static) {
-    let (done, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(test);
-        done.send(()).unwrap();
-    });
-    // Nothing is sent by a thread that panics either.
-    ended.recv_timeout(3 * PATIENCE).expect("the test has failed or hangs");
-}
+// Not every test file uses both.
+#[allow(unused_imports)]
+pub(crate) use in_time::{PATIENCE, in_time};
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,

@@ -1,11 +1,12 @@
 //! A client that polls the server's service in this process, with every packet under the test's control.
 // Each test file uses its part of this.
 #![allow(dead_code)]
+#[path = "../../../engine/tests/support/in_time.rs"]
+mod in_time;
+
 use std::{
-    future::Future,
     io,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,20 +15,9 @@ use http_body_util::{BodyExt, Full};
 use sockeye::{Revision, Server};
 use tower_service::Service;
 
-/// Longer than anything that works takes, even on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Runs a test on a thread of its own, so that a fault that keeps the thread for ever fails it instead of hanging it.
-pub(crate) fn in_time(test: impl Future<Output = ()> + Send + 'static) {
-    let (done, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(test);
-        done.send(()).unwrap();
-    });
-    // Nothing is sent by a thread that panics either.
-    ended.recv_timeout(3 * PATIENCE).expect("the test has failed or hangs");
-}
+// Not every test file uses both.
+#[allow(unused_imports)]
+pub(crate) use in_time::{PATIENCE, in_time};
 
 /// One session that polls.
 pub(crate) struct Raw {
