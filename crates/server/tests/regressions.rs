@@ -292,9 +292,9 @@ async fn meddling() {
     let server = Server::builder().config(config).build();
     let (happened, mut happenings) = tokio::sync::mpsc::unbounded_channel();
     let meddle = {
-        let server = server.clone();
+        let (server, made) = (server.clone(), Arc::new(AtomicUsize::new(0)));
         move |place: &'static str| {
-            server.of("/made-meanwhile").on("x", async || ());
+            server.of(&format!("/made-{}", made.fetch_add(1, Ordering::SeqCst))).on("x", async || ());
             server.of_matching(sockeye::matching("/more-*"));
             server.on_new_namespace(|_| ());
             for namespace in [server.of("/"), server.of("/room-1")] {
