@@ -168,12 +168,20 @@ async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event(
         events.send("an event".to_owned()).unwrap();
         ready(())
     });
-    // One that is still being let in is not told that it is out, and has its handlers run to their end.
-    server.of("/slow").on_connect(async || std::future::pending::<()>().await);
-    server.of("/other").on_disconnect(move |Reason(reason): Reason| {
-        sender.send(reason.as_str().to_owned()).unwrap();
-        ready(())
+    // One that is still being let in is not told that it is out, and its handlers run to their end and are undone.
+    let release = Arc::new(Notify::new());
+    let wait = release.clone();
+    server.of("/slow").on_connect(move || {
+        let wait = wait.clone();
+        async move { wait.notified().await }
     });
+    for name in ["/other", "/slow"] {
+        let sender = sender.clone();
+        server.of(name).on_disconnect(move |Reason(reason): Reason| {
+            sender.send(reason.as_str().to_owned()).unwrap();
+            ready(())
+        });
+    }
     let client = Raw::open(&server, Revision::V4).await;
     client.send(&["40", "40/other,", "40/slow,"]).await;
     client.until("/other").await;
@@ -182,6 +190,8 @@ async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event(
     assert_eq!(client.send(&[r#"42/other,["late"]"#]).await, StatusCode::BAD_REQUEST);
     assert_eq!(happened.recv().await.unwrap(), "server namespace disconnect");
     happened.try_recv().expect_err("handlers run after the end");
+    release.notify_one();
+    assert_eq!(happened.recv().await.unwrap(), "forced close");
     // Twice, and for a socket that is out already, it is closed all the same.
     let server = Server::new();
     for gone in [false, true] {
