@@ -287,6 +287,8 @@ impl<H: SessionHandler> Driver<H> {
                 }
                 if self.handler.deadline().is_some_and(|at| now >= at) {
                     self.handler.timeout(now);
+                    // It may take messages again, and nobody else would have the task look for them.
+                    cx.waker().wake_by_ref();
                 }
             }
             let deadline = self.deadline().max(now);
