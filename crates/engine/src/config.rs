@@ -59,6 +59,10 @@ pub struct Config {
     /// Whether the last address in `X-Forwarded-For` is the client's. Set it only behind a proxy that adds one:
     /// otherwise clients make up addresses. Default false.
     pub trust_forwarded: bool,
+    /// About how many bytes the head of a request to a listener of ours may have, at least 8 KiB: the rest of a longer
+    /// one is not read, and it is refused with status 431. What matters of a head is kept for as long as its session
+    /// lives. Default 32 KiB.
+    pub max_head_bytes: usize,
     /// How long a connection to a listener of ours may take to send a request's head. Default 30 s.
     pub head_timeout: Duration,
     /// The most bytes that may wait for one peer; beyond them it is a slow consumer and is closed. Default 4 MiB.
@@ -94,6 +98,7 @@ impl Default for Config {
             max_sessions: 100_000,
             max_sessions_per_address: 20_000,
             trust_forwarded: false,
+            max_head_bytes: 32 * 1024,
             head_timeout: Duration::from_secs(30),
             outbox_bytes: 4 * 1024 * 1024,
             log_packets: false,

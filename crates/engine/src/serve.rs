@@ -22,7 +22,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{Application, Engine, EngineService, RemoteAddr, Tls, handshake::Secure, tls::RELOAD_INTERVAL};
+use crate::{Application, Config, Engine, EngineService, RemoteAddr, Tls, handshake::Secure, tls::RELOAD_INTERVAL};
 
 /// Why a server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +88,9 @@ impl<A: Application> Engine<A> {
 
 /// How long accepting pauses when the process or the system is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The HTTP library reads no less.
+const LEAST_HEAD: usize = 8 * 1024;
 
 async fn accept<A, S, B>(listener: TcpListener, shared: Arc<(EngineService<A>, S)>, stopping: watch::Receiver<bool>)
 where
@@ -172,7 +175,7 @@ async fn requests<A, S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let head_timeout = shared.0.engine().config().head_timeout;
+    let Config { head_timeout, max_head_bytes, .. } = *shared.0.engine().config();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(RemoteAddr(peer.remote));
         if peer.secure {
@@ -194,7 +197,7 @@ async fn requests<A, S, B>(
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(max_head_bytes.max(LEAST_HEAD));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -16,7 +16,7 @@ use crate::{
     packet::with_encoded,
     parser::{Decoder, ReadError},
     rate::Allowance,
-    server::NoEntry,
+    server::{MAX_CHILD_NAME, NoEntry},
     socket::{log_encoding, send},
 };
 
@@ -144,7 +144,7 @@ impl Client {
             Ok(entered) => entered,
             Err(NoEntry::Unknown) => {
                 tracing::warn!(
-                    asked = name,
+                    asked = &name[..name.floor_char_boundary(MAX_CHILD_NAME)],
                     known = ?self.server.some_names(),
                     "refused a client that asked for a namespace there is not"
                 );

@@ -30,15 +30,16 @@ pub struct Config {
     pub log_events: bool,
     /// The most namespaces one connection may join. Default 100.
     pub max_namespaces: usize,
-    /// The most namespaces that are there because clients asked for them. When they are reached, those without sockets are
-    /// removed, whatever `cleanup_empty_child_namespaces` says; if none is without, the client is refused. Default 10,000.
+    /// The most namespaces that are there because clients asked for them. When they are reached, those without sockets
+    /// are removed, whatever `cleanup_empty_child_namespaces` says; if none is without, the client is refused. Default
+    /// 10,000.
     pub max_child_namespaces: usize,
     /// The most rooms one socket may be in, its own left out. Default 1,000.
     pub max_rooms: usize,
     /// The most acknowledgements that may be waited for from one socket. Default 10,000.
     pub max_pending_acks: usize,
-    /// The most events, and requests to join a namespace, that one connection may send a second for long; beyond them it
-    /// is not read until it is within them again, and closed by the heartbeat if that takes too long. Bursts of as
+    /// The most events, and requests to join a namespace, that one connection may send a second for long; beyond them
+    /// it is not read until it is within them again, and closed by the heartbeat if that takes too long. Bursts of as
     /// many are let through. Default 100,000.
     pub max_event_rate: u32,
     /// How long the attachments of a packet may take to arrive. Default 60 s.

@@ -56,6 +56,9 @@ struct Parent {
     namespace: ParentNamespace,
 }
 
+/// The longest name, in bytes, of a namespace that is made for a client.
+pub(crate) const MAX_CHILD_NAME: usize = 256;
+
 /// Why a client cannot enter a namespace.
 #[derive(Debug)]
 pub(crate) enum NoEntry {
@@ -163,7 +166,7 @@ impl Server {
     }
 
     /// A namespace that stands for all those, not made yet, whose name `matches` when a client asks for it; it is also
-    /// given what the client sent along with CONNECT. The namespace that is made for the client gets the handlers the
+    /// given what the client sent along with CONNECT. None is made for a name of more than 256 bytes. The namespace that is made for the client gets the handlers the
     /// parent has then. What is emitted on the parent reaches all of its children.
     ///
     /// The first parent that matches makes the namespace. [`matching`](crate::matching) makes a `matches` of a pattern.
@@ -289,6 +292,9 @@ impl Server {
         loop {
             if let Some(namespace) = self.0.namespaces.read().get(name) {
                 return Ok(enter(namespace));
+            }
+            if name.len() > MAX_CHILD_NAME {
+                return Err(NoEntry::Unknown);
             }
             let parents = self.0.parents.read().clone();
             let parent = parents.into_iter().find(|parent| (parent.matches)(name, auth)).ok_or(NoEntry::Unknown)?;

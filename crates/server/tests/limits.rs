@@ -12,7 +12,7 @@ use std::{
 
 use http::StatusCode;
 use sockeye::{Config, Data, EngineConfig, Revision, Server, Socket, TestClientError, matching};
-use support::{Raw, settle};
+use support::{Log, Raw, settle};
 use tokio::{sync::Semaphore, time::Instant};
 
 fn server(config: Config) -> Server {
@@ -172,6 +172,20 @@ async fn clients_make_so_many_namespaces_and_empty_ones_give_way() {
     let _fifth = join("/room-c".to_owned()).await.unwrap();
     assert_eq!((rooms.children().len(), others.children().len()), (3, 0));
     assert!(server.of("/room-0").socket(first.sid()).is_some(), "a namespace with sockets has gone");
+}
+
+#[tokio::test]
+async fn no_namespace_of_a_very_long_name_is_made() {
+    let (log, _guard) = Log::listen();
+    let server = server(Config::default());
+    let rooms = server.of_matching(matching("/room-*"));
+    for (length, fits) in [(256, true), (257, false), (100_000, false)] {
+        let start = "/room-é";
+        let name = format!("{start}{}", "x".repeat(length - start.len()));
+        assert_eq!(server.test_client().namespace(&name).connect().await.is_ok(), fits, "{length}");
+    }
+    assert_eq!(rooms.children().len(), 1);
+    assert!(log.text().lines().all(|line| line.len() < 1_000), "{}", log.text());
 }
 
 #[tokio::test]

@@ -95,6 +95,8 @@ settings! {
     attachments_timeout: Duration = Config::default().attachments_timeout;
     /// How long a connection may take to send the head of a request.
     head_timeout: Duration = engine().head_timeout;
+    /// The most bytes of a request's head.
+    max_head_bytes: usize = engine().max_head_bytes;
     /// Whether clients of Socket.IO 2 (Engine.IO 3) are served too.
     allow_eio3: bool = false;
 
@@ -157,6 +159,7 @@ impl Settings {
                 origins: self.origins(addresses),
                 allow_eio3: self.allow_eio3,
                 head_timeout: self.head_timeout,
+                max_head_bytes: self.max_head_bytes,
                 max_sessions: self.max_sessions,
                 max_sessions_per_address: self.max_sessions_per_address,
                 trust_forwarded: self.trust_forwarded,
