@@ -85,7 +85,7 @@ describe("long-polling bodies", () => {
     const session = await Polling.open(server, ENGINE);
     const { pathname, search } = new URL(session.url());
     const chunk = `10000\r\n${"x".repeat(0x10000)}\r\n`;
-    const { text } = await raw(server.port, [`POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n`, chunk.repeat(20), "0\r\n\r\n"], { limit: 400 });
+    const { text } = await raw(server.port, [`POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n`, chunk.repeat(20), "0\r\n\r\n"], { until: /\r\n\r\n/ });
     assert.match(text, /^HTTP\/1\.1 413 /);
     assert.equal((await session.post("4hello")).status, 200);
   });
@@ -94,7 +94,7 @@ describe("long-polling bodies", () => {
     const session = await Polling.open(server, ENGINE);
     const { pathname, search } = new URL(session.url());
     for (const length of ["1000001", "999999999999", "9223372036854775807"]) {
-      const { text } = await raw(server.port, `POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nContent-Length: ${length}\r\n\r\n4x`, { limit: 150 });
+      const { text } = await raw(server.port, `POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nContent-Length: ${length}\r\n\r\n4x`, { until: /\r\n\r\n/ });
       assert.match(text, /^HTTP\/1\.1 413 /, `length ${length}`);
     }
   });
@@ -250,7 +250,7 @@ describe("WebSocket frames", () => {
 
   scenario("fragments with a ping between them: one message", async () => {
     const bytes = [frame({ fin: false, payload: "4hel" }), frame({ opcode: 9, payload: "!" }), frame({ opcode: 0, payload: "lo" })];
-    const { text } = await raw(server.port, [upgradeRequest(`${ENGINE}?EIO=4&transport=websocket`), ...bytes], { limit: 250 });
+    const { text } = await raw(server.port, [upgradeRequest(`${ENGINE}?EIO=4&transport=websocket`), ...bytes], { until: /\x8a\x01![^]*4hello/ });
     assert.ok(text.includes("4hello"), text);
     assert.ok(text.includes("\x8a\x01!"), "the ping is answered");
   });
@@ -262,7 +262,7 @@ describe("WebSocket frames", () => {
 
   scenario("a frame that comes byte by byte: a message", async () => {
     const bytes = [...frame({ payload: "4slowly" })].map((byte) => Buffer.from([byte]));
-    const { text } = await raw(server.port, [upgradeRequest(`${ENGINE}?EIO=4&transport=websocket`), ...bytes], { limit: 250 });
+    const { text } = await raw(server.port, [upgradeRequest(`${ENGINE}?EIO=4&transport=websocket`), ...bytes], { until: /4slowly/ });
     assert.ok(text.includes("4slowly"), text);
   });
 });

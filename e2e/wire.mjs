@@ -142,19 +142,22 @@ export class Frames {
   }
 }
 
-/** Bytes over TCP: writes `chunks` and gives everything that came back until the server closed or `limit` passed. */
-export async function raw(port, chunks, { limit = LIMIT, end = false } = {}) {
+/** Bytes over TCP: writes `chunks` and gives everything that came back until the server closed, `until` matched or `limit` passed. */
+export async function raw(port, chunks, { limit = LIMIT, end = false, until } = {}) {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
   const received = [];
   let closed = false;
   socket.on("data", (data) => received.push(data));
   socket.on("error", () => {});
   const over = new Promise((resolve) => socket.once("close", resolve)).then(() => (closed = true));
+  const said = new Promise((resolve) =>
+    socket.on("data", () => until?.test(Buffer.concat(received).toString("latin1")) && resolve()),
+  );
   await once(socket, "connect");
   for (const chunk of [chunks].flat()) if (socket.writable) socket.write(chunk);
   if (end) socket.end();
   let timer;
-  await Promise.race([over, new Promise((resolve) => (timer = setTimeout(resolve, limit)))]);
+  await Promise.race([over, said, new Promise((resolve) => (timer = setTimeout(resolve, limit)))]);
   clearTimeout(timer);
   socket.destroy();
   return { bytes: Buffer.concat(received), text: Buffer.concat(received).toString("latin1"), closed };

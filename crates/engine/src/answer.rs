@@ -1,6 +1,6 @@
-use std::{borrow::Cow, error::Error, sync::Arc};
+use std::{borrow::Cow, error::Error, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -20,25 +20,44 @@ use crate::{
 pub(crate) async fn respond<A, B>(engine: &Engine<A>, parts: &Parts, body: B) -> Response<ResponseBody>
 where
     A: Application,
-    B: Body,
+    B: Body<Data: Send> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let config = engine.config();
+    let mut body = Box::pin(body);
     let admitted = config.origins.check(&parts.headers);
     let is_admitted = admitted.is_ok();
     let answered = match admitted {
-        Ok(()) => answer(engine, parts, body).await,
+        Ok(()) => answer(engine, parts, body.as_mut()).await,
         Err(refusal) => Err(refusal),
     };
     let (mut response, opened) = answered.unwrap_or_else(|refusal| {
         engine.refused(parts, &refusal);
         (refusal.into_response(), None)
     });
+    if parts.method == Method::POST && !body.is_end_stream() {
+        tokio::spawn(drain(body, config.max_payload, config.close_timeout));
+    }
     if is_admitted {
         config.cors.apply(&config.origins, &parts.headers, &parts.method, response.headers_mut());
     }
     decorate(config, parts, &mut response, opened.as_ref());
     response
+}
+
+/// Reads on for a while what is left of a body that is refused: a connection that is closed with unread input is reset,
+/// and then the client may never see the answer.
+async fn drain<B: Body>(mut body: Pin<Box<B>>, most: usize, patience: Duration) {
+    let reading = async {
+        let mut left = most;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Buf::remaining);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    // Whoever sends on after that has been given the time to read.
+    let _read = timeout(patience, reading).await;
 }
 
 /// Adds what the settings say about headers to an answer; `opened` is the session it opens, if it opens one.
@@ -54,7 +73,7 @@ pub(crate) fn decorate(config: &Config, parts: &Parts, response: &mut Response<R
 /// An answer, and the session it opens.
 type Answered = (Response<ResponseBody>, Option<Sid>);
 
-async fn answer<A, B>(engine: &Engine<A>, parts: &Parts, body: B) -> Result<Answered, Refusal>
+async fn answer<A, B>(engine: &Engine<A>, parts: &Parts, body: Pin<&mut B>) -> Result<Answered, Refusal>
 where
     A: Application,
     B: Body,
@@ -138,7 +157,7 @@ async fn post<B>(
     config: &Config,
     headers: &HeaderMap,
     form: bool,
-    body: B,
+    body: Pin<&mut B>,
 ) -> Result<Response<ResponseBody>, Refusal>
 where
     B: Body,

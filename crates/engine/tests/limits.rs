@@ -204,3 +204,25 @@ async fn what_happens_is_counted_under_its_name() {
     assert_eq!(metrics.refused, [1, 0, 0, 1, 0, 0]);
     assert_eq!(metrics.opened, 2);
 }
+
+#[tokio::test]
+async fn a_body_that_is_refused_is_read_on_so_that_the_client_sees_the_answer() {
+    // More than lies in the buffers of a connection.
+    let server = start(Config { max_payload: 4_000_000, ..Config::default() }).await;
+    let session = format!("{POLLING}&sid={}", server.open_polling().await);
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    for (query, chunks, status) in [(session.as_str(), 110, 413), (&format!("{POLLING}&sid=nobody"), 55, 400)] {
+        let head = format!("POST /engine.io/?{query} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // A reset would fail what is written, or lose the answer that is read afterwards.
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..chunks {
+            stream.write_all(chunk.as_bytes()).await.unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("no answer in time").unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
+    assert_eq!(server.post(&session, "4hello").await.status, 200, "the session stays");
+}
