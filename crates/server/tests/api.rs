@@ -106,7 +106,9 @@ async fn handlers_of_one_socket_end_with_it() {
     });
     let mut client = server.test_client().connect().await.unwrap();
     assert_eq!(client.emit_with_ack::<String>("own", ()).await.unwrap(), "answered");
+    root.on_fallback(async || "nobody");
     root.socket(client.sid()).unwrap().off("own");
+    assert_eq!(client.emit_with_ack::<String>("own", ()).await.unwrap(), "nobody");
     client.disconnect().await.unwrap();
     assert_eq!(left.recv().await.unwrap(), "left");
 }
