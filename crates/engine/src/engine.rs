@@ -11,11 +11,12 @@ use sockeye_protocol::engineio::OpenPacket;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    CloseReason, Config, EngineService, Frame, Refusal, Session, Sid,
+    CloseReason, Config, EngineService, Refusal, Session, Sid,
     driver::{Driver, Lease},
     flusher::Flusher,
     metrics::Counters,
     opening::Opening,
+    outbox::Outbox,
     seats::{Seat, Seats},
     session::Channel,
     transport::websocket::WebSocket,
@@ -146,19 +147,21 @@ impl<A: Application> Engine<A> {
             Config { allow_upgrades: true, transports, .. } if transports.websocket => &["websocket"],
             _ => &[],
         };
-        let (session, driver) = self.open(opening, upgrades, Channel::Polling(Box::default()), None)?;
+        let (session, driver) = self.open(opening, upgrades, Channel::Polling(Box::default()), Vec::new(), None)?;
         tokio::spawn(driver);
         Ok(session)
     }
 
-    /// Opens a session on a WebSocket, whose task is returned.
+    /// Opens a session on a WebSocket, whose task is returned. `answer` is what is still to be written of the answer to
+    /// its handshake.
     pub(crate) fn open_websocket(
         &self,
         opening: Opening,
         channel: Channel,
         websocket: WebSocket,
+        answer: Vec<u8>,
     ) -> Result<Driver<A::Handler>, Refusal> {
-        self.open(opening, &[], channel, Some(websocket)).map(|(_, driver)| driver)
+        self.open(opening, &[], channel, answer, Some(websocket)).map(|(_, driver)| driver)
     }
 
     fn open(
@@ -166,10 +169,14 @@ impl<A: Application> Engine<A> {
         opening: Opening,
         upgrades: &[&str],
         channel: Channel,
+        answer: Vec<u8>,
         websocket: Option<WebSocket>,
     ) -> Result<(Arc<Session>, Driver<A::Handler>), Refusal> {
         let Opening { id, seat, revision, base64, handshake } = opening;
         let session = Session::new(id, revision, handshake, self.shared.clone(), base64, channel);
+        if !answer.is_empty() {
+            session.core().lock().outbox = Outbox::beginning_with(answer);
+        }
         self.shared.flusher.start();
         // The lock is held until the session is in the table, so that a shutdown either sees it or is seen by it.
         let draining = self.shared.draining.read();
@@ -187,7 +194,7 @@ impl<A: Application> Engine<A> {
         self.shared.counters.opened.increment();
         let open = open_packet(&session, upgrades, &self.shared.config);
         // A session that closes before it has opened is found out by its task.
-        let _closed = session.send(open);
+        let _closed = session.send_text(&open);
         if let Some(packet) = &self.shared.config.initial_packet {
             let _closed = session.send(packet.clone());
         }
@@ -264,7 +271,7 @@ impl Shared {
     }
 }
 
-fn open_packet(session: &Session, upgrades: &[&str], config: &Config) -> Frame {
+fn open_packet(session: &Session, upgrades: &[&str], config: &Config) -> Vec<u8> {
     let packet = OpenPacket {
         sid: session.id(),
         upgrades,
@@ -274,5 +281,5 @@ fn open_packet(session: &Session, upgrades: &[&str], config: &Config) -> Frame {
     };
     let mut text = Vec::new();
     packet.encode(&mut text);
-    Frame::text(&text)
+    text
 }

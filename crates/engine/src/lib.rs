@@ -31,6 +31,7 @@ mod serve;
 mod service;
 mod session;
 mod sid;
+mod switching;
 mod tls;
 mod transport;
 mod upgrade;

@@ -46,8 +46,10 @@ impl<A: Application> Future for WebSocketSession<A> {
                     let upgraded = ready!(Pin::new(on_upgrade).poll(cx));
                     // A client that went away before the answer was out has no session.
                     let (Ok(upgraded), Some(opening)) = (upgraded, opening.take()) else { return Poll::Ready(()) };
-                    let (channel, websocket) = Connection::new(upgraded).into_parts();
-                    match engine.open_websocket(*opening, channel, websocket) {
+                    let mut connection = Connection::new(upgraded);
+                    let answer = connection.take_answer();
+                    let (channel, websocket) = connection.into_parts();
+                    match engine.open_websocket(*opening, channel, websocket, answer) {
                         Ok(driver) => driver,
                         // Somebody else got the identifier in the meantime.
                         Err(refusal) => {

@@ -32,6 +32,11 @@ const SMALL: usize = 4 * 1024;
 const FULL: usize = 16 * 1024;
 
 impl Outbox {
+    /// An outbox of a WebSocket, before whose first packet these bytes are to be written: the end of its handshake.
+    pub(crate) fn beginning_with(answer: Vec<u8>) -> Self {
+        Self { bytes: answer.len(), chunks: VecDeque::from([Chunk::Frames(answer)]), taken: 0 }
+    }
+
     pub(crate) fn push(&mut self, frame: Frame) {
         self.bytes += frame.websocket().len();
         self.chunks.push_back(Chunk::Frame(frame));

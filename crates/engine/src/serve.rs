@@ -22,7 +22,12 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{Application, Config, Engine, EngineService, RemoteAddr, Tls, handshake::Secure, tls::RELOAD_INTERVAL};
+use crate::{
+    Application, Config, Engine, EngineService, RemoteAddr, Tls,
+    handshake::Secure,
+    switching::{Hold, Switching},
+    tls::RELOAD_INTERVAL,
+};
 
 /// Why a server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +144,9 @@ async fn connection<A, S, B>(
     let _slower = stream.set_nodelay(true);
     let config = shared.0.engine().config();
     let Some(tls) = &config.tls else {
-        return requests(stream, Peer { remote, secure: false }, shared, stopping).await;
+        let stream = Switching::new(stream);
+        let peer = Peer { remote, secure: false, hold: Some(stream.hold()) };
+        return requests(stream, peer, shared, stopping).await;
     };
     let accepted = tokio::select! {
         accepted = tls.accept(stream, config.tls_handshake_timeout) => accepted,
@@ -147,7 +154,7 @@ async fn connection<A, S, B>(
     };
     match accepted {
         // Boxed, because a connection without TLS should not have to carry the room for one.
-        Ok(stream) => Box::pin(requests(stream, Peer { remote, secure: true }, shared, stopping)).await,
+        Ok(stream) => Box::pin(requests(stream, Peer { remote, secure: true, hold: None }, shared, stopping)).await,
         Err(error) => {
             shared.0.engine().shared.counters.failed_tls_handshakes.increment();
             tracing::debug!(%remote, %error, "a TLS handshake failed");
@@ -156,10 +163,11 @@ async fn connection<A, S, B>(
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy)]
 struct Peer {
     remote: SocketAddr,
     secure: bool,
+    /// Holds the answer back by which the connection becomes a WebSocket, where that is possible.
+    hold: Option<Hold>,
 }
 
 /// Serves the HTTP requests of one connection, up to its end or to its becoming a WebSocket.
@@ -183,7 +191,13 @@ async fn requests<A, S, B>(
         }
         let (engine, fallback) = &*shared;
         let answer = match engine.matches(request.uri().path()) {
-            true => Either::Left(engine.respond(request)),
+            true => {
+                // Others might answer something else than the engine, which would then be held back.
+                if let Some(hold) = &peer.hold {
+                    request.extensions_mut().insert(hold.clone());
+                }
+                Either::Left(engine.respond(request))
+            }
             false => Either::Right((fallback.clone(), request)),
         };
         async move {

@@ -24,6 +24,7 @@ use crate::{
     opening::{Opening, WebSocketSession},
     query::Query,
     seats::Seat,
+    switching::Hold,
     upgrade::{self, Connection},
 };
 
@@ -151,6 +152,9 @@ impl<A: Application> EngineService<A> {
             }
             Purpose::Open { seat, revision, base64 } => {
                 decorate(config, parts, &mut response, Some(&id));
+                if let (Revision::V4, Some(hold)) = (revision, parts.extensions.get::<Hold>()) {
+                    hold.begin();
+                }
                 let opening = Opening { id, seat, revision, base64, handshake: Handshake::from_parts(parts) };
                 let session = WebSocketSession::new(on_upgrade, self.engine.clone(), opening);
                 match revision {

@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     Frame, Session,
     session::{Channel, Delivery, Stage},
+    switching::Switching,
     transport::{
         polling::Polling,
         websocket::{ByteStream, Source, WebSocket},
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) struct Connection {
     stream: Stream,
     ahead: Vec<u8>,
+    answer: Vec<u8>,
 }
 
 enum Stream {
@@ -32,16 +34,33 @@ enum Stream {
 impl Connection {
     /// Takes the connection out of the HTTP library's hands, down to the bare TCP stream where it is one.
     pub(crate) fn new(upgraded: Upgraded) -> Self {
-        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        let upgraded = match upgraded.downcast::<TokioIo<Switching>>() {
             Ok(parts) => {
-                return Self { stream: Stream::Tcp(parts.io.into_inner()), ahead: parts.read_buf.to_vec() };
+                let (stream, answer) = parts.io.into_inner().into_parts();
+                return Self { answer, ..Self::tcp(stream, &parts.read_buf) };
             }
             Err(upgraded) => upgraded,
         };
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => return Self::tcp(parts.io.into_inner(), &parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
         match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => Self { stream: Stream::Tcp(parts.io.into_inner()), ahead: parts.read_buf.to_vec() },
-            Err(upgraded) => Self { stream: Stream::Other(Box::pin(TokioIo::new(upgraded))), ahead: Vec::new() },
+            Ok(parts) => Self::tcp(parts.io.into_inner(), &parts.read_buf),
+            Err(upgraded) => {
+                let stream = Stream::Other(Box::pin(TokioIo::new(upgraded)));
+                Self { stream, ahead: Vec::new(), answer: Vec::new() }
+            }
         }
+    }
+
+    fn tcp(stream: TcpStream, ahead: &[u8]) -> Self {
+        Self { stream: Stream::Tcp(stream), ahead: ahead.to_vec(), answer: Vec::new() }
+    }
+
+    /// The answer to the WebSocket handshake, if it was held back: it must be written before anything else.
+    pub(crate) fn take_answer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer)
     }
 
     /// Parts the connection into what is read by the session's task and what is written by its senders.
