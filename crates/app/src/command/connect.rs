@@ -78,6 +78,8 @@ pub(crate) async fn run(connect: Connect) -> Result<Status, CommandError> {
         answers: JoinSet::new(),
         timeout: connect.target.timeout,
         status: Status::Done,
+        is_connected: false,
+        early: None,
         listen: connect.listen,
         console,
         happenings,
@@ -153,6 +155,10 @@ struct Conversation {
     listen: bool,
     timeout: Duration,
     status: Status,
+    /// Whether the last that was told of the socket is that it is connected.
+    is_connected: bool,
+    /// What is told as soon as it is no more.
+    early: Option<ManagerEvent>,
 }
 
 /// What became of a wish for an acknowledgement.
@@ -184,7 +190,7 @@ impl Conversation {
                         return Ok(());
                     }
                 }
-                Some(event) = self.events.next() => self.connection_changed(&event)?,
+                Some(event) = self.events.next() => self.connection_changed(event)?,
                 Some(answer) = self.answers.join_next() => {
                     if let Ok(answer) = answer {
                         self.answered(&answer)?;
@@ -213,7 +219,7 @@ impl Conversation {
                         return Ok(());
                     }
                 }
-                Some(event) = self.events.next() => self.connection_changed(&event)?,
+                Some(event) = self.events.next() => self.connection_changed(event)?,
                 Some(answer) = self.answers.join_next() => {
                     if let Ok(answer) = answer {
                         self.answered(&answer)?;
@@ -247,6 +253,7 @@ impl Conversation {
     fn happened(&mut self, happening: Happening) -> Result<bool, CommandError> {
         match happening {
             Happening::Connected { id, recovered } => {
+                self.is_connected = true;
                 let id = id.as_deref().unwrap_or("unknown");
                 let transport = self.socket.manager().transport().map_or("", |transport| transport.as_str());
                 let recovered = if recovered { ", and what was missed was sent again" } else { "" };
@@ -254,7 +261,11 @@ impl Conversation {
                 self.lifecycle(format_args!("connected to {namespace} as {} by {transport}{recovered}", Harmless(id)))?;
             }
             Happening::Disconnected(reason) => {
+                self.is_connected = false;
                 self.lifecycle(format_args!("disconnected: {reason}"))?;
+                if let Some(event) = self.early.take() {
+                    self.connection_changed(event)?;
+                }
                 if !reason.is_temporary() {
                     return self.given_up();
                 }
@@ -298,8 +309,10 @@ impl Conversation {
         Ok(true)
     }
 
-    fn connection_changed(&self, event: &ManagerEvent) -> Result<(), CommandError> {
+    fn connection_changed(&mut self, event: ManagerEvent) -> Result<(), CommandError> {
         match event {
+            // The manager tries again before the socket has told that it is cut off, which is to be read first.
+            ManagerEvent::Reconnecting { .. } if self.is_connected => self.early = Some(event),
             ManagerEvent::Upgraded => self.lifecycle("moved on to websocket")?,
             ManagerEvent::UpgradeFailed => {
                 self.lifecycle(
