@@ -115,6 +115,7 @@ async fn clients_of_socket_io_2_are_not_offered_what_they_do_not_know() {
     assert_eq!(client.until("40").await, ["40"]);
     let socket = server.of("/").local().sockets(&Default::default()).remove(0);
     assert!(!socket.is_recovered());
+    assert_eq!(socket.id().as_str(), client.sid(), "its id is its session's, which no other session can take up");
     socket.emit("works", 1).unwrap();
     assert_eq!(client.until("works").await.len(), 1);
 }
