@@ -19,6 +19,9 @@ use crate::{
 };
 
 /// The settings of connection state recovery.
+///
+/// Events get a number as one more argument, as they do from the JavaScript server, whichever client they are for: a
+/// handler of python-socketio that takes a fixed number of arguments then needs `*args`.
 #[derive(Debug, Clone)]
 pub struct RecoveryConfig {
     /// How long a client may have been away. Default 2 minutes.
