@@ -114,6 +114,11 @@ impl Connection {
         }
     }
 
+    /// The beginning of the session's identifier, for logs: whoever knows the whole can poll in our name.
+    pub(crate) fn short_sid(&self) -> &str {
+        self.sid.get(..6).unwrap_or_default()
+    }
+
     /// Adds a message behind the others.
     pub(crate) fn send(&mut self, packet: Outgoing) {
         self.queue.push(packet);
@@ -386,7 +391,7 @@ impl Connection {
     }
 
     fn stay_on_polling(&mut self, why: &str) -> Change {
-        tracing::debug!(sid = %self.sid, why, "the upgrade to WebSocket failed; polling goes on");
+        tracing::debug!(sid = self.short_sid(), why, "the upgrade to WebSocket failed; polling goes on");
         if let OpenTransport::Polling(polling) = &mut self.transport {
             polling.paused = false;
         }

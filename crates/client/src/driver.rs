@@ -185,7 +185,7 @@ impl Driver {
         let connection = Connection::new(opened, self.shared.config.clone(), now);
         let transport = connection.transport();
         let attempts = self.backoff.attempts();
-        tracing::debug!(sid = %connection.sid, %transport, attempts, "connected");
+        tracing::debug!(sid = connection.short_sid(), %transport, attempts, "connected");
         self.backoff.opened();
         self.was_open = true;
         self.hub.opened(connection.sid.clone());
@@ -261,7 +261,7 @@ impl Driver {
 
     fn forget(&mut self, link: &Link, lost: &Lost) {
         let mut connection = link.lock();
-        tracing::debug!(sid = %connection.sid, reason = %lost.reason, error = ?lost.error, "disconnected");
+        tracing::debug!(sid = connection.short_sid(), reason = %lost.reason, error = ?lost.error, "disconnected");
         self.hub.closed();
         let mut core = self.shared.core();
         core.disconnected(lost, connection.take_unsent());

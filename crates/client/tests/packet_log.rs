@@ -27,9 +27,12 @@ async fn packets_of_both_ways_are_told_if_that_is_asked_for_and_nothing_secret_o
     server.of("/").on("echo", async |Data(text): Data<String>| text);
     let local = Local::serve(server).await;
     for transport in [Transport::Polling, Transport::WebSocket] {
-        let text = talk(&local, transport, false, &log).await;
+        let (sid, text) = talk(&local, transport, false, &log).await;
         assert!(!text.contains("sockeye::packets") && !text.contains(SECRET), "{transport}:\n{text}");
-        let text = talk(&local, transport, true, &log).await;
+        let is_ours = |line: &&str| line.contains("sockeye_client");
+        assert!(text.lines().any(|line| is_ours(&line) && line.contains(&sid[..6])), "{transport}:\n{text}");
+        assert!(!text.lines().filter(is_ours).any(|line| line.contains(&sid)), "{transport}:\n{text}");
+        let (_, text) = talk(&local, transport, true, &log).await;
         let transport = format!("transport={transport}");
         for (direction, parts) in [
             ("received", [&transport, "kind=\"open\"", "\"upgrades\""]),
@@ -48,15 +51,16 @@ async fn packets_of_both_ways_are_told_if_that_is_asked_for_and_nothing_secret_o
     }
 }
 
-/// Connects with a secret, sends one event, and returns what was logged.
-async fn talk(local: &Local, transport: Transport, log_packets: bool, log: &Log) -> String {
+/// Connects with a secret, sends one event, and returns the session's identifier and what was logged.
+async fn talk(local: &Local, transport: Transport, log_packets: bool, log: &Log) -> (String, String) {
     log.0.lock().unwrap().clear();
     let auth = serde_json::json!({ "token": SECRET });
     let builder = Manager::builder(&local.url()).transports(transport).auth(auth).log_packets(log_packets);
     let socket = builder.connect().await.unwrap();
     assert_eq!(socket.emit_with_ack::<String>("echo", &"hello").await.unwrap(), "hello");
+    let sid = socket.manager().sid().expect("an open session").to_string();
     socket.manager().disconnect().await;
-    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    (sid, String::from_utf8(log.0.lock().unwrap().clone()).unwrap())
 }
 
 /// What was logged.
