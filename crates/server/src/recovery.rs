@@ -232,3 +232,34 @@ impl<A: Arguments> Arguments for Numbered<'_, A> {
         self.args.count() + 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::Parser;
+
+    /// What is numbered while a client enters would be lost or doubled: it would be missing from what the client missed,
+    /// and yet not be delivered to it, or both.
+    #[test]
+    fn nothing_is_published_while_a_client_enters() {
+        let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
+        let pid = recovery.begin(|identity| {
+            assert!(recovery.state.is_locked(), "a new client enters");
+            identity.pid
+        });
+        let left = Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0 };
+        recovery.leave(pid.clone(), left);
+        let encode = |offset: &str| {
+            assert!(recovery.state.is_locked(), "a packet is numbered");
+            EncodedPacket::event(&Parser::default(), "/", None, "x", &offset, false)
+        };
+        let deliver = |_: &EncodedPacket| assert!(recovery.state.is_locked(), "a packet is delivered");
+        recovery.publish(&Target::default(), encode, deliver).unwrap();
+        let auth = serde_json::value::to_raw_value(&serde_json::json!({ "pid": pid.as_ref() })).unwrap();
+        let missed = recovery.restore(Some(&auth), |_, _, identity| {
+            assert!(recovery.state.is_locked(), "a client enters again");
+            identity.missed.map(|frames| frames.len())
+        });
+        assert_eq!(missed, Some(Some(1)));
+    }
+}
