@@ -153,6 +153,22 @@ impl Shared {
         self.core.lock()
     }
 
+    /// Adds a message whose acknowledgement is going to be awaited, which sends it. The task is woken for it only if it
+    /// would not notice by itself and others are under way; if it is `alone`, the caller writes it.
+    pub(crate) fn send_awaited(&self, mut core: MutexGuard<'_, Core>, packet: Outgoing, alone: bool) {
+        let attentive = core.attentive && core.outbox.bytes() <= ATTENTION;
+        let alone = alone && core.outbox.is_empty() && core.link.is_some();
+        if !attentive && !alone {
+            return core.push(packet);
+        }
+        core.outbox.push(packet);
+        core.changed = true;
+        drop(core);
+        if !attentive {
+            self.flush();
+        }
+    }
+
     /// Writes what waits, in the task of the caller, unless the manager's task is about to do so.
     ///
     /// Whoever is going to wait for an answer calls this. Waking the task for it costs several times as much as the
@@ -231,16 +247,6 @@ impl Core {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-    }
-
-    /// Adds a message whose acknowledgement is going to be awaited, which sends it: the task is woken for it only if it
-    /// would not notice by itself.
-    pub(crate) fn push_awaited(&mut self, packet: Outgoing) {
-        if !self.attentive || self.outbox.bytes() > ATTENTION {
-            return self.push(packet);
-        }
-        self.outbox.push(packet);
-        self.changed = true;
     }
 
     /// Adds a message of this connection.

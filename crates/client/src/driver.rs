@@ -272,11 +272,13 @@ impl Driver {
     }
 
     /// After acknowledgements, more events are likely to come soon that ask for one. Who emits them then need not wake
-    /// this task, which looks at the outbox when the time is over.
+    /// this task, which looks at the outbox when the time is over. Whoever has one under way at a time writes the next by
+    /// itself, and is spared the timer, which costs much if it keeps a core from sleeping for longer.
     fn attend(&mut self, core: &mut Core) {
+        let answers = self.hub.answers();
         if core.link.is_none() {
             self.attentive = None;
-        } else if self.hub.has_answers() {
+        } else if answers > 1 || answers == 1 && core.sockets.iter().any(|socket| !socket.acks.is_empty()) {
             self.attentive = Some(Instant::now() + ATTENTION);
         } else if self.attentive.is_some_and(|until| until <= Instant::now()) {
             self.attentive = None;

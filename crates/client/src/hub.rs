@@ -109,9 +109,9 @@ impl Hub {
         }
     }
 
-    /// Whether acknowledgements have come in this turn.
-    pub(crate) fn has_answers(&self) -> bool {
-        !self.sockets.answers.is_empty()
+    /// How many acknowledgements have come in this turn.
+    pub(crate) fn answers(&self) -> usize {
+        self.sockets.answers.len()
     }
 
     /// Asks the server to let in the sockets that are to be connected and are not.

@@ -306,8 +306,9 @@ impl Socket {
             State::Joined if full => return Err(self.buffer_full()),
             State::Joined => match (packet.ack, sender) {
                 (Some(ack), Some(sender)) => {
+                    let alone = socket.acks.is_empty();
                     socket.acks.insert(ack, sender);
-                    core.push_awaited(packet);
+                    self.manager.shared().send_awaited(core, packet, alone);
                 }
                 _ => core.push(packet),
             },

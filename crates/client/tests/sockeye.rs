@@ -215,8 +215,9 @@ async fn an_event_is_sent_though_nobody_awaits_its_answer_yet() {
         async move { sender.send(number).unwrap() }
     });
     let socket = Manager::builder(&local.url()).transports(Transport::WebSocket).connect().await.unwrap();
-    // An answer has just come, so that the next question is expected to be awaited at once.
-    assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1);
+    // Several answers have just come, so that more questions are expected, to be awaited at once.
+    let (one, two) = tokio::join!(socket.emit_with_ack::<u8>("echo", 1), socket.emit_with_ack::<u8>("echo", 2));
+    assert_eq!((one.unwrap(), two.unwrap()), (1, 2));
     let answers: Vec<_> = (0..3).map(|number| socket.emit_with_ack::<()>("heard", number)).collect();
     for number in 0..3 {
         let next = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await;
@@ -225,6 +226,32 @@ async fn an_event_is_sent_though_nobody_awaits_its_answer_yet() {
     for answer in answers {
         answer.await.unwrap();
     }
+}
+
+#[test]
+fn an_event_alone_is_written_by_who_asks_for_its_answer() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (sender, heard) = std::sync::mpsc::channel();
+    let (address, served_at) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let local = serve().await;
+            local.server.of("/").on("heard", move |sockeye::Data(number): sockeye::Data<u32>| {
+                let sender = sender.clone();
+                async move { sender.send(number).unwrap() }
+            });
+            address.send(local.url()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let url = served_at.recv().unwrap();
+    let runtime = runtime();
+    let socket = runtime.block_on(Manager::builder(&url).transports(Transport::WebSocket).connect()).unwrap();
+    assert_eq!(runtime.block_on(socket.emit_with_ack::<u8>("echo", 1)).unwrap(), 1);
+    // No task of the client runs here.
+    let answer = socket.emit_with_ack::<()>("heard", 2);
+    assert_eq!(heard.recv_timeout(Duration::from_secs(10)), Ok(2));
+    runtime.block_on(answer).unwrap();
 }
 
 #[tokio::test]
