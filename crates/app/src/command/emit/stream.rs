@@ -1,7 +1,6 @@
 //! `--stdin`: an event for each line.
 use std::{
     collections::VecDeque,
-    fs::File,
     io::{self, IsTerminal as _, Write as _},
     time::Instant,
 };
@@ -186,7 +185,7 @@ fn input_size() -> Option<u64> {
     #[cfg(unix)]
     {
         use std::os::fd::AsFd as _;
-        let input = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+        let input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
         let metadata = input.metadata().ok()?;
         metadata.is_file().then_some(metadata.len())
     }
