@@ -14,8 +14,8 @@ use sockeye::{
 };
 
 use crate::{
-    gateway::{Registry, json_frame},
     identity::{IdentityKind, NameError, Token, User},
+    plain::{Registry, json_frame},
     presence::{Online, Presence},
     room::{Room, RoomError, private_room},
     settings::Settings,

@@ -12,6 +12,7 @@ mod log;
 mod monitor;
 mod origin;
 mod pages;
+mod plain;
 mod presence;
 mod room;
 mod settings;

@@ -8,13 +8,14 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use sockeye_protocol::websocket::{CloseCode, Decoder, Event, Limits, Opcode, Role, encode_close, encode_frame};
+use sockeye_protocol::websocket::{CloseCode, Decoder, Event, Limits, Opcode, Role, encode_close};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf},
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Config, outbox::Outbox};
+use super::Config;
+use crate::plain::{Outbox, frame};
 
 /// One WebSocket whose handshake is over. Reading, writing and the heartbeat share one task.
 #[derive(Debug)]
@@ -44,13 +45,6 @@ impl Message<'_> {
             Self::Binary(data) => frame(Opcode::Binary, data),
         }
     }
-}
-
-/// Encodes a frame for any number of clients.
-pub(super) fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let mut frame = Vec::new();
-    encode_frame(&mut frame, opcode, payload, None);
-    frame.into()
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
@@ -236,6 +230,7 @@ mod tests {
 
     use parking_lot::Mutex;
     use sockeye::OriginPolicy;
+    use sockeye_protocol::websocket::encode_frame;
     use tokio::io::{AsyncReadExt as _, DuplexStream};
 
     use super::*;

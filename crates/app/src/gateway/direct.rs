@@ -2,12 +2,12 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sockeye::Server;
-use sockeye_protocol::websocket::Opcode;
 
-use super::connection::{Message, frame};
+use super::connection::Message;
 use crate::{
     chat::{Chat, Direct, PLAIN_NAMESPACE},
     identity::User,
+    plain::json_frame,
 };
 
 /// Delivers a message to every device of the user it names. What cannot be delivered is answered.
@@ -25,11 +25,6 @@ pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: Message
         let error = format!("`{to}` is not connected, so the message was not delivered");
         json_frame(&json!({ "error": error, "to_user": to }))
     })
-}
-
-/// A value as a text frame.
-pub(crate) fn json_frame(value: &Value) -> Bytes {
-    frame(Opcode::Text, value.to_string().as_bytes())
 }
 
 struct Request {

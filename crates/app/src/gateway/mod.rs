@@ -3,8 +3,6 @@
 mod connection;
 mod direct;
 mod handshake;
-mod outbox;
-mod registry;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -24,16 +22,12 @@ use tokio::{
     sync::watch,
 };
 
-pub(crate) use direct::json_frame;
-pub(crate) use registry::Registry;
-
 use crate::{
     chat::{Chat, NAMESPACES},
     identity::{Token, User},
+    plain::{Outbox, Place, Registration, Registry},
 };
 use connection::{Connection, End, Heartbeat, Message};
-use outbox::Outbox;
-use registry::{Place, Registration};
 
 /// The plain WebSocket connections and what they need.
 pub(crate) struct Gateway {

@@ -25,19 +25,19 @@ struct Queue {
 
 /// The connection reads too slowly: more waited for it than may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Overflowed;
+pub(crate) struct Overflowed;
 
 /// What a frame costs besides its bytes, so that many empty ones are bounded, too.
 const OVERHEAD: usize = 64;
 
 impl Outbox {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self(Arc::new(Inner { queue: Mutex::default(), changed: Notify::new(), limit }))
     }
 
     /// Adds a frame. If that is too much, everything is dropped and the connection is told that it has overflowed:
     /// better none than some with holes between them.
-    pub(super) fn push(&self, frame: Bytes) {
+    pub(crate) fn push(&self, frame: Bytes) {
         let mut queue = self.0.queue.lock();
         if queue.overflowed {
             return;
@@ -57,7 +57,7 @@ impl Outbox {
     ///
     /// # Errors
     /// If the outbox has overflowed.
-    pub(super) async fn next(&self) -> Result<Bytes, Overflowed> {
+    pub(crate) async fn next(&self) -> Result<Bytes, Overflowed> {
         loop {
             if let Some(frames) = self.take()? {
                 return Ok(frames);
@@ -67,14 +67,14 @@ impl Outbox {
     }
 
     /// Completes when the outbox has overflowed.
-    pub(super) async fn overflowed(&self) {
+    pub(crate) async fn overflowed(&self) {
         while !self.0.queue.lock().overflowed {
             self.0.changed.notified().await;
         }
     }
 
     /// Notes that what was taken has been written.
-    pub(super) fn written(&self) {
+    pub(crate) fn written(&self) {
         let mut queue = self.0.queue.lock();
         queue.bytes = queue.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::outbox::Outbox;
+use super::Outbox;
 use crate::identity::User;
 
 /// The plain connections that are open, by where they belong.
@@ -24,7 +24,7 @@ struct Members {
 
 /// Where a connection belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Everyone there hears everyone.
     Lobby,
     /// The devices of one user.
@@ -33,7 +33,7 @@ pub(super) enum Place {
 
 /// A place in the registry, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Registration {
+pub(crate) struct Registration {
     registry: Arc<Registry>,
     id: u64,
     place: Place,
@@ -62,13 +62,13 @@ impl Registry {
     }
 
     /// Sends a frame to everyone in the lobby.
-    pub(super) fn broadcast(&self, frame: &Bytes) {
+    pub(crate) fn broadcast(&self, frame: &Bytes) {
         let outboxes: Vec<_> = self.members.lock().lobby.iter().map(cloned).collect();
         push_all(&outboxes, frame);
     }
 
     /// Adds a connection, unless there are too many.
-    pub(super) fn register(registry: &Arc<Self>, place: Place, outbox: Outbox) -> Option<Registration> {
+    pub(crate) fn register(registry: &Arc<Self>, place: Place, outbox: Outbox) -> Option<Registration> {
         let mut members = registry.members.lock();
         if members.count >= registry.limit {
             return None;
@@ -86,7 +86,7 @@ impl Registry {
 }
 
 impl Registration {
-    pub(super) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 }
