@@ -34,9 +34,23 @@ use command::{CommandError, Status};
 use settings::Settings;
 use shutdown::Shutdown;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let result = match Cli::parse().into_command() {
+fn main() -> ExitCode {
+    let command = Cli::parse().into_command();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("sockeye: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let status = runtime.block_on(run(command));
+    // What still blocks a thread, as the look-up of a name that nobody answers does, is not waited for.
+    runtime.shutdown_background();
+    status
+}
+
+async fn run(command: Command) -> ExitCode {
+    let result = match command {
         Command::Serve(options) => serve(options).await,
         Command::Config => print(settings::sample()),
         Command::Connect(connect) => return ended(command::connect::run(*connect).await),
