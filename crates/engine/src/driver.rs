@@ -248,6 +248,7 @@ impl<H: SessionHandler> Driver<H> {
         let mut packets = 0;
         let decoded = polling::decode(body, binary, session.revision(), max_packets, |packet| {
             packets += 1;
+            session.log_received(&packet);
             flow = on_packet(packet, session, handler, heartbeat, cx);
             if matches!(flow, Flow::Continue) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sockeye_protocol::{
-    engineio::Revision,
+    engineio::{Packet, Revision},
     websocket::{CloseCode, Opcode, encode_close},
 };
 use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot};
@@ -177,6 +177,19 @@ impl Session {
 
     pub(crate) fn close_for(&self, reason: CloseReason) {
         self.core.lock().close(reason);
+    }
+
+    /// Logs a packet that has come in the body of a request, if the settings say so.
+    pub(crate) fn log_received(&self, packet: &Packet<'_>) {
+        if !self.engine.config.log_packets {
+            return;
+        }
+        if let Packet::Binary(data) = packet {
+            return self.log_packet("received", true, data);
+        }
+        let mut text = Vec::new();
+        packet.encode_text(self.revision, &mut text);
+        self.log_packet("received", false, &text);
     }
 
     /// Logs a packet, if the settings say so.

@@ -1,13 +1,14 @@
 //! What the log says, and what it must not say. One test to a process, because who listens to the log is known to all threads.
 mod support;
 
-use sockeye::{Auth, Config, Data, Server, State, TestClientError};
+use sockeye::{Auth, Config, Data, EngineConfig, Server, State, TestClientError};
 use support::Log;
 
 #[tokio::test]
 async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log() {
     let (log, _guard) = Log::listen();
-    let server = Server::builder().state(7u8).config(Config { log_events: true, ..Config::default() }).build();
+    let engine = EngineConfig { log_packets: true, ..Config::default().engine };
+    let server = Server::builder().state(7u8).config(Config { engine, log_events: true, ..Config::default() }).build();
     let root = server.of("/");
     root.on_connect(async |Auth(_): Auth<Option<std::collections::HashMap<String, String>>>, State(_): State<u8>| ());
     root.on("state", async |State(number): State<u8>| *number);
@@ -27,9 +28,16 @@ async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log(
     }
     let nowhere =
         server.test_client().namespace("/nowhere").auth(serde_json::json!({ "token": secret })).connect().await;
-    assert!(matches!(nowhere, Err(TestClientError::Refused { .. })));
+    assert!(matches!(nowhere, Err(TestClientError::Refused { message, .. }) if message == "Invalid namespace"));
+    server.emit("told", ()).unwrap();
     let text = log.text();
-    assert!(text.contains("/nowhere") && text.contains("known"), "an unknown namespace is not explained:\n{text}");
+    let line = |parts: &[&str]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(line(&["/nowhere", "known", "/number"]), "an unknown namespace is not explained:\n{text}");
+    assert!(line(&["sockeye::events", "received", "\"state\""]), "no event is logged that comes in:\n{text}");
+    assert!(line(&["sockeye::events", "emit", "\"told\""]), "no event is logged that goes out:\n{text}");
+    for packet in ["received sid=", "sent sid="] {
+        assert!(line(&["sockeye::packets", packet, "kind=\"message\""]), "no packet was {packet}:\n{text}");
+    }
     assert!(text.contains("auth payload"), "the refusal is not in the log:\n{text}");
     assert!(!text.contains(secret), "the log tells a secret:\n{text}");
 }
