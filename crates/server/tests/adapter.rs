@@ -1,0 +1,163 @@
+//! An adapter of one's own: what is done on one server reaches the sockets and the handlers of another.
+mod support;
+
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use sockeye::{
+    Adapter, ArgsBuf, EmitError, Reply, Server, TestClient,
+    adapter::{AdapterFuture, EncodedPacket, Local, RemoteSocketData, RoomNames, ServerEvents, Target},
+};
+use support::{PATIENCE, settle};
+use tokio::sync::mpsc;
+
+/// The namespaces of all servers, those of one name in touch with each other.
+#[derive(Clone, Default)]
+struct Bus(Arc<Mutex<Vec<Bridge>>>);
+
+/// One server's side of a namespace.
+#[derive(Clone)]
+struct Bridge {
+    bus: Bus,
+    local: Arc<Local>,
+    events: Arc<ServerEvents>,
+}
+
+impl Bus {
+    fn server(&self) -> Server {
+        let bus = self.clone();
+        let join = move |local, events| -> Arc<dyn Adapter> {
+            let bridge = Bridge { bus: bus.clone(), local, events };
+            bus.0.lock().unwrap().push(bridge.clone());
+            Arc::new(bridge)
+        };
+        Server::builder().adapter(Arc::new(join)).build()
+    }
+}
+
+impl Bridge {
+    fn others(&self) -> Vec<Self> {
+        let is_other = |other: &&Self| {
+            other.local.namespace() == self.local.namespace() && !Arc::ptr_eq(&other.local, &self.local)
+        };
+        self.bus.0.lock().unwrap().iter().filter(is_other).cloned().collect()
+    }
+
+    /// This server's side, and the others' unless the target stays here.
+    fn concerned(&self, target: &Target) -> Vec<Arc<Local>> {
+        let others = if target.local { Vec::new() } else { self.others() };
+        std::iter::once(self.local.clone()).chain(others.into_iter().map(|other| other.local)).collect()
+    }
+}
+
+impl Adapter for Bridge {
+    fn local(&self) -> &Arc<Local> {
+        &self.local
+    }
+
+    fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
+        self.concerned(target).iter().for_each(|side| side.broadcast(packet, target));
+    }
+
+    fn join(&self, target: &Target, rooms: &RoomNames, max_rooms: usize) {
+        self.concerned(target).iter().for_each(|side| side.join_all(target, rooms, max_rooms));
+    }
+
+    fn leave(&self, target: &Target, rooms: &RoomNames) {
+        self.concerned(target).iter().for_each(|side| side.leave_all(target, rooms));
+    }
+
+    fn disconnect(&self, target: &Target, close: bool) {
+        self.concerned(target).iter().for_each(|side| side.disconnect_all(target, close));
+    }
+
+    fn fetch_sockets(&self, target: &Target) -> AdapterFuture<Vec<RemoteSocketData>> {
+        let sockets = self.concerned(target).into_iter().flat_map(|side| side.sockets(target));
+        let known = sockets.map(|socket| RemoteSocketData::of(&socket)).collect();
+        Box::pin(ready(Ok(known)))
+    }
+
+    fn server_side_emit(&self, event: &str, args: &ArgsBuf) {
+        for other in self.others() {
+            let (event, args) = (event.to_owned(), args.clone());
+            tokio::spawn(async move { other.events.received(&event, &args).await });
+        }
+    }
+
+    fn server_side_emit_with_ack(&self, event: &str, args: &ArgsBuf, _: Duration) -> AdapterFuture<Vec<ArgsBuf>> {
+        let (others, event, args) = (self.others(), event.to_owned(), args.clone());
+        Box::pin(async move {
+            let mut answers = Vec::new();
+            for other in others {
+                answers.extend(other.events.received(&event, &args).await);
+            }
+            Ok(answers)
+        })
+    }
+}
+
+#[tokio::test]
+async fn broadcasts_and_commands_go_by_way_of_the_adapter_that_was_given() {
+    let bus = Bus::default();
+    let (one, two) = (bus.server(), bus.server());
+    let (here, there) = (one.of("/"), two.of("/"));
+    assert!(Arc::ptr_eq(here.adapter().local(), here.local()) && !Arc::ptr_eq(here.local(), there.local()));
+    let mut near = one.test_client().connect().await.unwrap();
+    let mut far = two.test_client().connect().await.unwrap();
+    let mut elsewhere = two.test_client().namespace(two.of("/other").name()).connect().await.unwrap();
+    let (near_id, far_id) = (near.sid().to_owned(), far.sid().to_owned());
+    let (near_id, far_id) = (near_id.as_str(), far_id.as_str());
+    let mut reached = |emitted: Result<(), EmitError>| {
+        emitted.unwrap();
+        [&mut near, &mut far, &mut elsewhere].map(|client: &mut TestClient| client.received().len())
+    };
+    assert_eq!(reached(one.emit("e", ())), [1, 1, 0]);
+    assert_eq!(reached(here.local_only().emit("e", ())), [1, 0, 0], "it was to stay");
+    assert_eq!(reached(here.to(far_id).emit("e", ())), [0, 1, 0]);
+    assert_eq!(reached(here.except(far_id).emit("e", ())), [1, 0, 0]);
+    assert_eq!(reached(here.socket(near_id).unwrap().broadcast().emit("e", ())), [0, 1, 0]);
+    here.to(far_id).sockets_join("room");
+    assert_eq!((here.local().room_len("room"), there.local().room_len("room")), (0, 1));
+    assert_eq!(reached(here.to("room").emit("e", ())), [0, 1, 0]);
+    let fetched = here.to("room").fetch_sockets().await.unwrap();
+    assert_eq!(fetched.iter().map(|socket| socket.id().as_str()).collect::<Vec<_>>(), [far_id]);
+    here.to("room").sockets_leave("room");
+    assert_eq!(there.local().room_len("room"), 0);
+    here.everyone().disconnect_sockets(false);
+    settle().await;
+    assert!(here.local().is_empty() && there.local().is_empty());
+    assert!(elsewhere.is_connected());
+}
+
+#[tokio::test]
+async fn servers_emit_to_the_handlers_of_each_other_and_gather_their_answers() {
+    let bus = Bus::default();
+    let servers = [bus.server(), bus.server(), bus.server()];
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    for (number, server) in servers.iter().enumerate() {
+        assert_eq!(server.of("/jobs").server().of("/jobs").name(), "/jobs");
+        let sender = sender.clone();
+        server.of("/jobs").on_server_event("add", move |args: ArgsBuf| {
+            let (one, other) = args.as_args().all::<(usize, usize)>().unwrap();
+            sender.send(number).unwrap();
+            ready(Reply::of(number + one + other))
+        });
+    }
+    let jobs = servers[0].of("/jobs");
+    let answers = jobs.everyone().server_side_emit_with_ack("add", (10, 20)).await.unwrap();
+    let mut sums: Vec<usize> = answers.iter().map(|answer| answer.as_args().get(0).unwrap()).collect();
+    sums.sort();
+    assert_eq!(sums, [31, 32], "each of the others answers, and the server itself does not");
+    jobs.everyone().server_side_emit("add", (1, 2)).unwrap();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(tokio::time::timeout(PATIENCE, heard.recv()).await.expect("a server did not hear").unwrap());
+    }
+    all.sort();
+    assert_eq!(all, [1, 1, 2, 2]);
+    let nobody = jobs.everyone().server_side_emit_with_ack("unheard of", ()).await.unwrap();
+    assert!(nobody.is_empty(), "{nobody:?}");
+}
