@@ -94,8 +94,9 @@ function speaks({ version, parser, transports, connect }) {
   scenario("is told why it is refused", async (t) => {
     const refusal = async (path) => (await event(connect(t, path), isOld ? "error" : "connect_error"))[0];
     const [closed, unknown] = [await refusal("/closed"), await refusal("/nowhere")];
-    assert.equal(closed.message ?? closed, "members only");
-    assert.equal(unknown.message ?? unknown, "Invalid namespace");
+    // Clients of Socket.IO 2 are handed the bare value, later ones an error.
+    assert.equal(isOld ? closed : closed.message, "members only");
+    assert.equal(isOld ? unknown : unknown.message, "Invalid namespace");
   });
 
   scenario("hears its rooms, once each message", async (t) => {

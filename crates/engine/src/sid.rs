@@ -79,14 +79,19 @@ impl fmt::Debug for Sid {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn random_ids_have_twenty_url_safe_characters_and_differ() {
-        let (a, b) = (Sid::random(), Sid::random());
-        assert_eq!(a.len(), 20);
-        assert!(a.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'), "{a}");
-        assert_ne!(a, b);
+        // So many that each of the 64 characters is among them.
+        let ids: Vec<Sid> = std::iter::repeat_with(Sid::random).take(1_000).collect();
+        for id in &ids {
+            assert_eq!(id.len(), 20);
+            assert!(id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'), "{id}");
+        }
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
 
     #[test]

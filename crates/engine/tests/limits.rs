@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye_engine::{CloseReason, Config, Frame, Metrics, SendError};
 use sockeye_protocol::websocket::Opcode;
-use support::{PATIENCE, Received, Server, start};
+use support::{PATIENCE, Received, Server, sid, start};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -132,6 +132,18 @@ async fn a_payload_may_hold_only_so_many_packets() {
     assert_eq!(server.post(&session, "4a\u{1e}4b\u{1e}4c\u{1e}4d").await.status, 400);
     assert_eq!(server.next_close().await, CloseReason::ParseError);
     assert_eq!(server.engine.metrics().protocol_errors, 1);
+
+    let mut server = start(Config { max_packets: 3, allow_eio3: true, ..Config::default() }).await;
+    let octets = [("Content-Type", "application/octet-stream")];
+    for (headers, packet) in [(&[][..], &b"2:4a"[..]), (&octets[..], &b"\x00\x02\xff4a"[..])] {
+        let session = format!("EIO=3&transport=polling&sid={}", {
+            let open = server.get("EIO=3&transport=polling").await;
+            sid(&open.body)
+        });
+        assert_eq!(server.request_with("POST", &session, headers, &packet.repeat(3)).await.status, 200);
+        assert_eq!(server.request_with("POST", &session, headers, &packet.repeat(4)).await.status, 400);
+        assert_eq!(server.next_close().await, CloseReason::ParseError);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the settings do to answers: cookie, CORS, compression, the first packet, the path.
 mod support;
 
-use std::{io::Read as _, time::Duration};
+use std::{io::Read as _, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 use sockeye_engine::{Config, Cookie, Cors, Frame, OriginPolicy, Transports};
@@ -56,6 +56,16 @@ async fn a_preflight_is_answered_in_detail() {
     assert_eq!(open.header("access-control-allow-origin"), Some("https://a.example"));
     assert_eq!(open.header("access-control-expose-headers"), Some("x-served-by"));
     assert_eq!(open.header("access-control-allow-methods"), None);
+    let foreign = server.request_with("OPTIONS", POLLING, &[("Origin", "https://b.example")], b"").await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (403, None));
+
+    let cors = Cors { credentials: false, ..Cors::default() };
+    let origins = OriginPolicy::Check(Arc::new(|origin| origin.ends_with("//a.example")));
+    let server = start(Config { cors, origins, ..Config::default() }).await;
+    let preflight = server.request_with("OPTIONS", POLLING, &origin, b"").await;
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(preflight.header("access-control-allow-methods"), Some("GET,POST"));
+    assert_eq!(preflight.header("access-control-allow-credentials"), None);
     let foreign = server.request_with("OPTIONS", POLLING, &[("Origin", "https://b.example")], b"").await;
     assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (403, None));
 }

@@ -6,7 +6,11 @@ use std::time::Duration;
 use sockeye_engine::{CloseReason, Config, Frame, SendError, TransportKind};
 use sockeye_protocol::websocket::Opcode;
 use support::{PATIENCE, Received, sid, start, start_in_memory};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 const POLLING: &str = "EIO=4&transport=polling";
 const WEBSOCKET: &str = "EIO=4&transport=websocket";
@@ -75,6 +79,23 @@ async fn a_second_poll_closes_the_session() {
     statuses.sort();
     assert_eq!(statuses[0], (200, "1".into()));
     assert_eq!(statuses[1].0, 400);
+    assert_eq!(server.next_close().await, CloseReason::TransportError);
+    assert_eq!(server.get(&session).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_second_post_closes_the_session() {
+    let mut server = start(Config::default()).await;
+    let session = format!("{POLLING}&sid={}", server.open_polling().await);
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    let head =
+        format!("POST /engine.io/?{session} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+    first.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body: the request is under way.
+    let mut go_on = [0; 25];
+    timeout(PATIENCE, first.read_exact(&mut go_on)).await.expect("no answer in time").unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(server.post(&session, "4b").await.status, 400);
     assert_eq!(server.next_close().await, CloseReason::TransportError);
     assert_eq!(server.get(&session).await.status, 400);
 }
@@ -250,7 +271,9 @@ async fn a_probe_that_fails_leaves_the_session_polling() {
         let answer = websocket.receive().await;
         if message == "2probe" {
             assert_eq!(answer, Received::Text("3probe".into()));
+            let begun = Instant::now();
             assert_eq!(websocket.receive().await, Received::Close(None), "the upgrade was not completed in time");
+            assert!(begun.elapsed() < Duration::from_secs(1), "50 ms took {:?}", begun.elapsed());
         } else {
             assert_eq!(answer, Received::Close(None));
         }
@@ -265,6 +288,7 @@ async fn a_silent_client_is_pinged_and_then_dropped() {
     let mut server = start_in_memory(quick()).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
+    let begun = Instant::now();
     for _ in 0..2 {
         assert_eq!(websocket.text().await, "2");
         websocket.send("3").await;
@@ -272,6 +296,9 @@ async fn a_silent_client_is_pinged_and_then_dropped() {
     assert_eq!(websocket.text().await, "2");
     assert_eq!(websocket.receive().await, Received::Close(None));
     assert_eq!(server.next_close().await, CloseReason::PingTimeout);
+    // Three pings after 300 ms each, the last of which goes unanswered for 200 ms.
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(1_090)..Duration::from_millis(1_200)).contains(&took), "it took {took:?}");
     let sid = server.open_polling().await;
     assert_eq!(server.next_close().await, CloseReason::PingTimeout, "a client that never polls is dropped too");
     assert_eq!(server.get(&format!("{POLLING}&sid={sid}")).await.status, 400);

@@ -11,6 +11,7 @@ use support::settle;
 async fn the_request_and_the_data_of_a_socket_can_be_read() {
     let server = Server::new();
     let root = server.of("/");
+    assert_eq!(server.connection_count(), 0);
     let client = server
         .test_client()
         .query("room=7&lang=%C3%A9")
@@ -24,15 +25,19 @@ async fn the_request_and_the_data_of_a_socket_can_be_read() {
     assert_eq!(socket.handshake().query_value("lang").as_deref(), Some("é"));
     assert_eq!(socket.auth().unwrap().get(), r#"{"who":"me"}"#);
     assert_eq!((socket.transport(), socket.revision()), (TransportKind::Polling, Revision::V4));
+    assert_eq!((&**socket.id(), socket.namespace().name()), (client.sid(), "/"));
     assert!(socket.is_connected() && !socket.is_recovered());
     assert_eq!(socket.data(), Value::Null);
     socket.set_data(Value::from("seen by others"));
+    assert_eq!(socket.data(), Value::from("seen by others"));
     socket.join("room").unwrap();
     let fetched = root.everyone().fetch_sockets().await.unwrap();
     assert_eq!((&**fetched[0].id(), fetched[0].data()), (client.sid(), &Value::from("seen by others")));
     assert!(fetched[0].rooms().contains(&"room".to_owned()));
     assert_eq!((socket.insert(1u8), *socket.insert(2u8).unwrap(), *socket.extension::<u8>().unwrap()), (None, 1, 2));
     assert_eq!(server.connection_count(), 1);
+    client.disconnect().await.unwrap();
+    assert!(!socket.is_connected());
 }
 
 #[tokio::test]
@@ -86,6 +91,7 @@ async fn the_answers_to_a_broadcast_are_a_stream() {
         client.acknowledge(&vote, number).await.unwrap();
         let (sid, answer) = poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await.unwrap();
         assert_eq!((&*sid, answer.unwrap()), (client.sid(), number as u8));
+        assert_eq!(answers.outstanding(), number);
     }
     assert!(poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await.is_none());
 }

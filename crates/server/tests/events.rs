@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use sockeye::{
-    Ack, AckError, Args, Binary, Config, Data, EventName, RawArgs, Reply, Server, Socket, State, Value,
+    Ack, AckError, Args, Binary, Config, Data, EmitError, EventName, RawArgs, Reply, Server, Socket, State, Value,
     handler::HandlerError,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 #[tokio::test]
 async fn arguments_reach_the_handler_in_its_own_types() {
@@ -29,6 +29,9 @@ async fn arguments_reach_the_handler_in_its_own_types() {
     root.on("raw", async |RawArgs(args): RawArgs| Reply::of(args));
     root.on("binary", async |Binary(data): Binary| data);
     root.on("name", async |EventName(name): EventName| name);
+    server.of("/other").on("who", async |socket: Socket, EventName(name): EventName| {
+        Reply::of((socket.id().to_string(), socket.namespace().name().to_owned(), name))
+    });
     let mut client = server.test_client().connect().await.unwrap();
     let photo = Value::Object(
         [("name".into(), "Ada".into()), ("photo".into(), Value::Binary(Bytes::from_static(&[1, 2])))]
@@ -40,6 +43,9 @@ async fn arguments_reach_the_handler_in_its_own_types() {
     assert_eq!(client.emit_with_ack::<Value>("raw", &"as it came").await.unwrap(), Value::from("as it came"));
     assert_eq!(client.emit_with_ack::<Bytes>("binary", Bytes::from_static(&[7])).await.unwrap(), &[7][..]);
     assert_eq!(client.emit_with_ack::<String>("name", ()).await.unwrap(), "name");
+    let mut other = server.test_client().namespace("/other").connect().await.unwrap();
+    let question = other.emit_with_ack::<String>("who", ()).await.unwrap();
+    assert_eq!(question, other.sid());
 }
 
 #[tokio::test]
@@ -149,14 +155,24 @@ async fn event_middleware_ends_an_event_by_an_error() {
     assert_eq!(handled.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn acknowledgements_of_clients_time_out_are_bounded_and_end_with_the_socket() {
-    let server = Server::builder().config(Config { max_pending_acks: 2, ..Config::default() }).build();
+    let ack_timeout = Duration::from_secs(20);
+    let server = Server::builder().config(Config { max_pending_acks: 2, ack_timeout, ..Config::default() }).build();
     let root = server.of("/");
-    let client = server.test_client().connect().await.unwrap();
+    let mut client = server.test_client().connect().await.unwrap();
     let socket = root.socket(client.sid()).unwrap();
+    let answer = socket.timeout(Duration::from_millis(10)).emit_with_ack::<u8>("question", ());
+    let question = client.receive().await.unwrap();
+    client.acknowledge(&question, 7).await.unwrap();
+    assert_eq!(answer.await.unwrap(), 7);
+    let begun = Instant::now();
     let late = socket.timeout(Duration::from_millis(10)).emit_with_ack::<()>("question", ()).await;
     assert!(matches!(late, Err(AckError::TimedOut)), "{late:?}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "a timeout of 10 ms took {:?}", begun.elapsed());
+    let late = socket.emit_with_ack::<()>("question", ()).await;
+    assert!(matches!(late, Err(AckError::TimedOut)), "{late:?}");
+    assert!(begun.elapsed() >= ack_timeout, "the server's timeout of 20 s took {:?}", begun.elapsed());
     let (first, second) = (socket.emit_with_ack::<()>("q", ()), socket.emit_with_ack::<()>("q", ()));
     let third = socket.emit_with_ack::<()>("q", ()).await;
     assert!(matches!(third, Err(AckError::Emit(_))), "{third:?}");
@@ -194,11 +210,13 @@ async fn a_broadcast_gathers_acknowledgements_and_keeps_the_partial_ones() {
     let root = server.of("/");
     let mut willing = server.test_client().connect().await.unwrap();
     let silent = server.test_client().connect().await.unwrap();
+    let begun = Instant::now();
     let asked = root.timeout(Duration::from_millis(100)).emit_with_ack::<u8>("vote", ());
     assert_eq!(asked.outstanding(), 2);
     let vote = willing.receive().await.unwrap();
     willing.acknowledge(&vote, 3).await.unwrap();
     let collected = asked.collect().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "a timeout of 100 ms took {:?}", begun.elapsed());
     assert_eq!(collected.answers, [(willing.sid().into(), 3)]);
     assert!(matches!(&collected.missing[..], [(sid, AckError::TimedOut)] if **sid == *silent.sid()));
     let nobody = root.to("nobody").emit_with_ack::<u8>("vote", ()).collect().await.unwrap();
@@ -221,7 +239,19 @@ async fn outgoing_events_can_be_observed() {
 #[tokio::test]
 async fn reserved_names_cannot_be_emitted() {
     let server = Server::new();
+    let root = server.of("/");
+    let mut client = server.test_client().connect().await.unwrap();
+    let socket = root.socket(client.sid()).unwrap();
+    let is_refused = |emitted: Result<(), EmitError>, name: &str| {
+        assert!(matches!(&emitted, Err(EmitError::ReservedName(refused)) if **refused == *name), "{name}: {emitted:?}");
+    };
     for name in ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"] {
-        assert!(server.emit(name, ()).is_err(), "{name}");
+        is_refused(server.emit(name, ()), name);
+        is_refused(socket.emit(name, ()), name);
+        let asked = socket.emit_with_ack::<()>(name, ()).await;
+        assert!(matches!(&asked, Err(AckError::Emit(EmitError::ReservedName(_)))), "{name}: {asked:?}");
+        let asked = root.everyone().emit_with_ack::<()>(name, ()).collect().await;
+        assert!(asked.is_err(), "{name}: {asked:?}");
     }
+    assert!(client.received().is_empty());
 }

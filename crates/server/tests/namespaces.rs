@@ -9,7 +9,7 @@ use std::{
 
 use sockeye::{
     Auth, Config, ConnectRefusal, DisconnectReason, EmitError, HandshakeRef, LimitError, Reason, RecoveryConfig,
-    Server, Socket, TestClientError, adapter::RoomEvent, matching,
+    Server, Socket, TestClientError, Value, adapter::RoomEvent, matching,
 };
 use tokio::sync::mpsc;
 
@@ -57,19 +57,22 @@ async fn the_handshake_is_there_for_every_handler() {
 async fn refusals_reach_the_client_and_leave_no_trace() {
     let server = Server::new();
     let disconnected = Arc::new(AtomicUsize::new(0));
-    for (name, expected) in
-        [("/error", "no entry"), ("/disconnect", "Connection rejected by server"), ("/panic", "internal error")]
-    {
+    for (name, expected) in [
+        ("/error", "no entry"),
+        ("/middleware", "no entry"),
+        ("/disconnect", "Connection rejected by server"),
+        ("/panic", "internal error"),
+    ] {
         let namespace = server.of(name);
         let count = disconnected.clone();
         namespace.on_disconnect(move || {
             count.fetch_add(1, Ordering::SeqCst);
             std::future::ready(())
         });
+        let refuse = async || Err::<(), _>(ConnectRefusal::new("no entry").with_data(&serde_json::json!({"code": 7})));
         match name {
-            "/error" => namespace.on_connect(async || {
-                Err::<(), _>(ConnectRefusal::new("no entry").with_data(&serde_json::json!({"code": 7})))
-            }),
+            "/error" => namespace.on_connect(refuse),
+            "/middleware" => namespace.middleware(refuse),
             "/disconnect" => namespace.on_connect(async |socket: Socket| socket.disconnect(false)),
             _ => namespace.on_connect(async |socket: Socket| {
                 socket.join("somewhere").unwrap();
@@ -79,7 +82,8 @@ async fn refusals_reach_the_client_and_leave_no_trace() {
         match server.test_client().namespace(name).connect().await {
             Err(TestClientError::Refused { message, data }) => {
                 assert_eq!(message, expected);
-                assert_eq!(data.is_some(), name == "/error");
+                let given = expected == "no entry";
+                assert_eq!(data, given.then(|| Value::from(serde_json::json!({"code": 7}))), "{name}");
             }
             other => panic!("{name}: {other:?}"),
         }
@@ -88,7 +92,7 @@ async fn refusals_reach_the_client_and_leave_no_trace() {
     let unknown = server.test_client().namespace("/nowhere").connect().await;
     assert!(matches!(unknown, Err(TestClientError::Refused { message, .. }) if message == "Invalid namespace"));
     assert_eq!(disconnected.load(Ordering::SeqCst), 0);
-    assert_eq!(server.metrics().connects_refused, 4);
+    assert_eq!(server.metrics().connects_refused, 5);
 }
 
 #[tokio::test]
@@ -116,6 +120,16 @@ async fn disconnect_handlers_see_reason_and_rooms() {
     assert!(root.local().is_empty() && root.local().rooms().is_empty());
 }
 
+/// Counts how often it is serialised.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl serde::Serialize for Counted<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        serializer.serialize_unit()
+    }
+}
+
 #[tokio::test]
 async fn broadcasts_reach_whom_they_are_for_once() {
     let server = Server::new();
@@ -138,6 +152,14 @@ async fn broadcasts_reach_whom_they_are_for_once() {
     assert_eq!(reached(&|| root.except(["a"]).emit("e", ())), [0, 0, 1, 1]);
     assert_eq!(reached(&|| sockets[0].broadcast().emit("e", ())), [0, 1, 1, 1]);
     assert_eq!(reached(&|| sockets[0].to("a").emit("e", ())), [0, 1, 0, 0]);
+    assert_eq!(reached(&|| sockets[0].except("b").emit("e", ())), [0, 0, 0, 1]);
+    let room = root.to("a");
+    let narrower = room.clone().except("b");
+    assert_eq!(reached(&|| room.emit("e", ())), [1, 1, 0, 0], "what is made of an operator leaves it as it is");
+    assert_eq!(reached(&|| narrower.emit("e", ())), [1, 0, 0, 0]);
+    let encoded = AtomicUsize::new(0);
+    assert_eq!(reached(&|| root.emit("e", &Counted(&encoded))), [1, 1, 1, 1]);
+    assert_eq!(encoded.load(Ordering::SeqCst), 1, "it is encoded for each recipient");
     assert_eq!(reached(&|| root.to(sockets[3].id()).emit("e", ())), [0, 0, 0, 1]);
     assert_eq!(reached(&|| root.to("nobody").emit("e", ())), [0, 0, 0, 0]);
     root.to("a").sockets_join("c");
@@ -165,7 +187,9 @@ async fn rooms_are_bounded_and_observed() {
     let socket = root.socket(client.sid()).unwrap();
     socket.join("a").unwrap();
     socket.join("a").unwrap();
+    assert!(socket.is_in("a") && !socket.is_in("b"));
     socket.leave("a");
+    assert!(!socket.is_in("a"));
     let (room, sid): (Arc<str>, _) = ("a".into(), socket.id().clone());
     let expected = [
         RoomEvent::Created(room.clone()),
@@ -272,6 +296,7 @@ async fn a_client_takes_up_where_it_left_off() {
         root.to("room").emit("missed", 2).unwrap();
         root.to("elsewhere").emit("not for it", ()).unwrap();
         root.volatile().emit("volatile", ()).unwrap();
+        drop(root.everyone().emit_with_ack::<()>("with an acknowledgement", ()));
         let mut again = server.test_client().auth(auth.clone()).connect().await.unwrap();
         assert_eq!(again.sid(), sid);
         let socket = root.socket(&sid).unwrap();

@@ -55,13 +55,26 @@ async fn speaks_all_of_socket_io(server: &Server, data: Value) {
 #[tokio::test]
 async fn message_pack_carries_everything() {
     let deep = Value::Array(vec![Value::Binary(Bytes::from_static(&[0, 255])), Value::Null, "é".into()]);
-    speaks_all_of_socket_io(&server_with(Parser::MessagePack), deep).await;
+    let server = server_with(Parser::MessagePack);
+    speaks_all_of_socket_io(&server, deep).await;
+    let client = Raw::open(&server, Revision::V4).await;
+    // {"type": 0, "nsp": "/"}
+    client.send(&["bgqR0eXBlAKNuc3ChLw=="]).await;
+    let joined = client.poll().await.unwrap();
+    // {"type": 0, "nsp": "/", "data": {"sid": "…
+    assert!(joined[0].starts_with("bg6R0eXBlAKNuc3ChL6RkYXRhgaNzaWS0"), "{joined:?}");
 }
 
 #[tokio::test]
 async fn a_parser_of_ones_own_carries_everything() {
-    speaks_all_of_socket_io(&server_with(Parser::Custom(Arc::new(Lines))), Value::Array(vec!["é".into(), 2.into()]))
-        .await;
+    let server = server_with(Parser::Custom(Arc::new(Lines)));
+    speaks_all_of_socket_io(&server, Value::Array(vec!["é".into(), 2.into()])).await;
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["4connect\n/\nnull"]).await;
+    assert!(client.until("sid").await[0].starts_with("4connect\n/\n{\"sid\":"));
+    client.send(&["4event\n/\n[7,\"echo\",[1]]"]).await;
+    // The acknowledgement is `ack\n/\n[7,[1]]` in a binary message.
+    assert_eq!(client.until("b").await, ["4event\n/\n[null,\"echoed\",[1]]", "bYWNrCi8KWzcsWzFdXQ=="]);
 }
 
 #[tokio::test]

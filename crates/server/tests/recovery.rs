@@ -89,6 +89,18 @@ async fn who_missed_a_packet_that_had_to_go_starts_anew() {
 }
 
 #[tokio::test]
+async fn what_was_missed_comes_before_the_answer_to_connect() {
+    let server = server(RecoveryConfig::default());
+    let (sid, auth) = cut_off(&server).await;
+    server.emit("missed", 1).unwrap();
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&[&format!("40{auth}")]).await;
+    let packets = client.until("40").await;
+    assert_eq!(packets[0], r#"42["missed",1,"2"]"#);
+    assert_eq!(packets[1], format!(r#"40{{"sid":"{sid}","pid":{}}}"#, auth["pid"]));
+}
+
+#[tokio::test]
 async fn a_claim_that_cannot_be_true_starts_anew() {
     let server = server(RecoveryConfig::default());
     let (sid, auth) = cut_off(&server).await;
