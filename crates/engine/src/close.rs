@@ -43,3 +43,23 @@ impl fmt::Display for CloseReason {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_spelled_as_in_the_reference() {
+        for (reason, spelled) in [
+            (CloseReason::TransportError, "transport error"),
+            (CloseReason::TransportClose, "transport close"),
+            (CloseReason::ForcedClose, "forced close"),
+            (CloseReason::PingTimeout, "ping timeout"),
+            (CloseReason::ParseError, "parse error"),
+            (CloseReason::ServerShuttingDown, "server shutting down"),
+            (CloseReason::SlowConsumer, "transport error"),
+        ] {
+            assert_eq!(reason.to_string(), spelled, "{reason:?}");
+        }
+    }
+}

@@ -523,4 +523,8 @@ async fn an_upgrade_to_something_else_is_ignored() {
     let server = start(Config::default()).await;
     let offer = [("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")];
     assert_eq!(server.request_with("GET", POLLING, &offer, b"").await.status, 200);
+    // A WebSocket of another path is not the engine's, which leaves it to the service beside it.
+    let elsewhere = handshake(WEBSOCKET, "").replace("/engine.io/", "/elsewhere/");
+    let answer = server.raw(elsewhere.replace("Connection: Upgrade", "Connection: Upgrade, close").as_bytes()).await;
+    assert_eq!((answer.status, answer.header("server")), (404, Some("fallback")));
 }

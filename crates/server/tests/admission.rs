@@ -15,7 +15,7 @@ use sockeye::{
     Config, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
     handler::HandlerError, matching,
 };
-use support::{PATIENCE, Raw, settle};
+use support::{PATIENCE, Raw, next, settle};
 use tokio::sync::{Notify, mpsc};
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_connect_handler_that_has_begun_ends_though_its_client_has_left() {
     settle().await;
     assert!(left.try_recv().is_err(), "the disconnect handler ran beside the connect handler");
     go_on.notify_one();
-    assert_eq!(left.recv().await.unwrap(), ("transport close", true));
+    assert_eq!(next(&mut left).await, ("transport close", true));
     assert!(!second_ran.load(Ordering::SeqCst), "a handler began for a client that had left");
     assert!(root.local().is_empty());
 }
@@ -142,10 +142,10 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
         client.send(&["40", "40/other,"]).await;
         client.until("/other").await;
         server.of("/").local().sockets(&Default::default()).remove(0).disconnect(close);
-        let first = left.recv().await.unwrap();
+        let first = next(&mut left).await;
         assert_eq!(first, ("/".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
         if close {
-            assert_eq!(left.recv().await.unwrap(), ("/other".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
+            assert_eq!(next(&mut left).await, ("/other".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
             // The client is told of every namespace, so that none of its sockets comes back by itself.
             assert_eq!(client.to_the_end().await, ["41", "41/other,", "1"]);
         } else {
@@ -153,7 +153,7 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
             assert_eq!(client.send(&[r#"42/other,["still here"]"#]).await, StatusCode::OK);
             drop(client);
             server.of("/other").local().sockets(&Default::default()).remove(0).disconnect(true);
-            left.recv().await.unwrap();
+            next(&mut left).await;
         }
     }
 }
@@ -188,11 +188,10 @@ async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event(
     client.send(&[r#"42["end"]"#]).await;
     assert_eq!(client.to_the_end().await, ["41", "41/other,", "1"]);
     assert_eq!(client.send(&[r#"42/other,["late"]"#]).await, StatusCode::BAD_REQUEST);
-    assert_eq!(happened.recv().await.unwrap(), "server namespace disconnect");
+    assert_eq!(next(&mut happened).await, "server namespace disconnect");
     happened.try_recv().expect_err("handlers run after the end");
     release.notify_one();
-    let undone = tokio::time::timeout(PATIENCE, happened.recv()).await.expect("nothing is undone");
-    assert_eq!(undone.unwrap(), "forced close");
+    assert_eq!(next(&mut happened).await, "forced close");
     // Twice, and for a socket that is out already, it is closed all the same.
     let server = Server::new();
     for gone in [false, true] {

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use futures_core::Stream;
 use sockeye::{Config, Revision, Server, Socket, TestClientError, TransportKind, Value};
-use support::settle;
+use support::{next, settle};
 
 #[tokio::test]
 async fn the_request_and_the_data_of_a_socket_can_be_read() {
@@ -116,7 +116,7 @@ async fn handlers_of_one_socket_end_with_it() {
     root.socket(client.sid()).unwrap().off("own");
     assert_eq!(client.emit_with_ack::<String>("own", ()).await.unwrap(), "nobody");
     client.disconnect().await.unwrap();
-    assert_eq!(left.recv().await.unwrap(), "left");
+    assert_eq!(next(&mut left).await, "left");
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn closing_the_server_lets_everyone_go_and_nobody_in() {
     });
     let _client = server.test_client().connect().await.unwrap();
     server.close();
-    assert_eq!(left.recv().await.unwrap(), "server shutting down");
+    assert_eq!(next(&mut left).await, "server shutting down");
     assert!(server.test_client().connect().await.is_err());
 }
 

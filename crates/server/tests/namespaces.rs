@@ -1,4 +1,6 @@
 //! Joining, refusing, leaving; rooms and broadcasts; namespaces made for clients.
+mod support;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -11,6 +13,7 @@ use sockeye::{
     Auth, Config, ConnectRefusal, DisconnectReason, EmitError, HandshakeRef, LimitError, Reason, RecoveryConfig,
     Server, Socket, TestClientError, Value, adapter::RoomEvent, matching,
 };
+use support::next;
 use tokio::sync::mpsc;
 
 #[tokio::test]
@@ -110,13 +113,16 @@ async fn disconnect_handlers_see_reason_and_rooms() {
     let sid = client.sid().to_owned();
     client.disconnect().await.unwrap();
     let expected_rooms = vec![sid, "a".into(), "b".into()];
-    assert_eq!(left.recv().await.unwrap(), (DisconnectReason::ClientNamespaceDisconnect, expected_rooms, false));
+    let (reason, rooms, is_connected) = next(&mut left).await;
+    assert_eq!((reason, rooms, is_connected), (DisconnectReason::ClientNamespaceDisconnect, expected_rooms, false));
+    assert_eq!(reason.as_str(), "client namespace disconnect");
     let mut client = server.test_client().connect().await.unwrap();
     root.socket(client.sid()).unwrap().disconnect(false);
-    assert_eq!(left.recv().await.unwrap().0, DisconnectReason::ServerNamespaceDisconnect);
+    let (reason, ..) = next(&mut left).await;
+    assert_eq!((reason, reason.as_str()), (DisconnectReason::ServerNamespaceDisconnect, "server namespace disconnect"));
     assert!(!client.is_connected());
     drop(server.test_client().connect().await.unwrap());
-    assert_eq!(left.recv().await.unwrap().0.as_str(), "transport close");
+    assert_eq!(next(&mut left).await.0.as_str(), "transport close");
     assert!(root.local().is_empty() && root.local().rooms().is_empty());
 }
 

@@ -80,6 +80,7 @@ impl SessionHandler for EchoSession {
     }
 }
 
+/// The service beside the engine: it answers every path by 404, under its name.
 #[derive(Clone)]
 pub(crate) struct NotFound;
 
@@ -93,7 +94,7 @@ impl tower_service::Service<http::Request<hyper::body::Incoming>> for NotFound {
     }
 
     fn call(&mut self, _: http::Request<hyper::body::Incoming>) -> Self::Future {
-        ready(Ok(http::Response::builder().status(404).body(Empty::new()).unwrap()))
+        ready(Ok(http::Response::builder().status(404).header("server", "fallback").body(Empty::new()).unwrap()))
     }
 }
 

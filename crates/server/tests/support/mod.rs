@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sockeye::{Revision, Server};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tower_service::Service;
 
 // Not every test file uses both.
@@ -136,6 +137,12 @@ impl Raw {
         }
         packets
     }
+}
+
+/// The next thing that is told, for which a test does not wait for ever.
+pub(crate) async fn next<T>(told: &mut UnboundedReceiver<T>) -> T {
+    let next = tokio::time::timeout(PATIENCE, told.recv()).await;
+    next.expect("nothing was told in time").expect("nobody is left to tell anything")
 }
 
 /// What is logged, at every level.
