@@ -4,8 +4,8 @@ mod support;
 use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use futures_core::Stream;
-use sockeye::{Config, Revision, Server, Socket, TestClientError, TransportKind, Value};
-use support::{next, settle};
+use sockeye::{Config, EngineConfig, Revision, Server, Socket, TestClientError, TransportKind, Value, adapter::Target};
+use support::{Raw, next, settle};
 
 #[tokio::test]
 async fn the_request_and_the_data_of_a_socket_can_be_read() {
@@ -41,6 +41,29 @@ async fn the_request_and_the_data_of_a_socket_can_be_read() {
 }
 
 #[tokio::test]
+async fn ids_of_socket_io_2_are_made_of_namespace_and_session_and_later_ones_of_neither() {
+    let engine = EngineConfig { allow_eio3: true, ..Config::default().engine };
+    let server = Server::builder().config(Config { engine, ..Config::default() }).build();
+    let other = server.of("/other");
+    for (revision, joining) in [(Revision::V3, &["40/other,"][..]), (Revision::V4, &["40", "40/other,"])] {
+        let client = Raw::open(&server, revision).await;
+        client.send(joining).await;
+        client.until("0/other").await;
+        let [root, other] = [&server.of("/"), &other].map(|of| of.local().sockets(&Target::default()).remove(0));
+        // Clients of Socket.IO 2 put their ids together by themselves, so that the server's must be the same.
+        let own = [client.sid().to_owned(), format!("/other#{}", client.sid())];
+        let ids = [root.id().to_string(), other.id().to_string()];
+        match revision {
+            Revision::V3 => assert_eq!(ids, own),
+            Revision::V4 => assert!(ids.iter().all(|id| id.len() == 20 && *id != own[0]), "{ids:?} of {own:?}"),
+        }
+        root.disconnect(true);
+        client.to_the_end().await;
+        settle().await;
+    }
+}
+
+#[tokio::test]
 async fn sockets_found_by_fetching_are_commanded() {
     let server = Server::new();
     let root = server.of("/");
@@ -69,6 +92,8 @@ async fn send_emits_message_and_a_room_can_be_closed() {
     root.to("room").local_only().send(3).unwrap();
     server.to("room").emit("message", 4).unwrap();
     server.except("room").emit("message", 5).unwrap();
+    server.to("another room").emit("message", 6).unwrap();
+    root.to("another room").send(7).unwrap();
     let received = client.received();
     let numbers: Vec<u8> = received.iter().map(|event| event.args.as_args().get(0).unwrap()).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
