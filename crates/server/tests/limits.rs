@@ -193,9 +193,10 @@ async fn packets_beyond_the_limits_close_the_connection() {
     let config = || Config { max_attachments: 2, max_attachment_bytes: 10, max_depth: 4, ..Config::default() };
     let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
     let fitting = format!(r#"452-["x",{placeholders}]"#);
+    let too_many = format!(r#"453-["x",{placeholders},{{"_placeholder":true,"num":2}}]"#);
     for (packets, fits) in [
         (vec![fitting.as_str(), "bAQ==", "bAQ=="], true),
-        (vec![r#"453-["x",{"_placeholder":true,"num":0}]"#], false),
+        (vec![too_many.as_str(), "bAQ==", "bAQ==", "bAQ=="], false),
         (vec![fitting.as_str(), "bAQIDBAUGBwg=", "bAQIDBAUGBwg="], false),
         (vec![r#"42["x",[[[1]]]]"#], true),
         (vec![r#"42["x",[[[[[1]]]]]]"#], false),
