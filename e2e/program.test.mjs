@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, describe } from "node:test";
 import { io } from "socket.io-client";
 import { freePort, pause, runProgram, scenario, startProgram, stopAll, until, within } from "./harness.mjs";
-import { Frames, address } from "./wire.mjs";
+import { Frames, Polling, address } from "./wire.mjs";
 
 after(stopAll);
 
@@ -60,6 +60,32 @@ describe("starting", () => {
     assert.notEqual(code, 0);
     assert.match(output, /identity/i);
     assert.match(output, /loopback|127\.0\.0\.1/i);
+  });
+
+  scenario("every packet is logged if that is asked for, those of an upgrade, too", async () => {
+    const program = await startProgram({ args: ["--log-packets", "true"] });
+    const session = await Polling.open(program, "/socket.io/");
+    await session.post("40");
+    const socket = session.upgrade();
+    await socket.opened();
+    socket.send("2probe");
+    assert.equal(await socket.next(), "3probe");
+    while ((await (await session.get()).text()) !== "6");
+    socket.send("5");
+    for (const [direction, kind, bytes] of [
+      ["sent", "open"],
+      ["received", "message"],
+      ["sent", "message"],
+      ["received", "ping", "2probe".length],
+      ["sent", "pong", "3probe".length],
+      ["sent", "noop", 1],
+      ["received", "upgrade", 1],
+    ]) {
+      const line = new RegExp(`sockeye::packets: ${direction} sid="\\S+" kind="${kind}" bytes=${bytes ?? ""}`);
+      await until(`${line} in the log`, () => line.test(program.log()));
+    }
+    socket.close();
+    await program.stop();
   });
 
   scenario("an unknown option is an error", async () => {

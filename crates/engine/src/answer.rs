@@ -127,7 +127,7 @@ async fn get(
     headers: &HeaderMap,
     jsonp: Option<&str>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let Payload { mut body, binary } = session.poll_payload(jsonp.is_some()).await?;
+    let Payload { mut body, binary, .. } = session.poll_payload(jsonp.is_some()).await?;
     let content_type = match (jsonp, binary) {
         (Some(index), _) => {
             let mut script = Vec::new();

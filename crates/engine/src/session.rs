@@ -236,6 +236,9 @@ impl Session {
         let limit = self.engine.config.max_payload;
         let payload = poll_fn(|cx| self.core.lock().poll_payload(cx, self.revision, text_only, limit)).await;
         waiting.finish();
+        if let Ok(polling::Payload { control: Some(packet), .. }) = payload {
+            self.log_packet("sent", false, packet);
+        }
         payload
     }
 

@@ -152,6 +152,9 @@ async fn turn_away(mut connection: Connection, session: &Session) {
 /// What a client may send before it upgrades is no longer than this.
 const MAX_PROBE: usize = 125;
 
+/// The answer to a probe.
+const PROBED: &[u8] = b"3probe";
+
 /// A close frame without a status.
 const CLOSE: &[u8] = &[0x88, 0x00];
 
@@ -169,9 +172,13 @@ async fn await_upgrade(session: &Arc<Session>, connection: &mut Connection) -> R
         while at < count {
             let (consumed, event) = decoder.decode(&mut buffer[at..count], &limits)?;
             at += consumed;
+            if let Some(Event::Text(text)) = &event {
+                session.log_packet("received", false, text.as_bytes());
+            }
             match event {
                 Some(Event::Text("2probe")) => {
-                    connection.write(Frame::text(b"3probe").websocket()).await?;
+                    session.log_packet("sent", false, PROBED);
+                    connection.write(Frame::text(PROBED).websocket()).await?;
                     with_polling(session, Polling::probe_answered);
                 }
                 Some(Event::Text("5")) => return Ok(buffer[at..count].to_vec()),

@@ -100,6 +100,8 @@ pub(crate) struct Payload {
     pub(crate) body: Vec<u8>,
     /// Whether the body is revision 3's binary form.
     pub(crate) binary: bool,
+    /// The packet, if it is one that was in no outbox.
+    pub(crate) control: Option<&'static [u8]>,
 }
 
 impl Payload {
@@ -117,7 +119,7 @@ impl Payload {
         for frame in &frames {
             append(&mut body, frame, revision, binary);
         }
-        Self { body, binary }
+        Self { body, binary, control: None }
     }
 
     /// The packet that only ends a poll.
@@ -130,10 +132,10 @@ impl Payload {
         Self::single(revision, b"1")
     }
 
-    fn single(revision: Revision, packet: &[u8]) -> Self {
+    fn single(revision: Revision, packet: &'static [u8]) -> Self {
         let mut body = Vec::new();
         append(&mut body, &Frame::text(packet), revision, false);
-        Self { body, binary: false }
+        Self { body, binary: false, control: Some(packet) }
     }
 }
 
