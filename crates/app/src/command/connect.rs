@@ -80,6 +80,7 @@ pub(crate) async fn run(connect: Connect) -> Result<Status, CommandError> {
         status: Status::Done,
         is_connected: false,
         early: None,
+        is_read: false,
         listen: connect.listen,
         console,
         happenings,
@@ -159,6 +160,8 @@ struct Conversation {
     is_connected: bool,
     /// What is told as soon as it is no more.
     early: Option<ManagerEvent>,
+    /// Whether everything piped in was read.
+    is_read: bool,
 }
 
 /// What became of a wish for an acknowledgement.
@@ -178,12 +181,12 @@ struct Line<'a> {
 }
 
 impl Conversation {
-    /// Goes on until there is nothing more to say.
+    /// Goes on until there is nothing more to say: at the end of what was piped in, until it is answered and sent.
     async fn go_on(&mut self) -> Result<(), CommandError> {
         if self.lines.are_typed() {
             self.console.say("Type an event and its arguments, such as: chat \"hello\" (or help, or quit)")?;
         }
-        loop {
+        while !(self.is_read && self.answers.is_empty()) {
             tokio::select! {
                 Some(happening) = self.happenings.recv() => {
                     if self.happened(happening)? {
@@ -196,37 +199,22 @@ impl Conversation {
                         self.answered(&answer)?;
                     }
                 }
-                line = self.lines.next() => match line.transpose()? {
+                line = self.lines.next(), if !self.is_read => match line.transpose()? {
                     Some(line) => {
                         if self.typed(&line).await? {
                             return Ok(());
                         }
                     }
                     None if self.lines.are_typed() => return Ok(()),
-                    None => return self.end().await,
+                    None => self.is_read = true,
                 },
             }
         }
+        self.leave().await
     }
 
-    /// Everything piped in was read: waits for the answers and for what is still to be sent.
-    async fn end(&mut self) -> Result<(), CommandError> {
-        self.lines = Lines::None;
-        while !self.answers.is_empty() {
-            tokio::select! {
-                Some(happening) = self.happenings.recv() => {
-                    if self.happened(happening)? {
-                        return Ok(());
-                    }
-                }
-                Some(event) = self.events.next() => self.connection_changed(event)?,
-                Some(answer) = self.answers.join_next() => {
-                    if let Ok(answer) = answer {
-                        self.answered(&answer)?;
-                    }
-                }
-            }
-        }
+    /// Waits for what is still to be sent.
+    async fn leave(&mut self) -> Result<(), CommandError> {
         // What came before the last answer is shown before leaving, and so is the end of the connection, if that is why
         // there are no answers.
         while let Some(happening) = self.next_happening().await {
@@ -356,7 +344,8 @@ impl Conversation {
                 tokio::spawn(async move { drop(socket.connect().await) });
             }
             Ok(Input::Help) => self.console.say(HELP)?,
-            Ok(Input::Quit) => return if self.lines.are_typed() { Ok(true) } else { self.end().await.map(|()| true) },
+            Ok(Input::Quit) if self.lines.are_typed() => return Ok(true),
+            Ok(Input::Quit) => self.is_read = true,
             Ok(Input::Nothing) => {}
             Err(error) => self.refuse(&error)?,
         }
