@@ -11,7 +11,7 @@ import socketio
 settings = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 server = socketio.AsyncServer(async_mode="aiohttp", **settings.get("options", {}))
 app = web.Application()
-server.attach(app)
+server.attach(app, socketio_path=settings.get("path", "socket.io"))
 
 
 class Namespace(socketio.AsyncNamespace):
@@ -29,6 +29,9 @@ class Namespace(socketio.AsyncNamespace):
     async def on_ask(self, sid):
         # The answer comes while this handler waits, which a handler of its own task may.
         return await self.call("question", "how?", to=sid)
+
+    async def on_id(self, sid):
+        return sid
 
     async def on_auth(self, sid):
         return (await self.get_session(sid))["auth"]

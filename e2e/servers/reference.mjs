@@ -16,6 +16,7 @@ function serve(socket) {
   socket.on("echo", (...args) => args.pop()(...args));
   socket.on("back", (...args) => socket.emit("back", ...args));
   socket.on("ask", (done) => socket.emit("question", "how?", (answer) => done(answer)));
+  socket.on("id", (done) => done(socket.id));
   socket.on("auth", (done) => done(socket.handshake.auth ?? {}));
   socket.on("request", (done) => done({ query: socket.handshake.query, headers: socket.handshake.headers }));
   socket.on("silence", () => {});

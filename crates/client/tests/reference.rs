@@ -65,9 +65,15 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
             let long = "x".repeat(longest);
             assert_eq!(socket.emit_with_ack::<String>("echo", &long).await.unwrap(), long);
         }
-        if transports.len() == 2 {
-            eventually("it moves to WebSocket", || manager.transport() == Some(Transport::WebSocket)).await;
-            assert_eq!(root.emit_with_ack::<u8>("echo", &1).await.unwrap(), 1);
+        let request: serde_json::Value = root.emit_with_ack("request", ()).await.unwrap();
+        assert!(request["query"].to_string().contains(transports[0].as_str()), "{transports:?}: {request}");
+        match transports {
+            [only] => assert_eq!(manager.transport(), Some(*only)),
+            _ => eventually("it moves to WebSocket", || manager.transport() == Some(Transport::WebSocket)).await,
+        }
+        for socket in [&root, &custom] {
+            let id: String = socket.emit_with_ack("id", ()).await.unwrap();
+            assert_eq!(id, *socket.id().unwrap(), "{transports:?}");
         }
         root.disconnect();
         assert_eq!(custom.emit_with_ack::<u8>("echo", &2).await.unwrap(), 2);
@@ -79,6 +85,24 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
 async fn everything_works_with_the_reference() {
     let server = node(json!({}));
     exercise(&server, 200_000, |builder| builder).await;
+
+    // Nobody asks for a WebSocket where the upgrade is off.
+    let proxy = Proxy::to(server.address).await;
+    proxy.cut_at("transport=websocket");
+    let socket = Manager::builder(&proxy.url()).upgrade(false).connect().await.unwrap();
+    for number in 0..20 {
+        assert_eq!(socket.emit_with_ack::<u8>("echo", number).await.unwrap(), number);
+    }
+    assert!(!proxy.has_cut());
+
+    // What the server takes in one request is less than what is to be sent at once.
+    let server = node(json!({ "options": { "maxHttpBufferSize": 20_000 } }));
+    let socket = Manager::builder(&server.url()).transports(Transport::Polling).connect().await.unwrap();
+    let long = "x".repeat(9_000);
+    let answers: Vec<_> = (0..10).map(|_| socket.emit_with_ack::<String>("echo", &long)).collect();
+    for answer in answers {
+        assert_eq!(answer.await.unwrap(), long);
+    }
 }
 
 #[tokio::test]
@@ -223,6 +247,23 @@ async fn the_state_of_a_lost_connection_is_recovered() {
     }
     assert_eq!(all, ["recovered false", "one", "recovered true", "two"]);
     assert_eq!(socket.id(), id);
+
+    // More than may wait comes before CONNECT.
+    let builder = quick(Manager::builder(&proxy.url())).transports(Transport::WebSocket).receive_buffer(1_000);
+    let socket = builder.connect().await.unwrap();
+    let mut stages = socket.manager().events();
+    socket.emit("back", "one").unwrap();
+    socket.emit("after-me", "x".repeat(2_000)).unwrap();
+    socket.emit_with_ack::<()>("echo", ()).await.unwrap();
+    proxy.cut();
+    loop {
+        match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
+            ManagerEvent::Closed { reason: DisconnectReason::ParseError, detail } => {
+                break assert!(detail.unwrap().contains("`receive_buffer`"));
+            }
+            _ => assert!(!socket.is_recovered()),
+        }
+    }
 }
 
 #[tokio::test]
@@ -324,6 +365,13 @@ async fn every_end_has_its_reason() {
             assert!(!socket.is_active());
         }
     }
+    let proxy = Proxy::to(server.address).await;
+    let socket = quick(Manager::builder(&proxy.url())).transports(Transport::Polling).build().unwrap().socket("/");
+    let mut reasons = disconnects(&socket);
+    socket.connect().await.unwrap();
+    proxy.cut();
+    assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(DisconnectReason::TransportError));
+    eventually("it is connected again", || socket.is_connected()).await;
 }
 
 #[tokio::test]
@@ -339,6 +387,7 @@ async fn each_stage_of_a_reconnection_is_told_and_no_delay_still_backs_off() {
     drop(server);
     let mut told = Vec::new();
     while told.last().is_none_or(|last| last != "failed for good") {
+        assert!(told.len() < 20, "{told:?}");
         told.push(match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
             ManagerEvent::Connecting => "connecting".to_owned(),
             ManagerEvent::Open { transport, attempts } => format!("open by {transport} after {attempts}"),
@@ -363,12 +412,16 @@ async fn another_path_is_found_and_python_sees_headers_query_and_cookies() {
     let server = node(json!({ "options": { "path": "/elsewhere" } }));
     let socket = Manager::builder(&server.url()).path("/elsewhere").connect().await.unwrap();
     assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1);
-    let server = python(json!({}));
+    let server = python(json!({ "path": "elsewhere" }));
     for transport in [Transport::Polling, Transport::WebSocket] {
-        let builder = Manager::builder(&server.url()).transports(transport).query("a", "x y");
-        let socket = builder.header("X-Test", "yes").cookie("c", "2").connect().await.unwrap();
+        let builder = Manager::builder(&server.url()).path("/elsewhere").transports(transport).query("a", "x y");
+        let builder = builder.header("X-Test", "yes").cookie("c", "2").auth(json!({ "token": "t" }));
+        let socket = builder.connect().await.unwrap();
+        assert_eq!(socket.manager().transport(), Some(transport));
+        assert_eq!(socket.emit_with_ack::<serde_json::Value>("auth", ()).await.unwrap(), json!({ "token": "t" }));
         let request: serde_json::Value = socket.emit_with_ack("request", ()).await.unwrap();
-        assert!(request["query"].as_str().unwrap().contains("a=x y"), "{request}");
+        let query = request["query"].as_str().unwrap();
+        assert!(query.contains("a=x y") && query.contains(&format!("transport={transport}")), "{query}");
         assert_eq!((&request["headers"]["x-test"], &request["headers"]["cookie"]), (&json!("yes"), &json!("c=2")));
     }
 }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use serde_json::json;
 use sockeye::{Reply, Server};
 use sockeye_client::{
-    Ack, AckErrorKind, Args, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EventName, Events, Manager,
-    ManagerEvent, RawArgs, Reconnection, Retries, Socket, State, Transport, Value,
+    Ack, AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EventName, Events,
+    Manager, ManagerEvent, RawArgs, Reconnection, Retries, Socket, State, Transport, Value,
 };
 use support::{Local, Proxy, disconnects, eventually, quick};
 
@@ -118,6 +118,9 @@ async fn several_namespaces_share_one_connection() {
     root.connect().await.unwrap();
     assert_eq!(root.emit_with_ack::<u8>("echo", &3).await.unwrap(), 3);
     assert_eq!(local.server.connection_count(), 1);
+    let other = connect(&local).await;
+    assert_eq!(other.emit_with_ack::<u8>("echo", &4).await.unwrap(), 4);
+    assert_eq!(local.server.connection_count(), 2);
 }
 
 #[tokio::test]
@@ -143,8 +146,13 @@ async fn handlers_get_what_they_ask_for() {
     assert!(socket.emit_with_ack::<()>("echo", ()).await.is_ok());
     let state = manager.state::<AtomicUsize>().unwrap();
     eventually("the handler ran", || state.load(Ordering::SeqCst) == 42).await;
+    // Nothing before it was for the handler of what has none of its own.
     local.server.of("/").emit("other", ()).unwrap();
     assert_eq!(others.recv().await.unwrap(), "other");
+    socket.off("back");
+    socket.emit("back", (40, "xy")).unwrap();
+    assert_eq!(others.recv().await.unwrap(), "back");
+    assert_eq!(state.load(Ordering::SeqCst), 42);
 }
 
 #[tokio::test]
@@ -309,6 +317,33 @@ async fn what_is_emitted_offline_is_sent_in_order() {
 }
 
 #[tokio::test]
+async fn what_is_volatile_is_dropped_while_something_else_is_not_written_yet() {
+    let local = serve().await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let limits = BufferLimits { bytes: 100, ..BufferLimits::default() };
+        let builder = Manager::builder(&local.url()).transports(transport).send_buffer(limits);
+        let socket = builder.connect().await.unwrap();
+        let mut events = socket.events();
+        socket.flushed().await;
+        socket.emit("back", "x".repeat(80)).unwrap();
+        // There is no room for it, which is no error.
+        socket.emit_volatile("back", "dropped: no room").unwrap();
+        assert_eq!(next_data::<String>(&mut events).await.len(), 80);
+        if transport == Transport::Polling {
+            socket.flushed().await;
+            socket.emit("back", "on its way").unwrap();
+            // Lets the manager begin a request, whose answer takes longer.
+            tokio::task::yield_now().await;
+            socket.emit_volatile("back", "dropped: busy").unwrap();
+            assert_eq!(next_data::<String>(&mut events).await, "on its way");
+        }
+        socket.flushed().await;
+        socket.emit_volatile("back", "sent").unwrap();
+        assert_eq!(next_data::<String>(&mut events).await, "sent", "{transport}");
+    }
+}
+
+#[tokio::test]
 async fn reconnects_and_tells_each_stage() {
     let local = serve().await;
     let address = local.address;
@@ -366,7 +401,10 @@ async fn gives_up_as_told() {
     let mut attempts = 0;
     loop {
         match stages.next().await.unwrap() {
-            ManagerEvent::Reconnecting { attempt, .. } => attempts = attempt,
+            ManagerEvent::Reconnecting { attempt, .. } => {
+                assert!(attempt <= 3);
+                attempts = attempt;
+            }
             ManagerEvent::ReconnectFailed => break,
             _ => {}
         }
@@ -408,6 +446,13 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
         let error = tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap_err();
         assert!(matches!(error.kind(), ConnectErrorKind::TimedOut { timeout, .. } if *timeout == limit), "{error:?}");
     }
+    let local = serve().await;
+    local.server.of("/silent").on_connect(async || std::future::pending::<()>().await);
+    let limit = Duration::from_secs(1);
+    let connecting = Manager::builder(&format!("{}/silent", local.url())).timeout(limit).connect();
+    let error = tokio::time::timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
+    let ConnectErrorKind::NamespaceTimedOut { namespace, timeout } = error.kind() else { panic!("{error:?}") };
+    assert_eq!((namespace.as_str(), *timeout), ("/silent", limit));
 }
 
 #[tokio::test]
@@ -463,12 +508,18 @@ async fn retries_deliver_in_order_through_reconnects() {
 async fn an_event_is_given_up_after_its_retries() {
     let local = serve().await;
     let retries = Retries { retries: 1, ack_timeout: Duration::from_millis(30), ids: false };
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    local.server.of("/").on("unanswered", move |_: sockeye::Ack| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async {}
+    });
     let socket = Manager::builder(&local.url()).retries(retries).connect().await.unwrap();
     let mut stages = socket.manager().events();
-    // The event has no handler, so that nobody acknowledges it.
-    let error = socket.emit_with_ack::<()>("unknown", ()).await.unwrap_err();
+    let error = socket.emit_with_ack::<()>("unanswered", ()).await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::RetriesExhausted);
     assert_eq!(socket.emit_with_ack::<u8>("echo", &7).await.unwrap(), 7);
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
     loop {
         if let ManagerEvent::DeliveryFailed { namespace } = stages.next().await.unwrap() {
             break assert_eq!(namespace, "/");
