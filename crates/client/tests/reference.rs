@@ -163,10 +163,13 @@ async fn hints_tell_what_is_wrong() {
     );
     let text = hint(Manager::builder(&old.url())).await;
     assert!(text.contains("`engine_version`"), "{text}");
-    for transport in [Transport::Polling, Transport::WebSocket] {
+    for (transport, parts) in [
+        (Transport::Polling, ["Transport unknown", "try `transports(Transport::WebSocket)`"]),
+        (Transport::WebSocket, ["Unsupported protocol version", "try `engine_version`"]),
+    ] {
         let builder = Manager::builder(&websocket_only.url()).engine_version(EngineVersion::V3);
         let text = hint(builder.transports(transport)).await;
-        assert!(text.contains("engine_version") || text.contains("Transport unknown"), "{transport}: {text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{transport}: {text}");
     }
 }
 
@@ -261,7 +264,7 @@ async fn the_state_of_a_lost_connection_is_recovered() {
             ManagerEvent::Closed { reason: DisconnectReason::ParseError, detail } => {
                 break assert!(detail.unwrap().contains("`receive_buffer`"));
             }
-            _ => assert!(!socket.is_recovered()),
+            _ => {}
         }
     }
 }
@@ -369,8 +372,16 @@ async fn every_end_has_its_reason() {
     let socket = quick(Manager::builder(&proxy.url())).transports(Transport::Polling).build().unwrap().socket("/");
     let mut reasons = disconnects(&socket);
     socket.connect().await.unwrap();
-    proxy.cut();
-    assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(DisconnectReason::TransportError));
+    // A request that is only just about to be made is not cut the first time.
+    let broken = async {
+        loop {
+            proxy.cut();
+            if let Ok(reason) = timeout(Duration::from_millis(100), reasons.recv()).await {
+                break reason;
+            }
+        }
+    };
+    assert_eq!(timeout(LIMIT, broken).await.unwrap(), Some(DisconnectReason::TransportError));
     eventually("it is connected again", || socket.is_connected()).await;
 }
 

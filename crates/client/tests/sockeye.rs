@@ -448,7 +448,7 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     }
     let local = serve().await;
     local.server.of("/silent").on_connect(async || std::future::pending::<()>().await);
-    let limit = Duration::from_secs(1);
+    let limit = Duration::from_secs(3);
     let connecting = Manager::builder(&format!("{}/silent", local.url())).timeout(limit).connect();
     let error = tokio::time::timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
     let ConnectErrorKind::NamespaceTimedOut { namespace, timeout } = error.kind() else { panic!("{error:?}") };
@@ -507,7 +507,7 @@ async fn retries_deliver_in_order_through_reconnects() {
 #[tokio::test]
 async fn an_event_is_given_up_after_its_retries() {
     let local = serve().await;
-    let retries = Retries { retries: 1, ack_timeout: Duration::from_millis(30), ids: false };
+    let retries = Retries { retries: 1, ack_timeout: Duration::from_millis(300), ids: false };
     let tries = Arc::new(AtomicUsize::new(0));
     let count = tries.clone();
     local.server.of("/").on("unanswered", move |_: sockeye::Ack| {
