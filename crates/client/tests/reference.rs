@@ -210,7 +210,7 @@ async fn nothing_is_lost_when_the_upgrade_is_cut() {
         }
         assert!(proxy.has_cut(), "{text}");
         loop {
-            match stages.next().await.unwrap() {
+            match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
                 ManagerEvent::UpgradeFailed => break,
                 ManagerEvent::Closed { .. } | ManagerEvent::Upgraded => panic!("polling goes on"),
                 _ => {}

@@ -49,7 +49,12 @@ async fn connect(local: &Local) -> Socket {
 }
 
 async fn next_data<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
-    tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap().data().unwrap()
+    in_time(events.next()).await.unwrap().data().unwrap()
+}
+
+/// What comes of it, soon enough.
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it comes in time")
 }
 
 #[tokio::test]
@@ -148,10 +153,10 @@ async fn handlers_get_what_they_ask_for() {
     eventually("the handler ran", || state.load(Ordering::SeqCst) == 42).await;
     // Nothing before it was for the handler of what has none of its own.
     local.server.of("/").emit("other", ()).unwrap();
-    assert_eq!(others.recv().await.unwrap(), "other");
+    assert_eq!(in_time(others.recv()).await.unwrap(), "other");
     socket.off("back");
     socket.emit("back", (40, "xy")).unwrap();
-    assert_eq!(others.recv().await.unwrap(), "back");
+    assert_eq!(in_time(others.recv()).await.unwrap(), "back");
     assert_eq!(state.load(Ordering::SeqCst), 42);
 }
 
@@ -170,7 +175,7 @@ async fn a_handler_may_await_an_acknowledgement() {
         socket.emit("back", number).unwrap();
     }
     for number in 0..10 {
-        assert_eq!(done.recv().await.unwrap(), number);
+        assert_eq!(in_time(done.recv()).await.unwrap(), number);
     }
 }
 
@@ -228,8 +233,8 @@ async fn an_event_is_sent_though_nobody_awaits_its_answer_yet() {
     assert_eq!((one.unwrap(), two.unwrap()), (1, 2));
     let answers: Vec<_> = (0..3).map(|number| socket.emit_with_ack::<()>("heard", number)).collect();
     for number in 0..3 {
-        let next = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await;
-        assert_eq!(next.expect("it is sent without being awaited"), Some(number));
+        // It is sent without being awaited.
+        assert_eq!(in_time(heard.recv()).await, Some(number));
     }
     for answer in answers {
         answer.await.unwrap();
@@ -274,7 +279,7 @@ async fn the_end_has_a_reason() {
         socket.connect().await.unwrap();
         let pending = socket.emit_with_ack::<()>("silence", ());
         socket.emit(event, ()).unwrap();
-        assert_eq!(reasons.recv().await, Some(expected), "{event}");
+        assert_eq!(in_time(reasons.recv()).await, Some(expected), "{event}");
         assert_eq!(pending.await.unwrap_err().kind(), &AckErrorKind::Disconnected);
         eventually("the manager has ended", || !socket.manager().is_open()).await;
     }
@@ -361,14 +366,14 @@ async fn reconnects_and_tells_each_stage() {
     server.of("/").on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
         socket.emit("back", args)
     });
-    while !matches!(failures.next().await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
+    while !matches!(in_time(failures.next()).await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
     let _local = Local::serve_at(server, address).await;
     assert_eq!(next_data::<String>(&mut events).await, "kept");
     assert_ne!(socket.id().unwrap(), first);
     manager.disconnect().await;
     drop((socket, manager));
     let mut seen = Vec::new();
-    while let Some(stage) = stages.next().await {
+    while let Some(stage) = in_time(stages.next()).await {
         seen.push(match stage {
             ManagerEvent::Connecting => "connecting".to_owned(),
             ManagerEvent::Open { attempts: 0, .. } => "open".to_owned(),
@@ -400,7 +405,7 @@ async fn gives_up_as_told() {
     drop(local);
     let mut attempts = 0;
     loop {
-        match stages.next().await.unwrap() {
+        match in_time(stages.next()).await.unwrap() {
             ManagerEvent::Reconnecting { attempt, .. } => {
                 assert!(attempt <= 3);
                 attempts = attempt;
@@ -430,7 +435,7 @@ async fn the_first_connection_fails_unless_told_otherwise() {
         let socket = socket.clone();
         async move { socket.connect().await }
     });
-    while !matches!(stages.next().await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
+    while !matches!(in_time(stages.next()).await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
     let _local = Local::serve_at(Server::new(), address).await;
     connecting.await.unwrap().unwrap();
     assert!(socket.is_connected());
@@ -443,14 +448,14 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     for transport in [Transport::Polling, Transport::WebSocket] {
         let limit = Duration::from_millis(50);
         let connecting = Manager::builder(&url).transports(transport).timeout(limit).connect();
-        let error = tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap_err();
+        let error = in_time(connecting).await.unwrap_err();
         assert!(matches!(error.kind(), ConnectErrorKind::TimedOut { timeout, .. } if *timeout == limit), "{error:?}");
     }
     let local = serve().await;
     local.server.of("/silent").on_connect(async || std::future::pending::<()>().await);
     let limit = Duration::from_secs(3);
     let connecting = Manager::builder(&format!("{}/silent", local.url())).timeout(limit).connect();
-    let error = tokio::time::timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
+    let error = in_time(connecting).await.unwrap_err();
     let ConnectErrorKind::NamespaceTimedOut { namespace, timeout } = error.kind() else { panic!("{error:?}") };
     assert_eq!((namespace.as_str(), *timeout), ("/silent", limit));
 }
@@ -521,7 +526,7 @@ async fn an_event_is_given_up_after_its_retries() {
     assert_eq!(socket.emit_with_ack::<u8>("echo", &7).await.unwrap(), 7);
     assert_eq!(tries.load(Ordering::SeqCst), 2);
     loop {
-        if let ManagerEvent::DeliveryFailed { namespace } = stages.next().await.unwrap() {
+        if let ManagerEvent::DeliveryFailed { namespace } = in_time(stages.next()).await.unwrap() {
             break assert_eq!(namespace, "/");
         }
     }
