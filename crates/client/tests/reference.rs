@@ -259,14 +259,13 @@ async fn the_state_of_a_lost_connection_is_recovered() {
     socket.emit("after-me", "x".repeat(2_000)).unwrap();
     socket.emit_with_ack::<()>("echo", ()).await.unwrap();
     proxy.cut();
-    loop {
-        match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
-            ManagerEvent::Closed { reason: DisconnectReason::ParseError, detail } => {
-                break assert!(detail.unwrap().contains("`receive_buffer`"));
-            }
-            _ => {}
+    let detail = loop {
+        let stage = timeout(LIMIT, stages.next()).await.unwrap().unwrap();
+        if let ManagerEvent::Closed { reason: DisconnectReason::ParseError, detail } = stage {
+            break detail.unwrap();
         }
-    }
+    };
+    assert!(detail.contains("`receive_buffer`"), "{detail}");
 }
 
 #[tokio::test]
