@@ -129,6 +129,7 @@ describe("emit", () => {
     for (const [code, words, args] of [
       [0, [], emit(`${server.url}/members`, "--auth", '{"token":"secret-swordfish"}')],
       [1, ["/members", "members only", "--auth"], emit(`${server.url}/members`)],
+      [1, ["/members", "members only"], emit(server.url, "--namespace", "members")],
       [1, ["/nowhere", "Invalid namespace"], emit(`${server.url}/nowhere`)],
       [1, ["404", "path"], emit(server.url, "--path", "/elsewhere")],
       [1, ["not Engine.IO", "It works!"], emit(other)],

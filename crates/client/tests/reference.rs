@@ -349,8 +349,10 @@ async fn every_end_has_its_reason() {
         ("garbage", DisconnectReason::ParseError),
         ("", DisconnectReason::ClientDisconnect),
     ];
-    for (event, expected) in ends {
-        let manager = quick(Manager::builder(&server.url())).build().unwrap();
+    for (transport, (event, expected)) in
+        [Transport::Polling, Transport::WebSocket].into_iter().flat_map(|transport| ends.map(|end| (transport, end)))
+    {
+        let manager = quick(Manager::builder(&server.url())).transports(transport).build().unwrap();
         let socket = manager.socket("/");
         let mut reasons = disconnects(&socket);
         socket.connect().await.unwrap();
@@ -359,7 +361,7 @@ async fn every_end_has_its_reason() {
         } else {
             socket.emit(event, ()).unwrap();
         }
-        assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(expected), "{event}");
+        assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(expected), "{event} by {transport}");
         if expected.is_temporary() {
             eventually("it is connected again", || socket.is_connected()).await;
         } else {

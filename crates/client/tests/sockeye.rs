@@ -111,7 +111,7 @@ async fn several_namespaces_share_one_connection() {
     let local = serve().await;
     let manager = Manager::builder(&local.url()).build().unwrap();
     let (root, custom) = (manager.socket("/"), manager.socket("custom"));
-    manager.connect().await.unwrap();
+    in_time(manager.connect()).await.unwrap();
     assert!(root.is_connected() && custom.is_connected());
     assert_ne!(root.id(), custom.id());
     assert_eq!(custom.namespace(), "/custom");
