@@ -114,6 +114,7 @@ async fn several_namespaces_share_one_connection() {
     in_time(manager.connect()).await.unwrap();
     assert!(root.is_connected() && custom.is_connected());
     assert_ne!(root.id(), custom.id());
+    let session = manager.sid();
     assert_eq!(custom.namespace(), "/custom");
     assert_eq!(local.server.connection_count(), 1);
     assert_eq!(custom.emit_with_ack::<u8>("echo", &1).await.unwrap(), 1);
@@ -123,6 +124,7 @@ async fn several_namespaces_share_one_connection() {
     root.connect().await.unwrap();
     assert_eq!(root.emit_with_ack::<u8>("echo", &3).await.unwrap(), 3);
     assert_eq!(local.server.connection_count(), 1);
+    assert_eq!(manager.sid(), session);
     let other = connect(&local).await;
     assert_eq!(other.emit_with_ack::<u8>("echo", &4).await.unwrap(), 4);
     assert_eq!(local.server.connection_count(), 2);
