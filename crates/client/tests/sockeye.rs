@@ -285,6 +285,11 @@ async fn the_end_has_a_reason() {
         assert_eq!(pending.await.unwrap_err().kind(), &AckErrorKind::Disconnected);
         eventually("the manager has ended", || !socket.manager().is_open()).await;
     }
+    // What would be sent again is not, when the server wants no more of it.
+    let socket = Manager::builder(&local.url()).retries(Retries::default()).connect().await.unwrap();
+    let pending = socket.emit_with_ack::<()>("silence", ());
+    local.server.of("/").to(socket.id().unwrap().as_ref()).disconnect_sockets(false);
+    assert_eq!(in_time(pending).await.unwrap_err().kind(), &AckErrorKind::Disconnected);
 }
 
 #[tokio::test]
