@@ -432,7 +432,7 @@ async fn the_first_connection_fails_unless_told_otherwise() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let url = format!("http://{address}");
-    let error = sockeye_client::connect(&url).await.unwrap_err();
+    let error = in_time(sockeye_client::connect(&url)).await.unwrap_err();
     assert!(matches!(error.kind(), ConnectErrorKind::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("Connection refused"), "{error}");
     let manager = quick(Manager::builder(&url)).retry_first(true).build().unwrap();
@@ -444,7 +444,7 @@ async fn the_first_connection_fails_unless_told_otherwise() {
     });
     while !matches!(in_time(stages.next()).await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
     let _local = Local::serve_at(Server::new(), address).await;
-    connecting.await.unwrap().unwrap();
+    in_time(connecting).await.unwrap().unwrap();
     assert!(socket.is_connected());
 }
 
