@@ -18,10 +18,16 @@ scenario("every task arrives, in order, or lands in the poison list", async (t) 
   const redis = await startRedis();
   const handled = [];
   const refused = new Set();
+  const lost = new Set();
   const receiver = await Receiver.start(t, (event, data, connection) => {
     if (data.poison) {
       refused.add(data.number);
       return { error: "this one is never taken" };
+    }
+    // The connection breaks before the task is taken, the first time.
+    if (data.number % 89 === 5 && !lost.has(data.number)) {
+      lost.add(data.number);
+      return connection.close();
     }
     handled.push({ event, number: data.number });
     // The task is taken, but the worker never hears of it.
