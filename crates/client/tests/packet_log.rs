@@ -55,7 +55,9 @@ async fn packets_of_both_ways_are_told_if_that_is_asked_for_and_nothing_secret_o
 async fn talk(local: &Local, transport: Transport, log_packets: bool, log: &Log) -> (String, String) {
     log.0.lock().unwrap().clear();
     let auth = serde_json::json!({ "token": SECRET });
-    let builder = Manager::builder(&local.url()).transports(transport).auth(auth).log_packets(log_packets);
+    let builder = Manager::builder(&local.url()).transports(transport).auth(auth);
+    // Without being told anything, it is silent.
+    let builder = if log_packets { builder.log_packets(true) } else { builder };
     let socket = builder.connect().await.unwrap();
     assert_eq!(socket.emit_with_ack::<String>("echo", &"hello").await.unwrap(), "hello");
     let sid = socket.manager().sid().expect("an open session").to_string();
