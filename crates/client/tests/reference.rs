@@ -46,7 +46,7 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
         for socket in [&root, &custom] {
             socket.on("question", async |Data(question): Data<String>| format!("{question} so"));
         }
-        manager.connect().await.unwrap();
+        timeout(LIMIT, manager.connect()).await.unwrap().unwrap();
         assert!(root.id().is_some() && root.id() != custom.id(), "{transports:?}");
         for socket in [&root, &custom] {
             let mut events = socket.events();
