@@ -7,7 +7,9 @@ import { createRequire } from "node:module";
 const { port = 0, version = 4, msgpack = false, tls, options = {} } = JSON.parse(process.argv[2] ?? "{}");
 const require = createRequire(import.meta.url);
 const { Server } = require(version === 2 ? "socket.io-2" : "socket.io");
-const http = tls ? createSecureServer(tls) : createServer();
+// Without an answer of its own, a request for another path would wait for ever.
+const elsewhere = (_, answer) => answer.writeHead(404).end();
+const http = tls ? createSecureServer(tls, elsewhere) : createServer(elsewhere);
 const parser = msgpack ? { parser: require("socket.io-msgpack-parser") } : {};
 const io = version === 2 ? require("socket.io-2")(http, options) : new Server(http, { ...options, ...parser });
 

@@ -196,7 +196,12 @@ impl Refusal {
     }
 
     fn hint(&self) -> &'static str {
-        if self.message == "Invalid namespace" { "; the server has no namespace of this name" } else { "" }
+        match self.message.as_str() {
+            "Invalid namespace" => "; the server has no namespace of this name",
+            // It is what python-socketio says.
+            "Unable to connect" => "; probably the server has no namespace of this name",
+            _ => "",
+        }
     }
 }
 

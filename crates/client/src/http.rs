@@ -195,7 +195,8 @@ pub(crate) fn excerpt(body: &str) -> String {
 
 /// What is probably wrong when a server answers with this.
 pub(crate) fn hint(status: u16, body: &str, transport: Transport) -> &'static str {
-    if body.contains("Unsupported protocol version") {
+    // The words of socket.io, and those of python-socketio.
+    if body.contains("Unsupported protocol version") || body.contains("unsupported version of the Socket.IO") {
         return "it speaks another revision of Engine.IO: try `engine_version` 3 for Socket.IO 2, 4 for later ones";
     }
     if body.contains("Transport unknown") || body.contains("Invalid transport") {

@@ -13,10 +13,10 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use process::{Process, SERVERS, node, python};
+use process::{Process, SERVERS, Start, node, python, side_by_side};
 use serde_json::json;
 use sockeye_client::{
-    AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EngineVersion,
+    Ack, AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EngineVersion,
     EventName, Events, Manager, ManagerBuilder, ManagerEvent, OverflowPolicy, Parser, Reconnection, Socket, Transport,
     Value,
 };
@@ -38,14 +38,31 @@ async fn next_data<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
     }
 }
 
+/// What differs between the servers, none of which is wrong.
+struct Ways {
+    /// How many bytes of text an event may have.
+    longest: usize,
+    /// Whether the sockets of a connection are one to it: they have one id, and all leave with that of the root namespace.
+    one_for_all: bool,
+}
+
+const REFERENCE: Ways = Ways { longest: 200_000, one_for_all: false };
+
+/// It reads no more of a polling request than has come when it looks.
+const PYTHON: Ways = Ways { longest: 10_000, one_for_all: false };
+
+const PYTHON_4: Ways = Ways { one_for_all: true, ..PYTHON };
+
 /// What every server and every combination of settings must do.
-async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilder) -> ManagerBuilder) {
+async fn exercise(server: &Process, ways: Ways, build: impl Fn(ManagerBuilder) -> ManagerBuilder) {
     for transports in TRANSPORTS {
         let manager = build(Manager::builder(&server.url()).transports(transports)).build().unwrap();
         let (root, custom) = (manager.socket("/"), manager.socket("/custom"));
-        for socket in [&root, &custom] {
-            socket.on("question", async |Data(question): Data<String>| format!("{question} so"));
-        }
+        root.on("question", async |Data(question): Data<String>| format!("{question} so"));
+        custom.on("question", async |socket: Socket, Data(question): Data<String>, answer: Ack| {
+            assert!(socket.namespace() == "/custom" && answer.is_wanted());
+            answer.send(format!("{question} so")).unwrap();
+        });
         timeout(LIMIT, manager.connect()).await.unwrap().unwrap();
         assert!(root.id().is_some() && root.id() != custom.id(), "{transports:?}");
         for socket in [&root, &custom] {
@@ -62,7 +79,7 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
             let args = socket.emit_with_ack::<()>("echo", (1, "b")).raw().await.unwrap();
             assert_eq!(args.as_args().all::<(u8, String)>().unwrap(), (1, "b".to_owned()));
             assert_eq!(socket.emit_with_ack::<String>("ask", ()).await.unwrap(), "how? so");
-            let long = "x".repeat(longest);
+            let long = "x".repeat(ways.longest);
             assert_eq!(socket.emit_with_ack::<String>("echo", &long).await.unwrap(), long);
         }
         let request: serde_json::Value = root.emit_with_ack("request", ()).await.unwrap();
@@ -73,10 +90,12 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
         }
         for socket in [&root, &custom] {
             let id: String = socket.emit_with_ack("id", ()).await.unwrap();
-            assert_eq!(id, *socket.id().unwrap(), "{transports:?}");
+            let own = socket.id().unwrap();
+            assert!(*own == *id || ways.one_for_all && *own == format!("/custom#{id}"), "{transports:?}: {own}, {id}");
         }
-        root.disconnect();
-        assert_eq!(custom.emit_with_ack::<u8>("echo", &2).await.unwrap(), 2);
+        let (leaving, staying) = if ways.one_for_all { (&custom, &root) } else { (&root, &custom) };
+        leaving.disconnect();
+        assert_eq!(staying.emit_with_ack::<u8>("echo", &2).await.unwrap(), 2);
         manager.disconnect().await;
     }
 }
@@ -84,7 +103,7 @@ async fn exercise(server: &Process, longest: usize, build: impl Fn(ManagerBuilde
 #[tokio::test]
 async fn everything_works_with_the_reference() {
     let server = node(json!({}));
-    exercise(&server, 200_000, |builder| builder).await;
+    exercise(&server, REFERENCE, |builder| builder).await;
 
     // Nobody asks for a WebSocket where the upgrade is off.
     let proxy = Proxy::to(server.address).await;
@@ -106,25 +125,30 @@ async fn everything_works_with_the_reference() {
 }
 
 #[tokio::test]
-async fn everything_works_with_message_pack() {
-    let server = node(json!({ "msgpack": true }));
-    exercise(&server, 200_000, |builder| builder.parser(Parser::MessagePack)).await;
+async fn everything_works_with_python() {
+    let server = python(json!({}));
+    exercise(&server, PYTHON, |builder| builder).await;
+    refusals_are_told(&server).await;
 }
 
 #[tokio::test]
-async fn everything_works_over_engine_io_3() {
-    for settings in [json!({ "version": 2 }), json!({ "options": { "allowEIO3": true } })] {
-        let server = node(settings);
-        exercise(&server, 200_000, |builder| builder.engine_version(EngineVersion::V3)).await;
+async fn everything_works_with_message_pack() {
+    for (start, ways) in [(node as Start, REFERENCE), (python, PYTHON)] {
+        let server = start(json!({ "msgpack": true }));
+        exercise(&server, ways, |builder| builder.parser(Parser::MessagePack)).await;
     }
 }
 
 #[tokio::test]
-async fn everything_works_with_python() {
-    let server = python(json!({}));
-    // It reads no more of a polling request than has come when it looks.
-    exercise(&server, 10_000, |builder| builder).await;
-    refusals_are_told(&server).await;
+async fn everything_works_over_engine_io_3() {
+    for (start, settings, ways) in [
+        (node as Start, json!({ "version": 2 }), REFERENCE),
+        (node, json!({ "options": { "allowEIO3": true } }), REFERENCE),
+        (python, json!({ "version": 2 }), PYTHON_4),
+    ] {
+        let server = start(settings);
+        exercise(&server, ways, |builder| builder.engine_version(EngineVersion::V3)).await;
+    }
 }
 
 async fn refusals_are_told(server: &Process) {
@@ -147,53 +171,81 @@ async fn refusals_of_the_reference_are_told() {
 
 #[tokio::test]
 async fn hints_tell_what_is_wrong() {
-    let websocket_only = node(json!({ "options": { "transports": ["websocket"] } }));
-    let old = node(json!({ "version": 2 }));
-    let hint = async |builder: ManagerBuilder| builder.connect().await.unwrap_err().to_string();
-    let text = hint(Manager::builder(&websocket_only.url())).await;
-    assert!(text.contains("status 400") && text.contains("Transport unknown"), "{text}");
-    assert!(text.contains("try `transports(Transport::WebSocket)`"), "{text}");
-    assert!(
-        Manager::builder(&websocket_only.url())
-            .try_all(true)
-            .transports([Transport::Polling, Transport::WebSocket])
-            .connect()
-            .await
-            .is_ok()
-    );
-    let text = hint(Manager::builder(&old.url())).await;
-    assert!(text.contains("`engine_version`"), "{text}");
-    for (transport, parts) in [
-        (Transport::Polling, ["Transport unknown", "try `transports(Transport::WebSocket)`"]),
-        (Transport::WebSocket, ["Unsupported protocol version", "try `engine_version`"]),
-    ] {
-        let builder = Manager::builder(&websocket_only.url()).engine_version(EngineVersion::V3);
-        let text = hint(builder.transports(transport)).await;
-        assert!(parts.iter().all(|part| text.contains(part)), "{transport}: {text}");
+    for (name, start) in SERVERS {
+        let [present, old, without_polling, without_websocket] = side_by_side(
+            start,
+            [
+                json!({}),
+                json!({ "version": 2 }),
+                json!({ "options": { "transports": ["websocket"] } }),
+                json!({ "options": { "transports": ["polling"] } }),
+            ],
+        );
+        for (server, build, words) in [
+            (
+                &without_polling,
+                (|builder| builder) as fn(ManagerBuilder) -> ManagerBuilder,
+                ["status 400", "try `transports(Transport::WebSocket)`"],
+            ),
+            (
+                &without_websocket,
+                |builder| builder.transports(Transport::WebSocket),
+                ["status 400", "try `transports(Transport::Polling)`"],
+            ),
+            (&old, |builder| builder, ["polling", "`engine_version`"]),
+            (&present, |builder| builder.engine_version(EngineVersion::V3), ["status 400", "try `engine_version`"]),
+            (
+                &present,
+                |builder| builder.engine_version(EngineVersion::V3).transports(Transport::WebSocket),
+                ["status 400", "try `engine_version`"],
+            ),
+            (&present, |builder| builder.path("/elsewhere"), ["status 404", "check `path`"]),
+        ] {
+            let error = build(Manager::builder(&server.url())).connect().await.unwrap_err();
+            let text = error.to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{name}: {words:?} in {text}");
+        }
+        let socket = Manager::builder(&present.url()).build().unwrap().socket("/nowhere");
+        let text = socket.connect().await.unwrap_err().to_string();
+        assert!(text.contains("/nowhere") && text.contains("has no namespace of this name"), "{name}: {text}");
+        let both = Manager::builder(&without_polling.url()).transports([Transport::Polling, Transport::WebSocket]);
+        both.try_all(true).connect().await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
 #[tokio::test]
 async fn headers_query_cookies_and_auth_arrive() {
-    let server = node(json!({ "options": { "cookie": true } }));
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let builder = Manager::builder(&format!("{}/custom?a=1", server.url())).query("b", "x y");
-        let builder = builder.header("X-Test", "yes").cookie("c", "2").auth(json!({ "token": "t" }));
-        let socket = builder.transports(transport).connect().await.unwrap();
-        assert_eq!(socket.namespace(), "/custom");
-        let request: serde_json::Value = socket.emit_with_ack("request", ()).await.unwrap();
-        assert_eq!((&request["query"]["a"], &request["query"]["b"]), (&json!("1"), &json!("x y")));
-        assert_eq!((&request["headers"]["x-test"], &request["headers"]["cookie"]), (&json!("yes"), &json!("c=2")));
-        assert_eq!(socket.emit_with_ack::<serde_json::Value>("auth", ()).await.unwrap(), json!({ "token": "t" }));
+    for (name, start) in SERVERS {
+        let server = start(json!({ "options": { "cookie": { "name": "io" } } }));
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let builder = quick(Manager::builder(&format!("{}/custom?a=1", server.url()))).query("b", "x y");
+            let builder = builder.header("X-Test", "yes").cookie("c", "2").auth(json!({ "token": "t" }));
+            let socket = builder.transports(transport).connect().await.unwrap();
+            assert_eq!(socket.namespace(), "/custom");
+            let request: serde_json::Value = socket.emit_with_ack("request", ()).await.unwrap();
+            assert_eq!((&request["query"]["a"], &request["query"]["b"]), (&json!("1"), &json!("x y")), "{name}");
+            let headers = &request["headers"];
+            assert_eq!((&headers["x-test"], &headers["cookie"]), (&json!("yes"), &json!("c=2")), "{name}");
+            assert_eq!(socket.emit_with_ack::<serde_json::Value>("auth", ()).await.unwrap(), json!({ "token": "t" }));
+            // A cookie that the server has set comes back with the next connection; both set it when they poll.
+            if transport == Transport::Polling {
+                let id = socket.id();
+                socket.emit("drop", ()).unwrap();
+                eventually("it is connected again", || socket.is_connected() && socket.id() != id).await;
+                let request: serde_json::Value = socket.emit_with_ack("request", ()).await.unwrap();
+                let cookie = request["headers"]["cookie"].as_str().unwrap();
+                assert!(cookie.contains("c=2") && cookie.contains("io="), "{name}: {cookie}");
+            }
+        }
     }
 }
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_upgrade_is_cut() {
-    let server = node(json!({}));
-    let proxy = Proxy::to(server.address).await;
-    // The handshake of the WebSocket, and the probe on it.
-    for text in ["transport=websocket", "2probe"] {
+    // The handshake of the WebSocket, and the probe on it, without which python-socketio gives up the session.
+    for (start, text) in [(node as Start, "transport=websocket"), (node, "2probe"), (python, "transport=websocket")] {
+        let server = start(json!({}));
+        let proxy = Proxy::to(server.address).await;
         proxy.cut_at(text);
         let socket = quick(Manager::builder(&proxy.url())).build().unwrap().socket("/");
         let mut stages = socket.manager().events();
@@ -266,6 +318,96 @@ async fn the_state_of_a_lost_connection_is_recovered() {
         }
     };
     assert!(detail.contains("`receive_buffer`"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_server_without_recovery_starts_anew() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let proxy = Proxy::to(server.address).await;
+        let socket = quick(Manager::builder(&proxy.url())).connect().await.unwrap();
+        let id = socket.id();
+        proxy.cut();
+        eventually("it is connected again", || socket.is_connected() && socket.id() != id).await;
+        assert!(!socket.is_recovered(), "{name}");
+        assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_before_connect_is_handled_after_it() {
+    // What python-socketio's connect handler emits comes before CONNECT, what the reference's emits comes behind it.
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        for transports in TRANSPORTS {
+            let manager = Manager::builder(&server.url()).transports(transports).build().unwrap();
+            let socket = manager.socket("/");
+            let (sender, mut told) = mpsc::unbounded_channel();
+            let connected = sender.clone();
+            socket.on_connect(move |socket: Socket| {
+                let connected = connected.clone();
+                async move { connected.send(format!("connected as {}", socket.id().unwrap())).unwrap() }
+            });
+            socket.on("hello", move |Data(id): Data<String>| {
+                let sender = sender.clone();
+                async move { sender.send(format!("hello {id}")).unwrap() }
+            });
+            let mut events = socket.events();
+            socket.connect().await.unwrap();
+            let id = socket.id().unwrap();
+            for expected in [format!("connected as {id}"), format!("hello {id}")] {
+                let next = timeout(LIMIT, told.recv()).await.unwrap();
+                assert_eq!(next, Some(expected), "{name} {transports:?}");
+            }
+            assert_eq!(timeout(LIMIT, events.next()).await.unwrap().unwrap().name(), "hello", "{name} {transports:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_server_that_starts_later_arrives_in_order() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let (url, port) = (server.url(), server.address.port());
+        drop(server);
+        let socket = quick(Manager::builder(&url)).retry_first(true).build().unwrap().socket("/");
+        let mut stages = socket.manager().events();
+        let acks: Vec<_> = (0..100).map(|number| socket.emit_with_ack::<u32>("seq", number)).collect();
+        let connecting = tokio::spawn({
+            let socket = socket.clone();
+            async move { socket.connect().await }
+        });
+        while !matches!(timeout(LIMIT, stages.next()).await.unwrap().unwrap(), ManagerEvent::ConnectFailed(_)) {}
+        let server = start(json!({ "port": port }));
+        timeout(LIMIT, connecting).await.unwrap().unwrap().unwrap();
+        for (number, ack) in (0..100).zip(acks) {
+            assert_eq!(timeout(LIMIT, ack).await.unwrap().unwrap(), number, "{name}");
+        }
+        eventually("the server has said everything", || server.handled().len() == 100).await;
+        assert!(server.handled().into_iter().eq(0..100), "{name}: {:?}", server.handled());
+    }
+}
+
+#[tokio::test]
+async fn a_paused_server_is_waited_for_as_long_as_told() {
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let limit = Duration::from_millis(100);
+            let builder = || Manager::builder(&server.url()).transports(transport);
+            server.signal("STOP");
+            let error = timeout(LIMIT, builder().timeout(limit).connect()).await.unwrap().unwrap_err();
+            assert!(
+                matches!(error.kind(), ConnectErrorKind::TimedOut { timeout, .. } if *timeout == limit),
+                "{error:?}"
+            );
+            let mut waiting = Box::pin(builder().connect());
+            assert!(timeout(limit, &mut waiting).await.is_err(), "{name} {transport}: nobody is there to answer");
+            server.signal("CONT");
+            let socket = timeout(LIMIT, waiting).await.unwrap().unwrap();
+            assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1, "{name} {transport}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -342,105 +484,114 @@ async fn what_waits_offline_is_bounded_as_told() {
 
 #[tokio::test]
 async fn every_end_has_its_reason() {
-    let server = node(json!({}));
     let ends = [
         ("leave", DisconnectReason::ServerDisconnect),
         ("drop", DisconnectReason::TransportClose),
         ("garbage", DisconnectReason::ParseError),
         ("", DisconnectReason::ClientDisconnect),
     ];
-    for (transport, (event, expected)) in
-        [Transport::Polling, Transport::WebSocket].into_iter().flat_map(|transport| ends.map(|end| (transport, end)))
-    {
-        let manager = quick(Manager::builder(&server.url())).transports(transport).build().unwrap();
-        let socket = manager.socket("/");
-        let mut reasons = disconnects(&socket);
-        socket.connect().await.unwrap();
-        if event.is_empty() {
-            socket.disconnect();
-        } else {
-            socket.emit(event, ()).unwrap();
-        }
-        assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(expected), "{event} by {transport}");
-        if expected.is_temporary() {
-            eventually("it is connected again", || socket.is_connected()).await;
-        } else {
-            eventually("the connection is closed", || !manager.is_open()).await;
-            assert!(!socket.is_active());
-        }
-    }
-    let proxy = Proxy::to(server.address).await;
-    let socket = quick(Manager::builder(&proxy.url())).transports(Transport::Polling).build().unwrap().socket("/");
-    let mut reasons = disconnects(&socket);
-    socket.connect().await.unwrap();
-    // A request that is only just about to be made is not cut the first time.
-    let broken = async {
-        loop {
-            proxy.cut();
-            if let Ok(reason) = timeout(Duration::from_millis(100), reasons.recv()).await {
-                break reason;
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        for (transport, (event, expected)) in [Transport::Polling, Transport::WebSocket]
+            .into_iter()
+            .flat_map(|transport| ends.map(|end| (transport, end)))
+        {
+            let manager = quick(Manager::builder(&server.url())).transports(transport).build().unwrap();
+            let socket = manager.socket("/");
+            let mut reasons = disconnects(&socket);
+            socket.connect().await.unwrap();
+            let unanswered = socket.emit_with_ack::<()>("silence", ());
+            if event.is_empty() {
+                socket.disconnect();
+            } else {
+                socket.emit(event, ()).unwrap();
+            }
+            assert_eq!(timeout(LIMIT, reasons.recv()).await.unwrap(), Some(expected), "{name} {event} by {transport}");
+            let error = timeout(LIMIT, unanswered).await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), &AckErrorKind::Disconnected, "{name} {event} by {transport}");
+            if expected.is_temporary() {
+                eventually("it is connected again", || socket.is_connected()).await;
+            } else {
+                eventually("the connection is closed", || !manager.is_open()).await;
+                assert!(!socket.is_active(), "{name} {event} by {transport}");
             }
         }
-    };
-    assert_eq!(timeout(LIMIT, broken).await.unwrap(), Some(DisconnectReason::TransportError));
-    eventually("it is connected again", || socket.is_connected()).await;
+        let proxy = Proxy::to(server.address).await;
+        let socket = quick(Manager::builder(&proxy.url())).transports(Transport::Polling).build().unwrap().socket("/");
+        let mut reasons = disconnects(&socket);
+        socket.connect().await.unwrap();
+        // A request that is only just about to be made is not cut the first time.
+        let broken = async {
+            loop {
+                proxy.cut();
+                if let Ok(reason) = timeout(Duration::from_millis(100), reasons.recv()).await {
+                    break reason;
+                }
+            }
+        };
+        assert_eq!(timeout(LIMIT, broken).await.unwrap(), Some(DisconnectReason::TransportError), "{name}");
+        eventually("it is connected again", || socket.is_connected()).await;
+    }
 }
 
 #[tokio::test]
 async fn each_stage_of_a_reconnection_is_told_and_no_delay_still_backs_off() {
-    let server = node(json!({}));
-    let delay = Duration::ZERO;
-    let policy = Reconnection { delay, jitter: 0.0, attempts: Some(4), ..Reconnection::default() };
-    let builder = Manager::builder(&server.url()).reconnection(policy).transports(Transport::WebSocket);
-    let manager = builder.build().unwrap();
-    let mut stages = manager.events();
-    let socket = manager.socket("/");
-    socket.connect().await.unwrap();
-    drop(server);
-    let mut told = Vec::new();
-    while told.last().is_none_or(|last| last != "failed for good") {
-        assert!(told.len() < 20, "{told:?}");
-        told.push(match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
-            ManagerEvent::Connecting => "connecting".to_owned(),
-            ManagerEvent::Open { transport, attempts } => format!("open by {transport} after {attempts}"),
-            ManagerEvent::Closed { .. } => "closed".to_owned(),
-            ManagerEvent::Reconnecting { attempt, delay } => format!("{attempt} in {delay:?}"),
-            ManagerEvent::ConnectFailed(_) => "failed".to_owned(),
-            ManagerEvent::ReconnectFailed => "failed for good".to_owned(),
-            other => format!("{other:?}"),
-        });
-    }
-    let mut expected = vec!["connecting", "open by websocket after 0", "closed"];
-    for delay in ["1 in 0ns", "2 in 100ms", "3 in 200ms", "4 in 400ms"] {
-        expected.extend([delay, "connecting", "failed"]);
-    }
-    expected.push("failed for good");
-    assert_eq!(told, expected);
-    assert!(!socket.is_active());
-}
-
-#[tokio::test]
-async fn another_path_is_found_and_python_sees_headers_query_and_cookies() {
-    let server = node(json!({ "options": { "path": "/elsewhere" } }));
-    let socket = Manager::builder(&server.url()).path("/elsewhere").connect().await.unwrap();
-    assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1);
-    let server = python(json!({ "path": "elsewhere" }));
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let builder = Manager::builder(&server.url()).path("/elsewhere").transports(transport).query("a", "x y");
-        let builder = builder.header("X-Test", "yes").cookie("c", "2").auth(json!({ "token": "t" }));
-        let socket = builder.connect().await.unwrap();
-        assert_eq!(socket.manager().transport(), Some(transport));
-        assert_eq!(socket.emit_with_ack::<serde_json::Value>("auth", ()).await.unwrap(), json!({ "token": "t" }));
-        let request: serde_json::Value = socket.emit_with_ack("request", ()).await.unwrap();
-        let query = request["query"].as_str().unwrap();
-        assert!(query.contains("a=x y") && query.contains(&format!("transport={transport}")), "{query}");
-        assert_eq!((&request["headers"]["x-test"], &request["headers"]["cookie"]), (&json!("yes"), &json!("c=2")));
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let delay = Duration::ZERO;
+        let policy = Reconnection { delay, jitter: 0.0, attempts: Some(4), ..Reconnection::default() };
+        let builder = Manager::builder(&server.url()).reconnection(policy).transports(Transport::WebSocket);
+        let manager = builder.build().unwrap();
+        let mut stages = manager.events();
+        let socket = manager.socket("/");
+        socket.connect().await.unwrap();
+        drop(server);
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last| last != "failed for good") {
+            assert!(told.len() < 20, "{told:?}");
+            told.push(match timeout(LIMIT, stages.next()).await.unwrap().unwrap() {
+                ManagerEvent::Connecting => "connecting".to_owned(),
+                ManagerEvent::Open { transport, attempts } => format!("open by {transport} after {attempts}"),
+                ManagerEvent::Closed { .. } => "closed".to_owned(),
+                ManagerEvent::Reconnecting { attempt, delay } => format!("{attempt} in {delay:?}"),
+                ManagerEvent::ConnectFailed(_) => "failed".to_owned(),
+                ManagerEvent::ReconnectFailed => "failed for good".to_owned(),
+                other => format!("{other:?}"),
+            });
+        }
+        let mut expected = vec!["connecting", "open by websocket after 0", "closed"];
+        for delay in ["1 in 0ns", "2 in 100ms", "3 in 200ms", "4 in 400ms"] {
+            expected.extend([delay, "connecting", "failed"]);
+        }
+        expected.push("failed for good");
+        assert_eq!(told, expected, "{name}");
+        assert!(!socket.is_active());
     }
 }
 
 #[tokio::test]
-async fn a_slow_handler_holds_the_server_back_and_loses_nothing() {
-    let server = node(json!({}));
+async fn another_path_is_found() {
+    for (name, start) in SERVERS {
+        let server = start(json!({ "options": { "path": "/elsewhere" } }));
+        for transports in TRANSPORTS {
+            let builder = Manager::builder(&server.url()).path("/elsewhere").transports(transports);
+            let socket = builder.connect().await.unwrap();
+            assert_eq!(socket.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1, "{name} {transports:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_handler_holds_the_reference_back_and_loses_nothing() {
+    a_slow_handler_holds_back(node(json!({}))).await;
+}
+
+#[tokio::test]
+async fn a_slow_handler_holds_python_back_and_loses_nothing() {
+    a_slow_handler_holds_back(python(json!({}))).await;
+}
+
+async fn a_slow_handler_holds_back(server: Process) {
     let proxy = Proxy::to(server.address).await;
     let builder = Manager::builder(&proxy.url()).transports(Transport::WebSocket).receive_buffer(64 * 1024);
     let socket = builder.build().unwrap().socket("/");

@@ -1,4 +1,4 @@
-//! TLS and proxies, by the reference server in Node.js.
+//! TLS and proxies, by the servers of others.
 #[path = "support/process.rs"]
 mod process;
 mod support;
@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use process::{Process, node};
+use process::{Process, SERVERS};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use sockeye_client::{ConnectErrorKind, Manager, ManagerBuilder, Transport};
@@ -39,8 +39,8 @@ fn certificates() -> Certificates {
     Certificates { authority: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() }
 }
 
-async fn works(builder: ManagerBuilder, transport: Transport) {
-    let socket = builder.transports(transport).connect().await.unwrap();
+async fn works(name: &str, builder: ManagerBuilder, transport: Transport) {
+    let socket = builder.transports(transport).connect().await.unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(socket.emit_with_ack::<u8>("echo", &1).await.unwrap(), 1);
 }
 
@@ -51,25 +51,29 @@ fn secure(server: &Process) -> ManagerBuilder {
 #[tokio::test]
 async fn certificates_are_checked_as_told() {
     let Certificates { authority, certificate, key } = certificates();
-    let server = node(json!({ "tls": { "cert": certificate, "key": key } }));
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let error = secure(&server).transports(transport).connect().await.unwrap_err();
-        assert!(matches!(error.kind(), ConnectErrorKind::Tls { .. }), "{error:?}");
-        assert!(error.to_string().contains("`root_certificate`"), "{error}");
-        works(secure(&server).root_certificate(authority.clone()), transport).await;
-        works(secure(&server).danger_accept_invalid_certs(true), transport).await;
+    for (name, start) in SERVERS {
+        let server = start(json!({ "tls": { "cert": certificate, "key": key } }));
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let error = secure(&server).transports(transport).connect().await.unwrap_err();
+            assert!(matches!(error.kind(), ConnectErrorKind::Tls { .. }), "{name}: {error:?}");
+            assert!(error.to_string().contains("`root_certificate`"), "{name}: {error}");
+            works(name, secure(&server).root_certificate(authority.clone()), transport).await;
+            works(name, secure(&server).danger_accept_invalid_certs(true), transport).await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_client_certificate_is_shown() {
     let Certificates { authority, certificate, key } = certificates();
-    let tls = json!({ "cert": certificate, "key": key, "ca": authority, "requestCert": true });
-    let server = node(json!({ "tls": tls }));
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let builder = || secure(&server).root_certificate(authority.clone());
-        builder().transports(transport).connect().await.unwrap_err();
-        works(builder().client_certificate(format!("{certificate}{key}")), transport).await;
+    for (name, start) in SERVERS {
+        let tls = json!({ "cert": certificate, "key": key, "ca": authority, "requestCert": true });
+        let server = start(json!({ "tls": tls }));
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let builder = || secure(&server).root_certificate(authority.clone());
+            builder().transports(transport).connect().await.unwrap_err();
+            works(name, builder().client_certificate(format!("{certificate}{key}")), transport).await;
+        }
     }
 }
 
@@ -105,14 +109,16 @@ async fn proxy(target: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn both_transports_go_through_proxies() {
     let Certificates { authority, certificate, key } = certificates();
-    let server = node(json!({ "tls": { "cert": certificate, "key": key } }));
-    let (address, used) = proxy(server.address).await;
-    for scheme in ["http", "socks5h"] {
-        for transport in [Transport::Polling, Transport::WebSocket] {
-            let before = used.load(Ordering::SeqCst);
-            let builder = secure(&server).root_certificate(authority.clone());
-            works(builder.proxy(&format!("{scheme}://{address}")), transport).await;
-            assert!(used.load(Ordering::SeqCst) > before, "{scheme} {transport}");
+    for (name, start) in SERVERS {
+        let server = start(json!({ "tls": { "cert": certificate, "key": key } }));
+        let (address, used) = proxy(server.address).await;
+        for scheme in ["http", "socks5h"] {
+            for transport in [Transport::Polling, Transport::WebSocket] {
+                let before = used.load(Ordering::SeqCst);
+                let builder = secure(&server).root_certificate(authority.clone());
+                works(name, builder.proxy(&format!("{scheme}://{address}")), transport).await;
+                assert!(used.load(Ordering::SeqCst) > before, "{name} {scheme} {transport}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
     said: Arc<Mutex<Vec<String>>>,
+    /// Reads what it prints, until the end.
+    reader: Option<JoinHandle<()>>,
 }
 
 /// A server to be started with settings in JSON.
@@ -25,6 +27,13 @@ pub(crate) type Start = fn(Value) -> Process;
 
 /// The servers that the client is tested against.
 pub(crate) const SERVERS: [(&str, Start); 2] = [("socket.io", node), ("python-socketio", python)];
+
+/// Starts a server with each of these settings, none of which waits for another.
+pub(crate) fn side_by_side<const COUNT: usize>(start: Start, settings: [Value; COUNT]) -> [Process; COUNT] {
+    thread::scope(|scope| {
+        settings.map(|settings| scope.spawn(move || start(settings))).map(|started| started.join().unwrap())
+    })
+}
 
 impl Process {
     fn start(command: &mut Command) -> Self {
@@ -36,8 +45,8 @@ impl Process {
         };
         let said = Arc::new(Mutex::new(Vec::new()));
         let log = said.clone();
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| log.lock().push(line)));
-        Self { child, address: ([127, 0, 0, 1], port).into(), said }
+        let reader = thread::spawn(move || lines.map_while(Result::ok).for_each(|line| log.lock().push(line)));
+        Self { child, address: ([127, 0, 0, 1], port).into(), said, reader: Some(reader) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -61,12 +70,18 @@ impl Process {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
     }
+
+    /// Kills it. What it had printed by then can all be read afterwards.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.take().into_iter().for_each(|reader| reader.join().unwrap());
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.kill();
     }
 }
 
@@ -75,13 +90,19 @@ pub(crate) fn node(settings: Value) -> Process {
     Process::start(Command::new(nodejs()).arg(e2e("servers/reference.mjs")).arg(settings.to_string()))
 }
 
-/// The server of python-socketio; `E2E_PYTHON` names an interpreter that has it.
+/// The server of python-socketio, with version 2 its last one of Engine.IO 3; `E2E_PYTHON` and `E2E_PYTHON_EIO3` name
+/// interpreters that have it.
 pub(crate) fn python(settings: Value) -> Process {
-    let python = std::env::var_os("E2E_PYTHON").map_or_else(|| e2e(".venv/bin/python"), PathBuf::from);
+    let (variable, venv, lock) = if settings["version"] == 2 {
+        ("E2E_PYTHON_EIO3", ".venv-eio3", "requirements-eio3.txt")
+    } else {
+        ("E2E_PYTHON", ".venv", "requirements.txt")
+    };
+    let python = std::env::var_os(variable).map_or_else(|| e2e(venv).join("bin/python"), PathBuf::from);
     assert!(
         python.exists(),
-        "{} does not exist; `./test` installs it, or by hand: python3 -m venv e2e/.venv && \
-         e2e/.venv/bin/pip install --require-hashes -r e2e/requirements.txt",
+        "{} does not exist; `./test` installs it, or by hand: python3 -m venv e2e/{venv} && \
+         e2e/{venv}/bin/pip install --require-hashes -r e2e/{lock}",
         python.display()
     );
     Process::start(Command::new(python).arg(e2e("servers/python_socketio.py")).arg(settings.to_string()))
