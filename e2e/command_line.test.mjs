@@ -1,4 +1,4 @@
-// `sockeye connect`, `emit` and `doctor` against the reference server, against the program itself, and against what goes
+// `sockeye connect`, `emit` and `doctor` against the reference server, python-socketio, the program itself, and what goes
 // wrong between clients and servers.
 
 import assert from "node:assert/strict";
@@ -11,7 +11,7 @@ import { after, describe } from "node:test";
 import { promisify } from "node:util";
 import { Server } from "socket.io";
 import createServer2 from "socket.io-2";
-import { PROGRAM, freePort, here, runProgram, scenario, spawnProgram, startProgram, stopAll, until, within } from "./harness.mjs";
+import { PROGRAM, freePort, here, runProgram, scenario, spawnProgram, startProgram, startPythonServer, stopAll, until, within } from "./harness.mjs";
 
 const LIMIT = 30_000;
 after(stopAll);
@@ -119,6 +119,31 @@ describe("emit", () => {
     const { default: parser } = await import("socket.io-msgpack-parser");
     const packed = await reference(t, { parser });
     await expectEnd(0, ['["packed"]'], ["emit", packed.url, "echo", '"packed"', "--ack", "--parser", "msgpack"]);
+  });
+
+  scenario("python-socketio answers, and refuses, by either transport", async () => {
+    const server = await startPythonServer();
+    for (const transport of ["polling", "websocket"]) {
+      const emit = (url, ...more) => ["emit", url, ...more, "--transport", transport];
+      const { stdout } = await expectEnd(0, [], emit(server.url, "echo", '"hello"', '{"b":1,"a":{"$binary":"aGVsbG8="}}', "--ack"));
+      assert.equal(stdout, '["hello",{"b":1,"a":{"$binary":"aGVsbG8="}}]\n');
+      for (const [code, words, args] of [
+        [0, ["[7]"], emit(`${server.url}/refused`, "echo", "7", "--ack", "--auth", '{"token":"right"}')],
+        [1, ["/refused", "who are you?", "--auth"], emit(`${server.url}/refused`, "echo", "7")],
+        [1, ["/nowhere", "no namespace of this name"], emit(`${server.url}/nowhere`, "echo", "7")],
+        [1, ["404", "path"], emit(server.url, "echo", "7", "--path", "/elsewhere")],
+        [3, ["did not acknowledge", "--timeout"], emit(server.url, "silence", "--ack", "--timeout", "1")],
+        [1, ["disconnected", "acknowledged"], emit(server.url, "drop", "--ack")],
+      ])
+        await expectEnd(code, words, args);
+    }
+    const count = 500;
+    const input = Array.from({ length: count }, (_, index) => `${index}\n`).join("");
+    const { stdout } = await expectEnd(0, [`${count} acknowledged`], ["emit", server.url, "seq", "--stdin", "--ack"], { input });
+    const numbers = Array.from({ length: count }, (_, index) => `[${index}]`);
+    assert.deepEqual(stdout.trimEnd().split("\n"), numbers);
+    await server.stop("SIGKILL");
+    assert.deepEqual([...server.log().matchAll(/^seq (.*)$/gm)].map(([, args]) => args), numbers);
   });
 
   scenario("the exit status and the words say what went wrong", async (t) => {
@@ -301,6 +326,27 @@ describe("connect", () => {
     await again.stop();
   });
 
+  scenario("python-socketio is listened to and answered, and connected to again when it comes back", async (t) => {
+    const server = await startPythonServer();
+    const { stdout } = await expectEnd(0, [], ["connect", `${server.url}/custom`], { input: "echo? 1 2\nask?\n" });
+    assert.match(stdout, /^[\d:.]{12} < \/custom ack of echo: 1 2 \(\d+\.\d ms\)$/m);
+    assert.match(stdout, /^[\d:.]{12} < \/custom question "how\?" \(acknowledged\)$/m);
+    const listening = await listener(t, `${server.url}/custom`);
+    // The server says hello to whom it lets in.
+    const printed = (count) => until(`${count} lines are printed`, () => listening.stdout().split("\n").length > count, LIMIT);
+    await printed(1);
+    await server.stop("SIGKILL");
+    await until("it tries again", () => listening.stderr().includes("reconnecting, attempt 1"), LIMIT);
+    const again = await startPythonServer({ port: server.port });
+    await printed(2);
+    const lines = listening.stdout().trimEnd().split("\n").map((line) => JSON.parse(line));
+    for (const { namespace, event, args } of lines) assert.deepEqual([namespace, event, typeof args[0]], ["/custom", "hello", "string"]);
+    assert.notEqual(lines[0].args[0], lines[1].args[0]);
+    listening.child.kill("SIGTERM");
+    assert.equal(await within(LIMIT, "it ends", listening.ended), 0, listening.output());
+    await again.stop("SIGKILL");
+  });
+
   scenario("a server that disconnects for good ends it with status 1", async (t) => {
     const server = await reference(t);
     await expectEnd(1, ["disconnected: io server disconnect"], ["connect", server.url], { input: "kick-me\necho? 1\n" });
@@ -346,11 +392,13 @@ describe("doctor", () => {
   scenario("finds nothing wrong with servers that are in order", async (t) => {
     const program = await startProgram();
     const server = await reference(t);
-    for (const url of [program.url, `${program.url}/imchat`, server.url, `${server.url}/room`]) {
+    const python = await startPythonServer();
+    for (const url of [program.url, `${program.url}/imchat`, server.url, `${server.url}/room`, python.url, `${python.url}/custom`]) {
       const { stdout } = await expectEnd(0, ["ok polling", "ok sessions", "latency", "ok websocket", "ok namespace", "ok upgrade", "ok clock", "0 problems"], ["doctor", url]);
       assert.doesNotMatch(stdout, /^problem/m);
     }
     await until("no client is left", () => server.io.engine.clientsCount === 0);
+    await python.stop("SIGKILL");
     await program.stop();
   });
 

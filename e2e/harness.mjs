@@ -14,6 +14,7 @@ export const artifacts = join(here, "artifacts");
 
 const release = resolve(process.env.CARGO_TARGET_DIR ?? join(here, "../target"), "release");
 export const PROGRAM = process.env.SOCKEYE_BIN ?? join(release, "sockeye");
+export const PYTHON = process.env.E2E_PYTHON ?? join(here, ".venv/bin/python");
 const EXAMPLES = process.env.SOCKEYE_EXAMPLES ?? join(release, "examples");
 
 const START_LIMIT = 20_000;
@@ -70,6 +71,12 @@ export function startExample(name, { port, env = {}, ready } = {}) {
 export function startRedis({ port } = {}) {
   const args = (free) => ["--port", free, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(String);
   return start("redis", { port, args, command: "/usr/bin/redis-server" });
+}
+
+/** python-socketio's server with the events of `servers/python_socketio.py`; its log has what it says it handles. */
+export function startPythonServer({ port } = {}) {
+  const args = (free) => [join(here, "servers/python_socketio.py"), JSON.stringify({ port: free })];
+  return start("python-socketio", { port, args, command: PYTHON });
 }
 
 /** A test that fails after `limit` milliseconds, and that shows the logs of the servers of this file when it fails. */
@@ -154,7 +161,8 @@ async function launch(name, { port, command, args, ready = () => answers(port), 
   const lines = [];
   child.stdout.on("data", (data) => lines.push(data));
   child.stderr.on("data", (data) => lines.push(data));
-  const exited = once(child, "exit");
+  // By then all that it had printed has been read, too.
+  const ended = once(child, "close");
   const log = () => Buffer.concat(lines).toString();
   const server = {
     name,
@@ -168,7 +176,7 @@ async function launch(name, { port, command, args, ready = () => answers(port), 
     async stop(signal = "SIGTERM") {
       child.kill(signal);
       try {
-        await within(STOP_LIMIT, `${name} ends after ${signal}`, exited);
+        await within(STOP_LIMIT, `${name} ends after ${signal}`, ended);
       } finally {
         child.kill("SIGKILL");
         await rm(directory, { recursive: true, force: true });

@@ -5,9 +5,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { after, before, describe } from "node:test";
-import { here, scenario, startExample, startProgram, stopAll } from "./harness.mjs";
-
-const PYTHON = process.env.E2E_PYTHON ?? join(here, ".venv/bin/python");
+import { PYTHON, here, scenario, startExample, startProgram, stopAll } from "./harness.mjs";
 
 let conformance;
 let program;

@@ -1,4 +1,4 @@
-// The example `queue_worker` between a real Redis and the reference server: tasks pass in order through lost connections, a
+// The example `queue_worker` between a real Redis and the servers of others: tasks pass in order through lost connections, a
 // lost server, a killed worker and refusals, and none is lost.
 
 import assert from "node:assert/strict";
@@ -8,32 +8,19 @@ import { once } from "node:events";
 import { after } from "node:test";
 import { promisify } from "node:util";
 import { Server } from "socket.io";
-import { freePort, scenario, startExample, startRedis, stopAll, until } from "./harness.mjs";
+import { freePort, scenario, startExample, startPythonServer, startRedis, stopAll, until } from "./harness.mjs";
 
 const TASKS = 600;
 const LIMIT = 60_000;
 after(stopAll);
 
-scenario("every task arrives, in order, or lands in the poison list", async (t) => {
+scenario("every task arrives, in order, or lands in the poison list", (t) => passes(() => Receiver.start(t)), { limit: 3 * LIMIT });
+
+scenario("so it is with python-socketio, which is killed and started again", () => passes(PythonReceiver.start), { limit: 3 * LIMIT });
+
+async function passes(startReceiver) {
   const redis = await startRedis();
-  const handled = [];
-  const refused = new Set();
-  const lost = new Set();
-  const receiver = await Receiver.start(t, (event, data, connection) => {
-    if (data.poison) {
-      refused.add(data.number);
-      return { error: "this one is never taken" };
-    }
-    // The connection breaks before the task is taken, the first time.
-    if (data.number % 89 === 5 && !lost.has(data.number)) {
-      lost.add(data.number);
-      return connection.close();
-    }
-    handled.push({ event, number: data.number });
-    // The task is taken, but the worker never hears of it.
-    if (handled.length % 97 === 0) return connection.close();
-    return { ok: true };
-  });
+  const receiver = await startReceiver();
 
   const events = ["message", "action", "chat"];
   const isPoison = (number) => number % 250 === 100;
@@ -43,15 +30,19 @@ scenario("every task arrives, in order, or lands in the poison list", async (t) 
 
   const work = () => startExample("queue_worker", { ready: () => true, env: { REDIS_URL: `redis://127.0.0.1:${redis.port}`, SERVER_URL: `${receiver.url}/imchat` } });
   const first = await work();
-  await until("a third is handled", () => handled.length > TASKS / 3, LIMIT);
+  await until("a third is handled", () => receiver.handled().length > TASKS / 3, LIMIT);
   await receiver.restart();
-  await until("half is handled", () => handled.length > TASKS / 2, LIMIT);
+  await until("half is handled", () => receiver.handled().length > TASKS / 2, LIMIT);
   await first.stop("SIGKILL");
-  await work();
+  const second = await work();
 
   const length = async (list) => Number(await redisCommand(redis, "LLEN", list));
   await until("nothing is left", async () => (await length("tasks")) + (await length("tasks:processing")) === 0, LIMIT);
+  await until("all have been seen", () => new Set(receiver.handled().map(({ data }) => data.number)).size === TASKS);
 
+  const seen = receiver.handled();
+  const handled = seen.filter(({ data }) => !data.poison).map(({ event, data }) => ({ event, number: data.number }));
+  const refused = new Set(seen.filter(({ data }) => data.poison).map(({ data }) => data.number));
   const wanted = tasks.map((_, number) => number).filter((number) => !isPoison(number));
   const firsts = [...new Set(handled.map(({ number }) => number))];
   assert.deepEqual(firsts, wanted, "each is handled, in the order of the queue");
@@ -61,17 +52,41 @@ scenario("every task arrives, in order, or lands in the poison list", async (t) 
   assert.deepEqual(poison, [...tasks.filter((_, number) => isPoison(number)), ...broken]);
   assert.equal(refused.size, tasks.length - wanted.length);
   assert.equal(await redisCommand(redis, "EXISTS", "tasks:tries"), "0");
-}, { limit: 3 * LIMIT });
+  await second.stop();
+  await redis.stop();
+}
 
-/** The reference server on namespace `/imchat`: what `take` returns is the acknowledgement, if it returns anything. */
+/** The reference server on namespace `/imchat`. */
 class Receiver {
-  static async start(t, take) {
+  static async start(t) {
     const receiver = new Receiver();
     receiver.port = await freePort();
-    receiver.take = take;
+    receiver.seen = [];
+    receiver.taken = 0;
+    receiver.lost = new Set();
     await receiver.listen();
     t.after(() => receiver.io.close());
     return receiver;
+  }
+
+  /** The tasks that came, as often as they came. */
+  handled() {
+    return this.seen;
+  }
+
+  /** What a task is acknowledged with. */
+  take(event, data, connection) {
+    // The connection breaks before the task is taken, the first time.
+    if (!data.poison && data.number % 89 === 5 && !this.lost.has(data.number)) {
+      this.lost.add(data.number);
+      return connection.close();
+    }
+    this.seen.push({ event, data });
+    if (data.poison) return { error: "this one is never taken" };
+    this.taken += 1;
+    // The task is taken, but the worker never hears of it.
+    if (this.taken % 97 === 0) return connection.close();
+    return { ok: true };
   }
 
   get url() {
@@ -98,6 +113,30 @@ class Receiver {
     this.io.httpServer.closeAllConnections();
     await closed;
     await this.listen();
+  }
+}
+
+/** python-socketio's server, whose tasks are read from its log, and which does the same. */
+class PythonReceiver {
+  static async start() {
+    const receiver = new PythonReceiver();
+    receiver.servers = [await startPythonServer()];
+    return receiver;
+  }
+
+  get url() {
+    return this.servers[0].url;
+  }
+
+  handled() {
+    const lines = this.servers.flatMap(({ log }) => [...log().matchAll(/^task (.*)\n/gm)]);
+    return lines.map(([, task]) => JSON.parse(task)).map(([event, data]) => ({ event, data }));
+  }
+
+  async restart() {
+    const last = this.servers.at(-1);
+    await last.stop("SIGKILL");
+    this.servers.push(await startPythonServer({ port: last.port }));
   }
 }
 

@@ -86,21 +86,29 @@ class Namespace(socketio.AsyncNamespace):
 
 
 class Queue(socketio.AsyncNamespace):
-    """Takes the tasks of `queue_worker`, except those that are poison, and now and then the connection is lost before it
-    has answered."""
+    """Takes the tasks of `queue_worker`, except those that are poison, and now and then the connection is lost: before a
+    task is taken, the first time, and before it is answered."""
 
     taken = 0
+    lost = set()
 
     async def trigger_event(self, event, sid, *args):
         if event in ["connect", "disconnect"]:
             return None
+        number = args[0]["number"]
+        if not args[0]["poison"] and number % 89 == 5 and number not in self.lost:
+            self.lost.add(number)
+            return await self.break_off(sid)
         print("task", json.dumps([event, *args]), flush=True)
         if args[0]["poison"]:
             return {"error": "this one is never taken"}
         self.taken += 1
         if self.taken % 97 == 0:
-            await server.eio.disconnect(server.manager.eio_sid_from_sid(sid, self.namespace))
+            await self.break_off(sid)
         return {"ok": True}
+
+    async def break_off(self, sid):
+        await server.eio.disconnect(server.manager.eio_sid_from_sid(sid, self.namespace))
 
 
 for name in ["/", "/custom", "/refused"]:
