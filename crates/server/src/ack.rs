@@ -37,7 +37,7 @@ pub enum AckError {
 }
 
 /// An acknowledgement to come. It resolves to the first argument of the answer, or what `null` stands for if that has
-/// none. Dropped, it is not waited for.
+/// none; [`raw`](Self::raw) gives them all. Dropped, it is not waited for.
 #[derive(Debug)]
 #[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
 pub struct AckFuture<T> {
@@ -60,23 +60,34 @@ impl<T> AckFuture<T> {
         let timeout = Box::pin(sleep(timeout));
         Self { state: State::Waiting { socket, id, answer, timeout }, answer: PhantomData }
     }
-}
 
-impl<T: DeserializeOwned> Future for AckFuture<T> {
-    type Output = Result<T, AckError>;
+    /// Waits for the answer as it comes, with all its arguments: `answer.as_args().all::<(i64, String)>()`.
+    ///
+    /// # Errors
+    /// As the future itself, but for the type of the argument.
+    pub async fn raw(mut self) -> Result<ArgsBuf, AckError> {
+        std::future::poll_fn(|cx| self.poll_answer(cx)).await
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<ArgsBuf, AckError>> {
         match &mut self.state {
             State::Failed(error) => match error.take() {
                 Some(error) => Poll::Ready(Err(error.into())),
                 None => Poll::Pending,
             },
             State::Waiting { answer, timeout, .. } => match Pin::new(answer).poll(cx) {
-                Poll::Ready(Ok(args)) => Poll::Ready(first(&args)),
-                Poll::Ready(Err(_)) => Poll::Ready(Err(AckError::Disconnected)),
+                Poll::Ready(answer) => Poll::Ready(answer.map_err(|_| AckError::Disconnected)),
                 Poll::Pending => timeout.as_mut().poll(cx).map(|()| Err(AckError::TimedOut)),
             },
         }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map(|answer| first(&answer?))
     }
 }
 

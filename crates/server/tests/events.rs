@@ -183,6 +183,24 @@ async fn acknowledgements_of_clients_time_out_are_bounded_and_end_with_the_socke
 }
 
 #[tokio::test]
+async fn an_answer_of_several_arguments_can_be_had_whole() {
+    let server = Server::new();
+    let mut client = server.test_client().connect().await.unwrap();
+    let socket = server.of("/").socket(client.sid()).unwrap();
+    let (whole, first) = (socket.emit_with_ack::<Value>("q", ()), socket.emit_with_ack::<i64>("q", ()));
+    for _ in 0..2 {
+        let question = client.receive().await.unwrap();
+        client.acknowledge(&question, (5, "five")).await.unwrap();
+    }
+    let answer = whole.raw().await.unwrap();
+    assert_eq!(answer.as_args().all::<(i64, String)>().unwrap(), (5, "five".to_owned()));
+    assert_eq!(first.await.unwrap(), 5);
+    let left = socket.emit_with_ack::<Value>("q", ());
+    client.disconnect().await.unwrap();
+    assert!(matches!(left.raw().await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test]
 async fn a_handler_may_answer_later_by_itself() {
     let server = Server::new();
     let (asked, answered) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
