@@ -2,6 +2,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
+    sync::atomic::{AtomicU32, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -203,7 +204,6 @@ impl<T> Drop for BroadcastAcks<T> {
 /// The acknowledgements one socket still owes.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAcks {
-    next: u64,
     waiting: HashMap<u64, PendingAck>,
 }
 
@@ -214,20 +214,27 @@ pub(crate) enum PendingAck {
     Broadcast(Sid, mpsc::UnboundedSender<(Sid, Option<ArgsBuf>)>),
 }
 
-/// Broadcasts number their acknowledgements from here, far from those of single sockets, so that one encoding serves
-/// every recipient.
-pub(crate) const BROADCAST_IDS: u64 = 1 << 40;
+/// The ids of a server's acknowledgements. All sockets share them, for two reasons: one encoding of a broadcast serves
+/// every recipient, and clients answer an event although they have come back as another socket since, which must not be
+/// taken for the answer to what that one was asked.
+#[derive(Debug, Default)]
+pub(crate) struct AckIds(AtomicU32);
+
+impl AckIds {
+    /// The next id, which fits into a signed number of 32 bits, because the Java client takes no other.
+    pub(crate) fn next(&self) -> u64 {
+        u64::from(self.0.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1))
+    }
+}
 
 impl PendingAcks {
-    pub(crate) fn expect(&mut self, limit: usize) -> Result<(u64, oneshot::Receiver<ArgsBuf>), LimitError> {
+    pub(crate) fn expect(&mut self, id: u64, limit: usize) -> Result<oneshot::Receiver<ArgsBuf>, LimitError> {
         if self.waiting.len() >= limit {
             return Err(LimitError::PendingAcks { limit });
         }
-        let id = self.next;
-        self.next += 1;
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(id, PendingAck::One(sender));
-        Ok((id, receiver))
+        Ok(receiver)
     }
 
     pub(crate) fn insert(&mut self, id: u64, ack: PendingAck) {
@@ -276,6 +283,14 @@ fn first<T: DeserializeOwned>(args: &ArgsBuf) -> Result<T, AckError> {
 mod tests {
     use super::*;
     use crate::Server;
+
+    #[test]
+    fn ids_begin_anew_before_they_are_too_large_for_clients_in_java() {
+        let ids = AckIds(AtomicU32::new(i32::MAX as u32));
+        assert_eq!([ids.next(), ids.next()], [i32::MAX as u64, 0]);
+        let ids = AckIds(AtomicU32::new(u32::MAX));
+        assert_eq!([ids.next(), ids.next()], [i32::MAX as u64, 0]);
+    }
 
     #[tokio::test]
     async fn who_leaves_while_a_broadcast_asks_is_not_waited_for() {

@@ -3,7 +3,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Adapter, BroadcastAcks, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
-    ack::{BROADCAST_IDS, PendingAck},
+    ack::PendingAck,
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
     background::Watched,
     handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
@@ -47,7 +47,6 @@ struct Inner {
     recovery: Option<Recovery>,
     /// Whether it was made for a client by a matching name.
     is_child: bool,
-    next_broadcast_ack: AtomicU64,
 }
 
 type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
@@ -76,7 +75,6 @@ impl Namespace {
             watched: Watched::default(),
             recovery,
             is_child,
-            next_broadcast_ack: AtomicU64::new(BROADCAST_IDS),
         }))
     }
 
@@ -326,7 +324,7 @@ impl Namespace {
         target: &Target,
         timeout: Duration,
     ) -> BroadcastAcks<T> {
-        let id = self.0.next_broadcast_ack.fetch_add(1, Ordering::Relaxed);
+        let id = self.0.server.next_ack_id();
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let packet = check_name(event)
             .and_then(|()| EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep));

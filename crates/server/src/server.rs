@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use crate::{
     Adapter, Config, EmitError, EngineMetrics, IntoRooms, LimitError, Metrics, Namespace, Operator, ParentNamespace,
+    ack::AckIds,
     adapter::{AdapterFactory, InMemory, Local, ServerEvents},
     client::Client,
     metrics::Counters,
@@ -42,6 +43,7 @@ struct Inner {
     parents: RwLock<Vec<Parent>>,
     namespace_observers: RwLock<Vec<NamespaceObserver>>,
     counters: Counters,
+    ack_ids: AckIds,
     engine: OnceLock<Engine<SocketIo>>,
 }
 
@@ -118,6 +120,7 @@ impl ServerBuilder {
             parents: RwLock::default(),
             namespace_observers: RwLock::default(),
             counters: Counters::default(),
+            ack_ids: AckIds::default(),
             engine: OnceLock::new(),
         }));
         server.of("/");
@@ -271,6 +274,11 @@ impl Server {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// The id of the next event that asks for an acknowledgement.
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.0.ack_ids.next()
     }
 
     pub(crate) fn make_adapter(&self, local: Arc<Local>, events: Arc<ServerEvents>) -> Arc<dyn Adapter> {

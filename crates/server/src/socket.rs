@@ -322,12 +322,13 @@ impl Socket {
         event: &str,
         args: &impl Arguments,
     ) -> AckFuture<T> {
+        let id = self.server().next_ack_id();
         let expected = {
             let limit = self.namespace().config().max_pending_acks;
-            self.0.shared.lock().acks.get_or_insert_default().expect(limit)
+            self.0.shared.lock().acks.get_or_insert_default().expect(id, limit)
         };
-        let (id, answer) = match expected {
-            Ok(expected) => expected,
+        let answer = match expected {
+            Ok(answer) => answer,
             Err(limit) => return AckFuture::failed(self.namespace().limit_hit(limit).into()),
         };
         match self.emit_expecting(event, Some(id), args) {

@@ -1,4 +1,6 @@
 //! Events, acknowledgements and the order of handlers.
+mod support;
+
 use std::{
     future::ready,
     sync::{
@@ -10,9 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use sockeye::{
-    Ack, AckError, Args, Binary, Config, Data, EmitError, EventName, RawArgs, Reply, Server, Socket, State, Value,
-    handler::HandlerError,
+    Ack, AckError, Args, Binary, Config, Data, EmitError, EventName, RawArgs, Reply, Revision, Server, Socket, State,
+    Value, handler::HandlerError,
 };
+use support::Raw;
 use tokio::{sync::Notify, time::Instant};
 
 #[tokio::test]
@@ -198,6 +201,46 @@ async fn an_answer_of_several_arguments_can_be_had_whole() {
     let left = socket.emit_with_ack::<Value>("q", ());
     client.disconnect().await.unwrap();
     assert!(matches!(left.raw().await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test]
+async fn a_late_answer_is_not_taken_for_one_to_what_the_client_is_asked_since_it_came_back() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut questions = Vec::new();
+    let client = Raw::open(&server, Revision::V4).await;
+    for _ in 0..2 {
+        client.send(&["40"]).await;
+        let joined = client.until("40").await;
+        let joined = joined.iter().find(|packet| packet.starts_with("40")).unwrap();
+        let joined: serde_json::Value = serde_json::from_str(&joined[2..]).unwrap();
+        let socket = root.socket(joined["sid"].as_str().unwrap()).unwrap();
+        let answer = socket.emit_with_ack::<String>("q", ());
+        let asked = client.until("[\"q\"]").await;
+        let asked = asked.iter().find_map(|packet| packet.strip_prefix("42")?.strip_suffix("[\"q\"]")).unwrap();
+        questions.push((asked.to_owned(), answer));
+        if questions.len() == 1 {
+            client.send(&["41"]).await;
+        }
+    }
+    let [(old, gone), (new, answer)] = <[_; 2]>::try_from(questions).unwrap();
+    assert!(matches!(gone.await, Err(AckError::Disconnected)));
+    client.send(&[&format!("43{old}[\"old\"]"), &format!("43{new}[\"new\"]")]).await;
+    assert_eq!(answer.await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn the_ids_that_broadcasts_ask_by_fit_into_what_clients_in_java_take() {
+    let server = Server::new();
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40"]).await;
+    client.until("40").await;
+    let asked = server.of("/").timeout(Duration::from_secs(60)).emit_with_ack::<String>("q", ());
+    let packets = client.until("[\"q\"]").await;
+    let id = packets.iter().find_map(|packet| packet.strip_prefix("42")?.strip_suffix("[\"q\"]")).unwrap();
+    assert!(id.parse::<i32>().is_ok(), "{id}");
+    client.send(&[&format!("43{id}[\"here\"]")]).await;
+    assert_eq!(asked.collect().await.unwrap().answers.len(), 1);
 }
 
 #[tokio::test]
