@@ -22,6 +22,7 @@ const onItsOwn = startProgram;
 suite("client.py", "python-socketio Client", {
   emits_over_polling: onConformance,
   emits_over_websocket: onConformance,
+  receives_many_at_once: onConformance,
   upgrades: onConformance,
   calls: onConformance,
   sends_binary: onConformance,

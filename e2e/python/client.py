@@ -37,6 +37,20 @@ def upgrades(address):
     sio.disconnect()
 
 
+def receives_many_at_once(address):
+    # python-engineio takes no more than 16 packets for one poll.
+    sio, received = client(), []
+    sio.on("message-back", received.append)
+    sio.connect(address, transports=["polling"])
+    for number in range(100):
+        sio.emit("message", number)
+    until("every echo", lambda: len(received) == 100)
+    # The threads that handle events do not keep their order.
+    assert sorted(received) == list(range(100)), received
+    assert sio.call("message-with-ack", "still here", timeout=LIMIT) == "still here"
+    sio.disconnect()
+
+
 def calls(address):
     for transport in ["polling", "websocket"]:
         sio = client()
@@ -96,4 +110,4 @@ def reconnects(address):
 
 
 if __name__ == "__main__":
-    run([emits_over_polling, emits_over_websocket, upgrades, calls, sends_binary, joins_namespaces, is_refused_with_a_reason, reconnects])
+    run([emits_over_polling, emits_over_websocket, receives_many_at_once, upgrades, calls, sends_binary, joins_namespaces, is_refused_with_a_reason, reconnects])

@@ -19,7 +19,7 @@ use crate::{
     outbox::Outbox,
     seats::{Seat, Seats},
     session::Channel,
-    transport::websocket::WebSocket,
+    transport::{polling::Polling, websocket::WebSocket},
 };
 
 /// What travels over the sessions: it is told of every new one and gives it a handler.
@@ -147,7 +147,8 @@ impl<A: Application> Engine<A> {
             Config { allow_upgrades: true, transports, .. } if transports.websocket => &["websocket"],
             _ => &[],
         };
-        let (session, driver) = self.open(opening, upgrades, Channel::Polling(Box::default()), Vec::new(), None)?;
+        let channel = Channel::Polling(Box::new(Polling::of(&opening.handshake)));
+        let (session, driver) = self.open(opening, upgrades, channel, Vec::new(), None)?;
         tokio::spawn(driver);
         Ok(session)
     }

@@ -504,7 +504,8 @@ impl Core {
         if self.outbox.is_empty() {
             return polling.poll_noop(cx).map(|()| Ok(polling::Payload::noop(revision)));
         }
-        let payload = polling::Payload::drain(&mut self.outbox, revision, text_only || self.base64, limit);
+        let (text_only, max_packets) = (text_only || self.base64, polling.max_packets());
+        let payload = polling::Payload::drain(&mut self.outbox, revision, text_only, limit, max_packets);
         if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
             self.stage = Stage::Closed(reason);
             self.wake_driver();

@@ -65,6 +65,31 @@ async fn polling_echoes_packets_and_keeps_their_order() {
 }
 
 #[tokio::test]
+async fn clients_in_python_get_no_more_packets_at_once_than_they_take() {
+    for (agent, most) in
+        [("python-requests/2.34.2", 16), ("Python/3.13 aiohttp/3.14.5", 16), ("Mozilla/5.0", 40), ("€", 40)]
+    {
+        let mut server = start(Config::default()).await;
+        let open = server.request_with("GET", POLLING, &[("User-Agent", agent)], b"").await;
+        let query = format!("{POLLING}&sid={}", sid(&open.body));
+        let session = server.next_session().await;
+        let sent: Vec<_> = (0..40).map(|number| format!("4{number}")).collect();
+        for packet in &sent {
+            session.send_text(packet.as_bytes()).unwrap();
+        }
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            // Who polls later need not say again who it is.
+            let answer = server.get(&query).await.body;
+            let packets: Vec<_> = answer.split('\u{1e}').map(str::to_owned).collect();
+            assert_eq!(packets.len(), most.min(sent.len() - received.len()), "{agent}: {answer}");
+            received.extend(packets);
+        }
+        assert_eq!(received, sent, "{agent}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_poll_closes_the_session() {
     let mut server = start(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);

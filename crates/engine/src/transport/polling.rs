@@ -14,7 +14,7 @@ use sockeye_protocol::engineio::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    CloseReason, Frame, Refusal, Session,
+    CloseReason, Frame, Handshake, Refusal, Session,
     outbox::Outbox,
     session::{Channel, Stage},
 };
@@ -22,6 +22,8 @@ use crate::{
 /// The state of a session whose packets travel in HTTP bodies.
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
+    /// The most packets the client takes in one answer, if it is known to have a limit.
+    max_packets: Option<usize>,
     get: Get,
     post_active: bool,
     /// Whether a WebSocket is about to take over; only one may try at a time.
@@ -41,7 +43,24 @@ enum Get {
 /// While a WebSocket probes, waiting polls are answered this often.
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How many packets python-engineio takes in one answer. It ends the connection over a longer one, and cannot be told
+/// otherwise but by its own process.
+const PYTHON_TAKES: usize = 16;
+
 impl Polling {
+    /// The polling of the client that this handshake is from.
+    pub(crate) fn of(handshake: &Handshake) -> Self {
+        // So do requests and aiohttp name themselves, by which python-engineio polls.
+        let is_python = |agent: &str| agent.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("python"));
+        let max_packets = handshake.header("user-agent").filter(|agent| is_python(agent)).map(|_| PYTHON_TAKES);
+        Self { max_packets, ..Self::default() }
+    }
+
+    /// The most packets that one answer may have.
+    pub(crate) fn max_packets(&self) -> usize {
+        self.max_packets.unwrap_or(usize::MAX)
+    }
+
     /// Whether a GET waits for packets.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.get, Get::Waiting(_))
@@ -105,11 +124,19 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// Takes packets from the outbox until the body has `limit` bytes; at least one, if there is one.
-    pub(crate) fn drain(outbox: &mut Outbox, revision: Revision, text_only: bool, limit: usize) -> Self {
+    /// Takes packets from the outbox until the body has `limit` bytes or `max_packets`; at least one, if there is one.
+    pub(crate) fn drain(
+        outbox: &mut Outbox,
+        revision: Revision,
+        text_only: bool,
+        limit: usize,
+        max_packets: usize,
+    ) -> Self {
         let mut frames = Vec::new();
         let mut length = 0;
-        while !outbox.is_empty() && (frames.is_empty() || length + outbox.front_len() <= limit) {
+        while !outbox.is_empty()
+            && (frames.is_empty() || (length + outbox.front_len() <= limit && frames.len() < max_packets))
+        {
             length += outbox.front_len();
             let Some(frame) = outbox.pop() else { break };
             frames.push(frame);
@@ -280,7 +307,7 @@ mod tests {
     use sockeye_protocol::engineio::Revision;
 
     use super::*;
-    use crate::{Application, Config, Engine, Handshake, Message, SessionHandler, Sid, opening::Opening};
+    use crate::{Application, Config, Engine, Message, SessionHandler, Sid, opening::Opening};
 
     struct Silent;
 
