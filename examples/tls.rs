@@ -1,8 +1,7 @@
 //! TLS: a certificate from files, read again every hour without dropping anybody. This one is made on the spot.
 use std::{error::Error, path::Path, time::Duration};
 
-use sockeye::{Config, EngineConfig, RawArgs, Reply, Server};
-use sockeye_engine::Tls;
+use sockeye::{Config, EngineConfig, RawArgs, Reply, Server, Tls};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -22,9 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn over_tls(tls: Tls) -> Server {
-    let defaults = Config::default();
-    let engine = EngineConfig { tls: Some(tls), ..defaults.engine.clone() };
-    let server = Server::builder().config(Config { engine, ..defaults }).build();
+    let engine = EngineConfig { tls: Some(tls), ..EngineConfig::default() };
+    let server = Server::builder().config(Config { engine, ..Config::default() }).build();
     server.of("/").on("echo", async |RawArgs(args): RawArgs| Reply::of(args));
     server
 }

@@ -12,7 +12,7 @@ use crate::{Cookie, Cors, Frame, Hooks, OriginPolicy, Tls};
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The path requests come in on: this very path, with or without its last slash, and nothing below it. Default
-    /// `/engine.io/`.
+    /// `/socket.io/`, where clients of Socket.IO look for it.
     pub path: String,
     /// How long after a pong the next ping is sent. Default 25 s.
     pub ping_interval: Duration,
@@ -77,7 +77,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            path: "/engine.io/".into(),
+            path: "/socket.io/".into(),
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),

@@ -90,7 +90,7 @@ async fn headers_are_changed_on_the_first_answer_and_on_all() {
         .headers(|headers, _| drop(headers.insert("x-all", HeaderValue::from_static("yes"))));
     let server = start(with(hooks)).await;
     let open = server.get(POLLING).await;
-    assert_eq!(open.header("x-first"), Some("/engine.io/?EIO=4&transport=polling"));
+    assert_eq!(open.header("x-first"), Some("/socket.io/?EIO=4&transport=polling"));
     assert_eq!(open.header("x-all"), Some("yes"));
     let session = format!("{POLLING}&sid={}", sid(&open.body));
     let post = server.post(&session, "4a").await;
@@ -98,7 +98,7 @@ async fn headers_are_changed_on_the_first_answer_and_on_all() {
     let refused = server.get("EIO=4").await;
     assert_eq!((refused.header("x-first"), refused.header("x-all")), (None, Some("yes")));
     let websocket = server.websocket(WEBSOCKET).await;
-    assert_eq!(websocket.head.header("x-first"), Some("/engine.io/?EIO=4&transport=websocket"));
+    assert_eq!(websocket.head.header("x-first"), Some("/socket.io/?EIO=4&transport=websocket"));
     assert_eq!(websocket.head.header("x-all"), Some("yes"));
     let upgrade = server.websocket(&session.replace("polling", "websocket")).await;
     assert_eq!((upgrade.head.header("x-first"), upgrade.head.header("x-all")), (None, Some("yes")));
@@ -121,7 +121,7 @@ async fn every_refusal_is_told_with_code_message_context_and_request() {
         ("transport=polling", 5, "Unsupported protocol version", ""),
     ] {
         server.get(query).await;
-        let uri = format!("/engine.io/?{query}");
+        let uri = format!("/socket.io/?{query}");
         // It is told before the answer is out.
         assert_eq!(refused.try_recv(), Ok((code, message.to_owned(), context, uri)));
     }

@@ -82,7 +82,7 @@ async fn a_connection_that_never_becomes_a_websocket_gives_its_place_back() {
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head = format!(
-            "GET /engine.io/?{WEBSOCKET} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET /socket.io/?{WEBSOCKET} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -107,7 +107,7 @@ fn socket_reset(stream: TcpStream) {
 async fn a_head_and_a_body_that_never_end_are_given_up() {
     let server = start(Config { head_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /engine.io/ HTTP/1.1\r\nHost").await.unwrap();
+    stream.write_all(b"GET /socket.io/ HTTP/1.1\r\nHost").await.unwrap();
     let mut rest = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the head was waited for").unwrap();
     let mut silent = TcpStream::connect(server.address).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_head_and_a_body_that_never_end_are_given_up() {
     let server = start(Config { ping_interval: half, ping_timeout: half, ..Config::default() }).await;
     let sid = server.open_polling().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let head = format!("POST /engine.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4");
+    let head = format!("POST /socket.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut status = [0; 12];
     timeout(PATIENCE, stream.read_exact(&mut status)).await.expect("the body was waited for").unwrap();
@@ -224,7 +224,7 @@ async fn a_body_that_is_refused_is_read_on_so_that_the_client_sees_the_answer() 
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     for (query, chunks, status) in [(session.as_str(), 110, 413), (&format!("{POLLING}&sid=nobody"), 55, 400)] {
-        let head = format!("POST /engine.io/?{query} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!("POST /socket.io/?{query} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         // A reset would fail what is written, or lose the answer that is read afterwards.
         stream.write_all(head.as_bytes()).await.unwrap();

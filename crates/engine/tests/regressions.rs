@@ -33,7 +33,7 @@ async fn assert_alive(server: &Server) {
 /// The head of a WebSocket handshake with further header lines.
 fn handshake(query: &str, extra: &str) -> String {
     format!(
-        "GET /engine.io/?{query} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET /socket.io/?{query} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
     )
 }
@@ -93,7 +93,7 @@ async fn cve_2020_36048_a_huge_body_is_refused_by_its_announcement_alone() {
     let server = start(Config::default()).await;
     let sid = server.open_polling().await;
     let head =
-        format!("POST /engine.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000000\r\n\r\n");
+        format!("POST /socket.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000000\r\n\r\n");
     assert_eq!(status(&server, &head).await, "413");
     let session = format!("{POLLING}&sid={sid}");
     let many = vec!["4"; 100_000].join("\u{1e}");
@@ -333,7 +333,7 @@ async fn socketioxide_815_an_unknown_identifier_opens_nothing() {
 #[tokio::test]
 async fn socketioxide_816_the_path_is_matched_whole() {
     let server = start(Config::default()).await;
-    for path in ["/engine.io-admin/", "/engine.io/more/", "/engine.io//", "/engine.i", "/"] {
+    for path in ["/socket.io-admin/", "/socket.io/more/", "/socket.io//", "/socket.i", "/"] {
         let request = format!("GET {path}?{POLLING} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert_eq!(server.raw(request.as_bytes()).await.status, 404, "{path}");
     }
@@ -432,12 +432,12 @@ async fn requests_that_end_after_the_upgrade_do_not_close_the_session() {
     let sid = server.open_polling().await;
     let session = server.next_session().await;
     let mut poll = TcpStream::connect(server.address).await.unwrap();
-    poll.write_all(format!("GET /engine.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+    poll.write_all(format!("GET /socket.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
         .await
         .unwrap();
     waits(&session).await;
     let mut post = TcpStream::connect(server.address).await.unwrap();
-    let head = format!("POST /engine.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4");
+    let head = format!("POST /socket.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4");
     post.write_all(head.as_bytes()).await.unwrap();
     // The POST has begun once a second one is refused; that would close the session, so only time's order is left:
     // the upgrade takes two more round trips than the head of the POST.
@@ -524,7 +524,7 @@ async fn an_upgrade_to_something_else_is_ignored() {
     let offer = [("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")];
     assert_eq!(server.request_with("GET", POLLING, &offer, b"").await.status, 200);
     // A WebSocket of another path is not the engine's, which leaves it to the service beside it.
-    let elsewhere = handshake(WEBSOCKET, "").replace("/engine.io/", "/elsewhere/");
+    let elsewhere = handshake(WEBSOCKET, "").replace("/socket.io/", "/elsewhere/");
     let answer = server.raw(elsewhere.replace("Connection: Upgrade", "Connection: Upgrade, close").as_bytes()).await;
     assert_eq!((answer.status, answer.header("server")), (404, Some("fallback")));
 }

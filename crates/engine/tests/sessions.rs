@@ -50,7 +50,7 @@ async fn refusals_carry_the_reference_codes() {
         assert_eq!(answer.body, format!(r#"{{"code":{code},"message":"{message}"}}"#), "{method} {query}");
     }
     let foreign = server
-        .raw(b"GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\nConnection: close\r\n\r\n")
+        .raw(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\nConnection: close\r\n\r\n")
         .await;
     assert_eq!(foreign.status, 403);
     assert_eq!(server.engine.session_count(), 0, "a refused request opened a session");
@@ -114,7 +114,7 @@ async fn a_second_post_closes_the_session() {
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let mut first = TcpStream::connect(server.address).await.unwrap();
     let head =
-        format!("POST /engine.io/?{session} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+        format!("POST /socket.io/?{session} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
     first.write_all(head.as_bytes()).await.unwrap();
     // The server asks for the body: the request is under way.
     let mut go_on = [0; 25];
@@ -130,7 +130,7 @@ async fn an_abandoned_poll_closes_the_session() {
     let mut server = start(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(format!("GET /engine.io/?{session} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("GET /socket.io/?{session} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
     let opened = server.next_session().await;
     timeout(PATIENCE, async {
         while !opened.is_writable() {
@@ -159,7 +159,7 @@ async fn a_body_beyond_max_payload_is_refused_and_the_session_stays() {
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     assert_eq!(server.post(&session, "4hello hello hello").await.status, 413);
     let chunked = format!(
-        "POST /engine.io/?{session} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+        "POST /socket.io/?{session} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
          14\r\n4hello hello hello h\r\n0\r\n\r\n"
     );
     assert_eq!(server.raw(chunked.as_bytes()).await.status, 413);

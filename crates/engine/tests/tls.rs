@@ -78,7 +78,7 @@ async fn websocket(server: &Server, trusted: &CertificateDer<'static>, query: &s
 
 async fn get(server: &Server, trusted: &CertificateDer<'static>, query: &str) -> String {
     let mut stream = connect(server, trusted).await.unwrap();
-    let request = format!("GET /engine.io/?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /socket.io/?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -180,7 +180,7 @@ async fn a_handshake_that_never_ends_is_given_up() {
     let mut rest = Vec::new();
     timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("it is waited for").unwrap();
     let mut plain = TcpStream::connect(server.address).await.unwrap();
-    plain.write_all(b"GET /engine.io/ HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    plain.write_all(b"GET /socket.io/ HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     // The end, or a reset because not all was read.
     let _end = timeout(PATIENCE, plain.read_to_end(&mut rest)).await.expect("plain HTTP is waited for");
     timeout(PATIENCE, async {

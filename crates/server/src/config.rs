@@ -8,12 +8,20 @@ use crate::{Parser, RecoveryConfig};
 ///
 /// ```
 /// use std::time::Duration;
-/// let config = sockeye::Config { connect_timeout: Duration::from_secs(10), ..Default::default() };
+/// use sockeye::{Config, EngineConfig, OriginPolicy, Server};
+///
+/// let origins = OriginPolicy::List(vec!["https://example.org".into()]);
+/// let config = Config {
+///     connect_timeout: Duration::from_secs(10),
+///     engine: EngineConfig { origins, ..EngineConfig::default() },
+///     ..Config::default()
+/// };
 /// assert_eq!(config.engine.path, "/socket.io/");
+/// let server = Server::builder().config(config).build();
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The settings of the connections. Their path is `/socket.io/` by default.
+    /// The settings of the connections.
     pub engine: EngineConfig,
     /// How long a connection may stay without joining a namespace. Default 45 s.
     pub connect_timeout: Duration,
@@ -58,7 +66,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            engine: EngineConfig { path: "/socket.io/".into(), ..EngineConfig::default() },
+            engine: EngineConfig::default(),
             connect_timeout: Duration::from_secs(45),
             ack_timeout: Duration::from_secs(60),
             parser: Parser::default(),

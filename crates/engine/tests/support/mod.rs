@@ -151,7 +151,7 @@ impl Server {
         body: &[u8],
     ) -> Answer {
         let mut request = format!(
-            "{method} /engine.io/?{query} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            "{method} /socket.io/?{query} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
             self.address,
             body.len()
         );
@@ -218,7 +218,7 @@ pub(crate) async fn websocket_over<S: AsyncRead + AsyncWrite + Unpin>(
     query: &str,
 ) -> (u16, WebSocket<S>) {
     let head = format!(
-        "GET /engine.io/?{query} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET /socket.io/?{query} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
