@@ -11,7 +11,8 @@ use crate::{FromContext, IntoReply, Occasion, Rejection, Reply};
     note = "every handler may take `Socket` and `State<T>`; those of events also `Data<T>`, `Args<T>`, `RawArgs`, `Binary`, \
             `EventName`, `Ack`; those of disconnects `Reason`; on a server all may take `HandshakeRef` and those of connects \
             `Auth<T>`; on a client those of connect errors `ConnectError`",
-    note = "event handlers return `()`, a value to acknowledge the event with, or a `Result` of such; a server's connect \
+    note = "event handlers return `()`, a value to acknowledge the event with, or a `Result` of such: text, numbers, `Vec`, \
+            `Option`, tuples, JSON values, and of any other type that serialises `Reply::of(&value)`; a server's connect \
             handlers return `()` or `Result<(), ConnectRefusal>`; all others return `()`"
 )]
 pub trait Handler<O: Occasion, Parameters>: Send + Sync + 'static {
@@ -56,8 +57,8 @@ pub fn erase<O: Occasion, P: 'static>(handler: impl Handler<O, P>) -> ErasedHand
 /// What a handler's result must be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a handler that answers `{Output}`",
-    note = "event handlers return `()`, something to acknowledge the event with (`Reply`, strings, numbers, JSON \
-            values), or a `Result` of such; a server's connect handlers return `()` or `Result<(), ConnectRefusal>`; \
+    note = "event handlers return `()`, something to acknowledge the event with (text, numbers, `Vec`, `Option`, tuples, \
+            JSON values, and of any other type that serialises `Reply::of(&value)`), or a `Result` of such; a server's connect handlers return `()` or `Result<(), ConnectRefusal>`; \
             all other handlers return `()`"
 )]
 pub trait IntoOutput<Output> {

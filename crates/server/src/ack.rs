@@ -88,7 +88,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     type Output = Result<T, AckError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_answer(cx).map(|answer| first(&answer?))
+        self.poll_answer(cx).map(|answer| Ok(first(&answer?)?))
     }
 }
 
@@ -177,7 +177,7 @@ impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
                 if self.sockets.remove(&sid).is_none() {
                     continue;
                 }
-                let answer = answer.map_or(Err(AckError::Disconnected), |args| first(&args));
+                let answer = answer.map_or(Err(AckError::Disconnected), |args| Ok(first(&args)?));
                 return Poll::Ready(Some((sid, answer)));
             }
             if self.timeout.as_mut().poll(cx).is_pending() {
@@ -271,11 +271,11 @@ impl PendingAck {
 }
 
 /// An answer without arguments is taken for `null`.
-fn first<T: DeserializeOwned>(args: &ArgsBuf) -> Result<T, AckError> {
+pub(crate) fn first<T: DeserializeOwned>(args: &ArgsBuf) -> Result<T, ArgumentError> {
     let args = args.as_args();
     match args.is_empty().then(|| serde_json::from_str("null")) {
         Some(Ok(null)) => Ok(null),
-        _ => Ok(args.get(0)?),
+        _ => args.get(0),
     }
 }
 

@@ -6,7 +6,7 @@ use sockeye_engine::{Frame, InProcess, Message, Revision};
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments, EncodeError, Limits, Packet, Value};
 use tokio::time::timeout;
 
-use crate::{Server, packet::with_encoded, parser::Decoder, socket::into_frames};
+use crate::{Server, ack::first, packet::with_encoded, parser::Decoder, socket::into_frames};
 
 /// A client in the same process, for tests of handlers: no port, no network, no waiting for time to pass.
 ///
@@ -200,7 +200,7 @@ impl TestClient {
         self.emit("message", args).await
     }
 
-    /// Emits an event and returns the first argument of its acknowledgement.
+    /// Emits an event and returns the first argument of its acknowledgement, or what `null` stands for if that has none.
     ///
     /// # Errors
     /// If no acknowledgement comes, or it is something else.
@@ -216,7 +216,7 @@ impl TestClient {
             if let Incoming::Ack(acknowledged, args) = self.next().await?
                 && acknowledged == id
             {
-                return Ok(args.as_args().get(0)?);
+                return Ok(first(&args)?);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::value::Value;
 /// * `()`: no argument;
 /// * `&data`: exactly one argument, `data` being any `T: Serialize`;
 /// * `(a, b, …)`: several arguments, up to eight;
-/// * by value, as one argument: `String`, [`Bytes`], [`Value`], `serde_json::Value`, booleans and numbers;
+/// * by value, as one argument: `String`, `Vec`, [`Bytes`], [`Value`], `serde_json::Value`, booleans and numbers;
 /// * [`Args`] and [`ArgsBuf`]: arguments that were received, forwarded as they are.
 ///
 /// Binary data travels as an attachment wherever a type serialises as bytes, as [`Bytes`] and [`Value::Binary`] do. A
@@ -73,6 +73,17 @@ macro_rules! one_argument {
 }
 
 one_argument!(String Bytes Value serde_json::Value bool i8 i16 i32 i64 isize u8 u16 u32 u64 usize f32 f64);
+
+/// One argument, an array.
+impl<T: Serialize> Arguments for Vec<T> {
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        seq.serialize_element(self)
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+}
 
 macro_rules! tuple_arguments {
     ($count:literal: $($name:ident $index:tt)*) => {
