@@ -194,7 +194,16 @@ impl SessionHandler for Client {
             return;
         }
         if let Err(violation) = self.decode(message, cx) {
-            tracing::debug!(sid = self.session.id().short(), %violation, "closing a connection that broke the protocol");
+            let sid = self.session.id().short();
+            if self.members.is_empty() {
+                tracing::warn!(
+                    sid,
+                    %violation,
+                    "closing a connection that does not begin as Socket.IO does; its client may use another parser"
+                );
+            } else {
+                tracing::debug!(sid, %violation, "closing a connection that broke the protocol");
+            }
             self.server.counters().protocol_violations.add();
             self.over = true;
             self.session.close();
