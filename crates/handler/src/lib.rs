@@ -5,6 +5,7 @@
 mod ack;
 mod event;
 mod extract;
+mod guard;
 mod handler;
 mod occasion;
 mod rejection;
@@ -15,6 +16,7 @@ mod values;
 pub use ack::{Ack, Acknowledge};
 pub use event::EventContext;
 pub use extract::{Args, Binary, Data, EventName, FromContext, RawArgs};
+pub use guard::{INTERNAL, guard};
 pub use handler::{AnyHandler, ErasedHandler, Handler, HandlerFuture, IntoOutput, erase};
 pub use occasion::{HasSocket, Occasion};
 pub use rejection::Rejection;

@@ -73,15 +73,12 @@ impl IntoReply for () {
     }
 }
 
-/// The value becomes the reply; an error is logged, and the peer is told of it by its text alone.
+/// The value becomes the reply; of an error the peer is told by its text alone, and whoever ran the handler logs it.
 impl<T: IntoReply, E: std::fmt::Display> IntoReply for Result<T, E> {
     fn into_reply(self) -> Reply {
         match self {
             Ok(value) => value.into_reply(),
-            Err(error) => {
-                tracing::warn!(%error, "an event handler returned an error");
-                Reply::error(error.to_string())
-            }
+            Err(error) => Reply::error(error.to_string()),
         }
     }
 }

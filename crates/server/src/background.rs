@@ -12,7 +12,9 @@ use std::{
 use parking_lot::RwLock;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{Namespace, member::guard};
+use sockeye_handler::guard;
+
+use crate::Namespace;
 
 /// What runs at intervals for as long as somebody is there to see it.
 #[derive(Default)]

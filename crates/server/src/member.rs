@@ -1,10 +1,9 @@
 use std::{
-    any::Any,
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
 };
 
+use sockeye_handler::{INTERNAL, guard};
 use sockeye_protocol::socketio::{Args, ArgsBuf, Event};
 
 use crate::{
@@ -52,6 +51,8 @@ struct Handling {
     left: VecDeque<ErasedHandler<OnEvent>>,
     /// How many handlers, from the one that runs, are middleware.
     middleware: usize,
+    /// Whether one of the handlers is for this event; middleware and those of every event alone do not answer it.
+    is_handled: bool,
     ack: Option<u64>,
     /// Whether a handler has taken the acknowledgement upon itself.
     ack_taken: bool,
@@ -148,14 +149,12 @@ impl Member {
         let own = self.socket.with_handlers(|handlers| handlers.take(name)).unwrap_or_default();
         let mut of_event = once.as_ref().unwrap_or(&table).of(name).chain(&own).peekable();
         let fallback = if of_event.peek().is_none() { table.fallback.as_slice() } else { &[] };
+        let is_handled = of_event.peek().is_some() || !fallback.is_empty();
+        if !is_handled {
+            tracing::debug!(event = name, sid = self.socket.id().short(), "ignored an event that nobody handles");
+        }
         let mut handlers = table.before_event.iter().chain(&table.any).chain(of_event).chain(fallback);
-        let Some(first) = handlers.next() else {
-            return tracing::debug!(
-                event = name,
-                sid = self.socket.id().short(),
-                "ignored an event that nobody handles"
-            );
-        };
+        let Some(first) = handlers.next() else { return };
         let mut left: VecDeque<_> = handlers.cloned().collect();
         if left.is_empty() {
             // Nearly always there is one handler, which takes the arguments as they lie and does not wait.
@@ -173,12 +172,16 @@ impl Member {
                         running: Some(future),
                         left,
                         middleware: 0,
+                        is_handled,
                         ack,
                         ack_taken: taken,
                     }));
                 }
                 (Ok(_), polled) => {
                     let reply = settle(&self.socket, name, polled);
+                    if !is_handled && matches!(reply, Reply::Empty) {
+                        return;
+                    }
                     answer(&self.socket, name, ack.filter(|_| !taken), reply);
                 }
                 (Err(failure), _) => {
@@ -191,7 +194,7 @@ impl Member {
         let middleware = table.before_event.len();
         let args = args.to_owned();
         let event = name.into();
-        let mut handling = Handling { event, args, running: None, left, middleware, ack, ack_taken: false };
+        let mut handling = Handling { event, args, running: None, left, middleware, is_handled, ack, ack_taken: false };
         if handling.poll(&self.socket, cx).is_pending() {
             self.work = Work::Handling(Box::new(handling));
         }
@@ -354,16 +357,13 @@ impl Handling {
                     self.left.clear();
                 }
             }
-            if self.left.is_empty() || !matches!(reply, Reply::Empty) {
+            if self.left.is_empty() && self.is_handled || !matches!(reply, Reply::Empty) {
                 let ack = self.ack.take().filter(|_| !self.ack_taken);
                 answer(socket, &self.event, ack, reply);
             }
         }
     }
 }
-
-/// What a client is told of a panic: nothing that could help it.
-const INTERNAL: &str = "internal error";
 
 /// Why a handler did not run.
 enum Failure {
@@ -396,8 +396,9 @@ fn failed(socket: &Socket, event: &str, failure: Failure) -> Reply {
 fn settle(socket: &Socket, event: &str, ended: Result<Poll<Reply>, String>) -> Reply {
     match ended {
         Ok(Poll::Ready(reply)) => {
-            if matches!(reply, Reply::Error(_)) {
+            if let Reply::Error(error) = &reply {
                 socket.server().counters().handler_errors.add();
+                tracing::warn!(event, sid = socket.id().short(), error, "an event handler returned an error");
             }
             reply
         }
@@ -427,15 +428,4 @@ fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
 /// Polls a handler so that its panic ends its own work only.
 fn poll_guarded<O: Occasion>(future: &mut HandlerFuture<O>, cx: &mut Context<'_>) -> Result<Poll<O::Output>, String> {
     guard(|| future.as_mut().poll(cx))
-}
-
-/// Runs code of the user's, and returns what a panic of it says.
-pub(crate) fn guard<R>(run: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic: Box<dyn Any + Send>| {
-        match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-            (Some(text), _) => (*text).to_owned(),
-            (None, Some(text)) => text.clone(),
-            (None, None) => "(a panic without a message)".to_owned(),
-        }
-    })
 }
