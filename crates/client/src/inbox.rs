@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use sockeye_handler::{INTERNAL, guard};
 use sockeye_protocol::socketio::{Args, ArgsBuf};
 use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
@@ -51,6 +52,8 @@ enum Item {
 }
 
 enum Work {
+    /// A handler of every event: that it has run does not yet mean that the event was handled.
+    Any(HandlerFuture<OnEvent>),
     Handler(HandlerFuture<OnEvent>),
     Other(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
@@ -126,18 +129,24 @@ impl Inbox {
     pub(crate) fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) {
         loop {
             while let Some(work) = self.working.front_mut() {
-                let reply = match work {
-                    Work::Handler(future) => match future.as_mut().poll(cx) {
-                        Poll::Pending => return,
-                        Poll::Ready(reply) => Some(reply),
-                    },
-                    Work::Other(future) => match future.as_mut().poll(cx) {
-                        Poll::Pending => return,
-                        Poll::Ready(()) => None,
-                    },
+                let polled = match work {
+                    Work::Any(future) | Work::Handler(future) => guard(|| future.as_mut().poll(cx)),
+                    Work::Other(future) => guard(|| future.as_mut().poll(cx).map(|()| Reply::Empty)),
                 };
-                self.working.pop_front();
-                if let (Some(reply), Some(ack)) = (reply, self.ack.take()) {
+                let reply = match polled {
+                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Ready(reply)) => {
+                        if let Reply::Error(error) = &reply {
+                            tracing::warn!(namespace = socket.namespace(), error, "an event handler returned an error");
+                        }
+                        reply
+                    }
+                    Err(panic) => panicked(socket, &panic),
+                };
+                let is_last = matches!(self.working.pop_front(), Some(Work::Handler(_))) && !self.has_handlers();
+                if (is_last || !matches!(reply, Reply::Empty))
+                    && let Some(ack) = self.ack.take()
+                {
                     send_reply(socket, ack, reply);
                 }
             }
@@ -160,7 +169,7 @@ impl Inbox {
         let (connect, disconnect, connect_error) =
             (handlers.connect.clone(), handlers.disconnect.clone(), handlers.connect_error.clone());
         drop(handlers);
-        let begun = match news {
+        let begun = guard(|| match news {
             News::Connected => connect.map(|handler| handler.call(&mut ConnectContext { socket })),
             News::Disconnected(reason) => {
                 disconnect.map(|handler| handler.call(&mut DisconnectContext { socket, reason: *reason }))
@@ -168,20 +177,27 @@ impl Inbox {
             News::ConnectFailed(error) => {
                 connect_error.map(|handler| handler.call(&mut ConnectErrorContext { socket, error }))
             }
-        };
+        });
         match begun {
-            Some(Ok(future)) => self.working.push_back(Work::Other(future)),
-            Some(Err(rejection)) => tracing::warn!(namespace = socket.namespace(), %rejection, "a handler did not run"),
-            None => {}
+            Ok(Some(Ok(future))) => self.working.push_back(Work::Other(future)),
+            Ok(Some(Err(rejection))) => {
+                tracing::warn!(namespace = socket.namespace(), %rejection, "a handler did not run");
+            }
+            Ok(None) => {}
+            Err(panic) => drop(panicked(socket, &panic)),
         }
     }
 
     fn begin_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) {
         let handlers = self.socket.handlers.read();
-        let named = handlers.events.get(name).cloned();
-        let any = if named.is_none() { handlers.any.clone() } else { None };
+        let mut named = handlers.events.get(name).cloned();
+        let any = handlers.any.clone();
+        let fallback = if named.is_none() { handlers.fallback.clone() } else { [].into() };
         let streams = handlers.streams.clone();
         drop(handlers);
+        if named.iter().flat_map(|named| named.iter()).any(|entry| entry.once) {
+            named = self.socket.handlers.write().take(name);
+        }
         if !streams.is_empty() {
             let event = Event { socket: socket.clone(), name: name.into(), args: args.to_owned(), ack };
             for stream in &*streams {
@@ -193,24 +209,38 @@ impl Inbox {
             }
         }
         let mut context = EventContext::new(socket, name, args, ack);
-        let mut rejected = None;
-        for handler in named.iter().flat_map(|handlers| handlers.iter()).chain(&any) {
-            match handler.call(&mut context) {
-                Ok(future) => self.working.push_back(Work::Handler(future)),
-                Err(rejection) => {
+        let mut failure = None;
+        let of_event = named.iter().flat_map(|named| named.iter()).map(|entry| &entry.handler).chain(&*fallback);
+        let work = any.iter().map(|handler| (handler, Work::Any as fn(_) -> _));
+        for (handler, work) in work.chain(of_event.map(|handler| (handler, Work::Handler as fn(_) -> _))) {
+            match guard(|| handler.call(&mut context)) {
+                Ok(Ok(future)) => self.working.push_back(work(future)),
+                Ok(Err(rejection)) => {
                     tracing::warn!(namespace = socket.namespace(), event = name, %rejection, "a handler did not run");
-                    rejected = Some(rejection);
+                    failure = Some(Reply::error(rejection.to_string()));
                 }
+                Err(panic) => failure = Some(panicked(socket, &panic)),
             }
         }
         self.ack = ack.filter(|_| !context.is_ack_taken());
-        if let (Some(rejection), Some(ack)) = (rejected, self.ack)
-            && !self.working.iter().any(|work| matches!(work, Work::Handler(_)))
+        if !self.has_handlers()
+            && let Some(reply) = failure
+            && let Some(ack) = self.ack.take()
         {
-            self.ack = None;
-            send_reply(socket, ack, Reply::error(rejection.to_string()));
+            send_reply(socket, ack, reply);
         }
     }
+
+    /// Whether handlers of the event at hand have not run to their end.
+    fn has_handlers(&self) -> bool {
+        self.working.iter().any(|work| matches!(work, Work::Handler(_)))
+    }
+}
+
+/// What is answered for a handler that has panicked. The panic ends the handler's own work only.
+fn panicked(socket: &Socket, panic: &str) -> Reply {
+    tracing::error!(namespace = socket.namespace(), panic, "a handler panicked");
+    Reply::error(INTERNAL)
 }
 
 fn send_reply(socket: &Socket, ack: u64, reply: Reply) {

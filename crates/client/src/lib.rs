@@ -24,7 +24,7 @@
 //! | `await sio.connect(url)` | [`connect`], [`ManagerBuilder::connect`], [`Manager::connect`] |
 //! | `namespace="/chat"` | [`Manager::socket`] |
 //! | `@sio.event`, `sio.on(event)` | [`Socket::on`] |
-//! | `sio.on("*")` | [`Socket::on_any`] |
+//! | `sio.on("*")` | [`Socket::on_fallback`]; [`Socket::on_any`] sees every event |
 //! | `await sio.emit(event, data)` | [`Socket::emit`] |
 //! | `await sio.call(event, data)` | [`Socket::emit_with_ack`] |
 //! | `sio.sid`, `sio.get_sid(namespace)` | [`Socket::id`] |

@@ -141,16 +141,25 @@ impl Socket {
     /// manager from ever being dropped.
     pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| {
-            let all = handlers.events.entry(event.into()).or_insert_with(|| [].into());
-            *all = all.iter().cloned().chain([handler]).collect();
-        })
+        self.change(|handlers| handlers.on(event, handler, false))
     }
 
-    /// Handles every event that has no handler of its own. There is one such handler; a second call replaces it.
+    /// Handles the next event of this name, and no other.
+    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.on(event, handler, true))
+    }
+
+    /// Handles every event, before its own handlers.
     pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.any = Some(handler))
+        self.change(|handlers| handlers.any = handlers.any.iter().cloned().chain([handler]).collect())
+    }
+
+    /// Handles every event that has no handler of its own.
+    pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        let handler = erase(handler);
+        self.change(|handlers| handlers.fallback = handlers.fallback.iter().cloned().chain([handler]).collect())
     }
 
     /// Handles the socket being connected, for the first time or again. There is one such handler.

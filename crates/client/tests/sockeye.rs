@@ -143,7 +143,7 @@ async fn handlers_get_what_they_ask_for() {
         state.fetch_add(usize::from(a) + b.len(), Ordering::SeqCst);
     });
     let (sender, mut others) = tokio::sync::mpsc::unbounded_channel();
-    socket.on_any(move |EventName(name): EventName, RawArgs(_): RawArgs| {
+    socket.on_fallback(move |EventName(name): EventName, RawArgs(_): RawArgs| {
         let sender = sender.clone();
         async move { sender.send(name).unwrap() }
     });

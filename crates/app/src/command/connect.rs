@@ -128,7 +128,7 @@ fn attach(socket: &Socket) -> mpsc::Receiver<Happening> {
         let sender = failed.clone();
         async move { tell(&sender, Happening::ConnectFailed(error)).await }
     });
-    socket.on_any(move |EventName(name): EventName, RawArgs(args): RawArgs, ack: Ack| {
+    socket.on_fallback(move |EventName(name): EventName, RawArgs(args): RawArgs, ack: Ack| {
         let sender = sender.clone();
         async move {
             let wants_ack = ack.is_wanted();

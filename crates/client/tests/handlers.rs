@@ -1,0 +1,96 @@
+//! Which handlers run for an event, which of them answers it, and what a panic of one means.
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use sockeye::Server;
+use sockeye_client::{ConnectErrorKind, Data, EventName, Manager, Parser, Socket};
+use support::{Local, eventually, quick};
+
+/// A server that passes events and questions on, and the client's socket.
+async fn connect() -> (Local, Socket) {
+    let server = Server::new();
+    server.of("/").on("ask", async |socket: sockeye::Socket, sockeye::Data(event): sockeye::Data<String>| {
+        socket.emit_with_ack::<serde_json::Value>(&event, 7).await.map_err(|error| error.to_string())
+    });
+    let local = Local::serve(server).await;
+    let socket = quick(Manager::builder(&local.url())).connect().await.unwrap();
+    (local, socket)
+}
+
+async fn ask(socket: &Socket, event: &str) -> serde_json::Value {
+    socket.emit_with_ack("ask", event).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_event_is_for_on_any_and_what_nobody_handles_for_on_fallback() {
+    let (local, socket) = connect().await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let seen = seen.clone();
+        move |EventName(name): EventName| {
+            seen.lock().unwrap().push(format!("{what} {name}"));
+            std::future::ready(())
+        }
+    };
+    socket.on("a", note("first")).once("a", note("once")).once("b", note("once"));
+    socket.on_any(note("any")).on_fallback(note("fallback"));
+    for event in ["a", "a", "b", "b", "last"] {
+        local.server.emit(event, ()).unwrap();
+    }
+    eventually("all are handled", || seen.lock().unwrap().last().is_some_and(|last| last == "fallback last")).await;
+    let expected = ["any a", "first a", "once a", "any a", "first a", "any b", "once b", "any b", "fallback b"];
+    assert_eq!(seen.lock().unwrap()[..9], expected);
+}
+
+#[tokio::test]
+async fn the_first_handler_with_an_answer_answers() {
+    let (_local, socket) = connect().await;
+    socket.on_any(async || {});
+    socket.on("sum", async || {}).on("sum", async |Data(number): Data<u8>| number + 1).on("sum", async || 9);
+    socket.on("nothing", async || {}).on("nothing", async || {});
+    assert_eq!(ask(&socket, "sum").await, 8);
+    assert!(ask(&socket, "nothing").await.is_null());
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_work_of_its_handler_alone() {
+    let (_local, socket) = connect().await;
+    socket.on("late", async || {
+        tokio::task::yield_now().await;
+        if true {
+            panic!("this is part of the test");
+        }
+    });
+    socket.on("early", || {
+        if true {
+            panic!("this is part of the test, too");
+        }
+        async {}
+    });
+    socket.on("fine", async || "fine");
+    for event in ["late", "early"] {
+        assert_eq!(ask(&socket, event).await, serde_json::json!({ "error": "internal error" }), "{event}");
+    }
+    assert_eq!(ask(&socket, "fine").await, "fine");
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_off_instead_of_letting_in_is_an_error() {
+    let (local, _socket) = connect().await;
+    let told = Arc::new(Mutex::new(None));
+    let manager = quick(Manager::builder(&local.url()).parser(Parser::MessagePack)).build().unwrap();
+    let socket = manager.socket("/");
+    let heard = told.clone();
+    socket.on_connect_error(move |error: sockeye_client::ConnectError| {
+        *heard.lock().unwrap() = Some(error.to_string());
+        async {}
+    });
+    let error = tokio::time::timeout(std::time::Duration::from_secs(20), manager.connect())
+        .await
+        .expect("it is told")
+        .unwrap_err();
+    assert!(matches!(error.kind(), ConnectErrorKind::Lost { .. }), "{error}");
+    assert!(error.to_string().contains("`parser`"), "{error}");
+    eventually("the handler is told, too", || told.lock().unwrap().as_deref() == Some(&*error.to_string())).await;
+}
