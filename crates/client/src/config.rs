@@ -240,7 +240,7 @@ impl ManagerBuilder {
     }
 
     /// Whether the very first connection is tried again too, as [`reconnection`](Self::reconnection) says, instead of
-    /// failing; `false` by default.
+    /// failing if it cannot be opened or is lost before the server has let a socket in; `false` by default.
     pub fn retry_first(mut self, retry: bool) -> Self {
         self.config.retry_first = retry;
         self

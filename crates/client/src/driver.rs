@@ -29,8 +29,8 @@ pub(crate) struct Driver {
     hub: Hub,
     phase: Phase,
     backoff: Backoff,
-    /// Whether there was a connection since this task began.
-    was_open: bool,
+    /// Whether the server has let a socket in since this task began.
+    was_joined: bool,
     /// One timer for all deadlines. It may fire early, never late.
     timer: Pin<Box<Sleep>>,
     /// Until when it looks after the outbox unasked.
@@ -62,7 +62,7 @@ impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
         let hub = Hub::new(shared.clone(), handle);
         let timer = Box::pin(sleep_until(Instant::now() + FAR));
-        Self { shared, hub, phase: Phase::Idle, backoff: Backoff::default(), was_open: false, timer, attentive: None }
+        Self { shared, hub, phase: Phase::Idle, backoff: Backoff::default(), was_joined: false, timer, attentive: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -187,7 +187,6 @@ impl Driver {
         let attempts = self.backoff.attempts();
         tracing::debug!(sid = connection.short_sid(), %transport, attempts, "connected");
         self.backoff.opened();
-        self.was_open = true;
         self.hub.opened(connection.sid.clone());
         let link = Arc::new(Mutex::new(connection));
         {
@@ -208,20 +207,34 @@ impl Driver {
             }
             core.tell(|| ManagerEvent::ConnectFailed(error.clone()));
         }
-        let again = self.was_open || self.shared.config.retry_first;
-        self.retry(again, now, &|_| error.clone());
+        self.retry(now, &|_| error.clone());
     }
 
     fn lost(&mut self, lost: &Lost, now: Instant) {
         let Phase::Open(link, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         self.backoff.lost(&self.shared.config.reconnection, now - link.lock().opened);
+        self.was_joined |= self.shared.core().sockets.iter().any(|socket| socket.state == State::Joined);
         self.forget(&link, lost);
         let reason = lost.reason;
-        self.retry(true, now, &|namespace| ConnectErrorKind::Lost { namespace, reason }.into());
+        let error = |namespace| ConnectErrorKind::Lost { namespace, reason }.into();
+        if !self.is_tried_again() {
+            for socket in self.shared.core().sockets.iter_mut().filter(|socket| socket.active) {
+                let error = error(socket.socket.namespace.to_string());
+                socket.news.push_back(News::ConnectFailed(error));
+            }
+        }
+        self.retry(now, &error);
+    }
+
+    /// Whether there is another try. A server that does not let anybody in at first is not asked again and again, unless
+    /// the settings say so: nobody would be told why.
+    fn is_tried_again(&self) -> bool {
+        self.was_joined || self.shared.config.retry_first
     }
 
     /// Tries again after a while, or gives up.
-    fn retry(&mut self, again: bool, now: Instant, error: &dyn Fn(String) -> ConnectError) {
+    fn retry(&mut self, now: Instant, error: &dyn Fn(String) -> ConnectError) {
+        let again = self.is_tried_again();
         let random = f64::from(u32::from_ne_bytes(random_bytes())) / (f64::from(u32::MAX) + 1.0);
         let delay = if again { self.backoff.next(&self.shared.config.reconnection, random) } else { None };
         let mut core = self.shared.core();

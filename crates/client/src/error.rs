@@ -85,8 +85,8 @@ pub enum ConnectErrorKind {
     },
     /// TLS failed, as for a certificate that is not trusted.
     #[error(
-        "the TLS connection to {url} failed; for a certificate of your own authority use `root_certificate`, and \
-         mind that the certificate must name the host"
+        "the TLS connection to {url} failed; is TLS spoken at this port? For a certificate of your own authority use \
+         `root_certificate`, and mind that the certificate must name the host"
     )]
     Tls {
         /// The server's address.
@@ -146,7 +146,10 @@ pub enum ConnectErrorKind {
         namespace: String,
     },
     /// The connection was lost before the server had answered for this namespace, and is not tried again.
-    #[error("the connection was lost ({reason}) before namespace {namespace} was connected")]
+    #[error(
+        "the connection was lost ({reason}) before namespace {namespace} was connected; if that happens every time, the \
+         server may use another `parser`, and its log may say more"
+    )]
     Lost {
         /// The namespace.
         namespace: String,
