@@ -122,7 +122,10 @@ impl Args for Options {
                 .value_name(definition.form)
                 .action(ArgAction::Append)
                 .help(format!("{} [default: {}]", help.join(" "), (definition.default)()));
-            command.arg(arg)
+            command.arg(match definition.bare {
+                Some(bare) => arg.num_args(0..=1).default_missing_value(bare),
+                None => arg,
+            })
         })
     }
 
@@ -195,6 +198,13 @@ mod tests {
             }
         }
         words
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        let Command::Serve(serve) = parse(&["--allow-eio3", "--log-events", "false"]) else { panic!("it serves") };
+        let values = |text: &str| Raw::Many(vec![text.into()]);
+        assert_eq!(serve.options.0, [("log_events", values("false")), ("allow_eio3", values("true"))]);
     }
 
     #[test]

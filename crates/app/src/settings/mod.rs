@@ -24,6 +24,8 @@ pub(crate) struct Definition {
     pub(crate) docs: &'static [&'static str],
     /// What a value looks like.
     pub(crate) form: &'static str,
+    /// What its option means without a value, if it may stand so.
+    pub(crate) bare: Option<&'static str>,
     /// Writes the default as TOML does.
     pub(crate) default: fn() -> String,
 }
@@ -48,6 +50,7 @@ macro_rules! settings {
                 name: stringify!($name),
                 docs: &[$($docs),+],
                 form: <$type as Value>::FORM,
+                bare: <$type as Value>::BARE,
                 default: || <$type as Value>::to_toml(&$default),
             },)+
         ];

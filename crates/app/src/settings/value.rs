@@ -16,6 +16,8 @@ pub(crate) enum Raw {
 pub(super) trait Value: Sized {
     /// What a value looks like, for `--help`.
     const FORM: &'static str;
+    /// What an option without a value means, if it may stand so.
+    const BARE: Option<&'static str> = None;
 
     /// Reads what somebody wrote. The error says what was expected.
     fn parse(raw: &Raw) -> Result<Self, String>;
@@ -173,6 +175,7 @@ impl Value for usize {
 
 impl Value for bool {
     const FORM: &'static str = "true|false";
+    const BARE: Option<&'static str> = Some("true");
 
     fn parse(raw: &Raw) -> Result<Self, String> {
         let text = one(raw)?;
