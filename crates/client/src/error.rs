@@ -115,7 +115,9 @@ pub enum ConnectErrorKind {
         hint: &'static str,
     },
     /// The connection broke before it was open.
-    #[error("the {transport} connection broke while it was being opened")]
+    #[error(
+        "the {transport} connection broke while it was being opened; where TLS is spoken, the address begins with https"
+    )]
     Broken {
         /// The transport that was tried.
         transport: Transport,
