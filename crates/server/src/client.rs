@@ -26,6 +26,8 @@ pub(crate) struct Client {
     session: Arc<Session>,
     decoder: Decoder,
     members: SmallVec<[Member; 1]>,
+    /// The namespaces that the client has left, the latest last.
+    departed: Vec<Box<str>>,
     allowance: Allowance,
     /// Until when the client must have joined a namespace.
     connect_by: Option<Instant>,
@@ -37,12 +39,16 @@ pub(crate) struct Client {
     joins_by_itself: bool,
 }
 
+/// So many namespaces that a client has left are remembered.
+const MAX_DEPARTED: usize = 16;
+
 impl Client {
     pub(crate) fn new(server: Server, session: Arc<Session>) -> Self {
         let config = server.config();
         Self {
             decoder: config.parser.decoder(),
             members: SmallVec::new(),
+            departed: Vec::new(),
             allowance: Allowance::new(config.max_event_rate),
             connect_by: Some(Instant::now() + config.connect_timeout),
             attachments_by: None,
@@ -90,13 +96,13 @@ impl Client {
                 self.connect(namespace, auth, cx)
             }
             Packet::Disconnect { namespace } => {
-                let member = self.member(namespace).ok_or(Violation::NotJoined)?;
+                let Some(member) = self.member(namespace) else { return self.absent(namespace) };
                 member.socket().begin_leaving(DisconnectReason::ClientNamespaceDisconnect);
                 Ok(())
             }
             Packet::Event(event) => self.receive(event, cx),
             Packet::Ack(Ack { namespace, id, args }) => {
-                let member = self.member(namespace).ok_or(Violation::NotJoined)?;
+                let Some(member) = self.member(namespace) else { return self.absent(namespace) };
                 member.socket().resolve_ack(id, args.to_owned());
                 Ok(())
             }
@@ -109,7 +115,7 @@ impl Client {
         if self.server.config().log_events {
             tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
         }
-        let member = self.member(event.namespace).ok_or(Violation::NotJoined)?;
+        let Some(member) = self.member(event.namespace) else { return self.absent(event.namespace) };
         if member.is_connecting() {
             return Err(Violation::NotJoined);
         }
@@ -181,6 +187,30 @@ impl Client {
         self.poll(cx)
     }
 
+    /// What to make of a packet for a namespace that the client is not in. If it was, the packet may have been on its way
+    /// when they parted, and is of no consequence; the reference closes the connection, and with it all other namespaces.
+    fn absent(&self, namespace: &str) -> Result<(), Violation> {
+        let is_of = |member: &Member| !member.was_refused() && member.socket().namespace().name() == namespace;
+        let is_leaving = self.members.iter().any(is_of);
+        if !is_leaving && !self.departed.iter().any(|name| **name == *namespace) {
+            return Err(Violation::NotJoined);
+        }
+        tracing::debug!(sid = self.session.id().short(), namespace, "ignored a packet for a namespace that was left");
+        Ok(())
+    }
+
+    fn forget_members_gone(&mut self) {
+        for member in self.members.iter().filter(|member| member.is_gone() && !member.was_refused()) {
+            let name = member.socket().namespace().name();
+            self.departed.retain(|departed| **departed != *name);
+            if self.departed.len() == MAX_DEPARTED {
+                self.departed.remove(0);
+            }
+            self.departed.push(name.into());
+        }
+        self.members.retain(|member| !member.is_gone());
+    }
+
     fn member(&mut self, namespace: &str) -> Option<&mut Member> {
         self.members
             .iter_mut()
@@ -225,7 +255,7 @@ impl SessionHandler for Client {
             return self.disconnect_all(cx);
         }
         if self.members.iter().any(Member::is_gone) {
-            self.members.retain(|member| !member.is_gone());
+            self.forget_members_gone();
             if self.members.is_empty() && !self.over {
                 self.connect_by = Some(Instant::now() + self.server.config().connect_timeout);
             }

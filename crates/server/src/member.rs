@@ -40,7 +40,7 @@ enum Work {
         running: Option<HandlerFuture<OnDisconnect>>,
     },
     /// All is done.
-    Gone,
+    Gone { was_in: bool },
 }
 
 struct Handling {
@@ -91,7 +91,12 @@ impl Member {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.work, Work::Gone)
+        matches!(self.work, Work::Gone { .. })
+    }
+
+    /// Whether it is gone without having been in the namespace.
+    pub(crate) fn was_refused(&self) -> bool {
+        matches!(self.work, Work::Gone { was_in: false })
     }
 
     /// Handles an event now, or keeps it until the one before it is through.
@@ -134,9 +139,9 @@ impl Member {
                     if self.poll_leaving(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    self.work = Work::Gone;
+                    self.work = Work::Gone { was_in: true };
                 }
-                Work::Gone => return Poll::Ready(()),
+                Work::Gone { .. } => return Poll::Ready(()),
             }
         }
     }
@@ -303,7 +308,7 @@ impl Member {
         self.socket.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
         self.take_out(None);
         refuse(&self.socket.server(), self.socket.session(), self.socket.namespace().name(), refusal);
-        self.work = Work::Gone;
+        self.work = Work::Gone { was_in: false };
     }
 
     fn take_out(&self, reason: Option<DisconnectReason>) {

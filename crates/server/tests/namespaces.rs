@@ -11,9 +11,9 @@ use std::{
 
 use sockeye::{
     Auth, Config, ConnectRefusal, DisconnectReason, EmitError, HandshakeRef, LimitError, Reason, RecoveryConfig,
-    Server, Socket, TestClientError, Value, adapter::RoomEvent, matching,
+    Revision, Server, Socket, TestClientError, Value, adapter::RoomEvent, matching,
 };
-use support::next;
+use support::{Raw, next};
 use tokio::sync::mpsc;
 
 #[tokio::test]
@@ -124,6 +124,59 @@ async fn disconnect_handlers_see_reason_and_rooms() {
     drop(server.test_client().connect().await.unwrap());
     assert_eq!(next(&mut left).await.0.as_str(), "transport close");
     assert!(root.local().is_empty() && root.local().rooms().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_to_a_namespace_that_was_left_is_of_no_consequence() {
+    let server = Server::new();
+    server.of("/").on("echo", async |sockeye::Data(number): sockeye::Data<u32>| number);
+    server.of("/closed").on_connect(async || Err::<(), _>(ConnectRefusal::new("nobody")));
+    for number in 0..20 {
+        let namespace = server.of(&format!("/{number}"));
+        namespace.on("leave", async |socket: Socket| socket.disconnect(false));
+        namespace.on_disconnect(async |_: Socket| tokio::task::yield_now().await);
+    }
+    for from_server in [false, true] {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40"]).await;
+        for number in 0..20 {
+            client.send(&[&format!("40/{number},")]).await;
+            client.until(&format!("40/{number},")).await;
+            let leave = if from_server { format!(r#"42/{number},["leave"]"#) } else { format!("41/{number},") };
+            let late = [r#",["x"]"#, r#",7["x"]"#].map(|event| format!("42/{number}{event}"));
+            let others = [format!("43/{number},0[]"), format!("41/{number},")];
+            let all: Vec<&str> = [&leave].into_iter().chain(&late).chain(&others).map(String::as_str).collect();
+            client.send(&all).await;
+            // Once more when nothing is left of the socket.
+            client.send(&[r#"420["echo",1]"#]).await;
+            client.until("430[1]").await;
+            client.send(&all[1..]).await;
+            client.send(&[r#"421["echo",2]"#]).await;
+            client.until("431[2]").await;
+        }
+        client.send(&["40/19,"]).await;
+        client.until("40/19,").await;
+        // So many are not remembered.
+        client.send(&[r#"42/0,["x"]"#]).await;
+        assert!(client.is_closed().await);
+    }
+    for never in [r#"42/1,["x"]"#, "41/1,", "43/1,0[]"] {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40", "40/closed,", never]).await;
+        assert!(client.is_closed().await, "{never}");
+        let refused = never.replace("/1", "/closed");
+        for together in [true, false] {
+            let client = Raw::open(&server, Revision::V4).await;
+            if together {
+                client.send(&["40", "40/closed,", &refused]).await;
+            } else {
+                client.send(&["40", "40/closed,"]).await;
+                client.until("44/closed,").await;
+                client.send(&[&refused]).await;
+            }
+            assert!(client.to_the_end().await.iter().any(|packet| packet.starts_with("44/closed,")) || !together);
+        }
+    }
 }
 
 /// Counts how often it is serialised.
