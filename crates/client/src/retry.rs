@@ -8,6 +8,9 @@ use crate::{BufferLimits, buffer::Full, packet::Outgoing};
 ///
 /// An event may reach the server more than once, as when the connection breaks before its acknowledgement arrives.
 /// With [`ids`](Self::ids) the server can tell.
+///
+/// An event that the server never acknowledges, as for want of a handler, holds up those behind it until it is given up,
+/// which [`DeliveryFailed`](crate::ManagerEvent::DeliveryFailed) tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retries {
     /// How often an event is sent again after the first time before it is given up; 3 by default.
