@@ -200,13 +200,8 @@ impl Driver {
 
     fn not_opened(&mut self, error: &ConnectError, now: Instant) {
         tracing::debug!(%error, "cannot connect");
-        {
-            let mut core = self.shared.core();
-            for socket in core.sockets.iter_mut().filter(|socket| socket.active) {
-                socket.news.push_back(News::ConnectFailed(error.clone()));
-            }
-            core.tell(|| ManagerEvent::ConnectFailed(error.clone()));
-        }
+        self.tell_sockets(&|_| error.clone());
+        self.shared.core().tell(|| ManagerEvent::ConnectFailed(error.clone()));
         self.retry(now, &|_| error.clone());
     }
 
@@ -218,12 +213,17 @@ impl Driver {
         let reason = lost.reason;
         let error = |namespace| ConnectErrorKind::Lost { namespace, reason }.into();
         if !self.is_tried_again() {
-            for socket in self.shared.core().sockets.iter_mut().filter(|socket| socket.active) {
-                let error = error(socket.socket.namespace.to_string());
-                socket.news.push_back(News::ConnectFailed(error));
-            }
+            self.tell_sockets(&error);
         }
         self.retry(now, &error);
+    }
+
+    /// Tells the sockets that are to be connected why they are not.
+    fn tell_sockets(&self, error: &dyn Fn(String) -> ConnectError) {
+        for socket in self.shared.core().sockets.iter_mut().filter(|socket| socket.active) {
+            let error = error(socket.socket.namespace.to_string());
+            socket.news.push_back(News::ConnectFailed(error));
+        }
     }
 
     /// Whether there is another try. A server that does not let anybody in at first is not asked again and again, unless

@@ -58,8 +58,8 @@ pub fn erase<O: Occasion, P: 'static>(handler: impl Handler<O, P>) -> ErasedHand
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a handler that answers `{Output}`",
     note = "event handlers return `()`, something to acknowledge the event with (text, numbers, `Vec`, `Option`, tuples, \
-            JSON values, and of any other type that serialises `Reply::of(&value)`), or a `Result` of such; a server's connect handlers return `()` or `Result<(), ConnectRefusal>`; \
-            all other handlers return `()`"
+            JSON values, and of any other type that serialises `Reply::of(&value)`), or a `Result` of such; a server's \
+            connect handlers return `()` or `Result<(), ConnectRefusal>`; all other handlers return `()`"
 )]
 pub trait IntoOutput<Output> {
     /// Turns the result into the occasion's answer.

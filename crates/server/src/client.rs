@@ -225,7 +225,7 @@ impl SessionHandler for Client {
         }
         if let Err(violation) = self.decode(message, cx) {
             let sid = self.session.id().short();
-            if self.members.is_empty() {
+            if self.members.is_empty() && self.departed.is_empty() {
                 tracing::warn!(
                     sid,
                     %violation,

@@ -92,7 +92,8 @@ impl CommandError {
 fn cure(error: &ConnectError) -> &'static str {
     match error.kind() {
         ConnectErrorKind::Tls { .. } => {
-            "\nhttp:// is for ports without TLS; --ca FILE trusts the certificate of your own authority; for tests, --insecure accepts any"
+            "\nhttp:// is for ports without TLS; --ca FILE trusts the certificate of your own authority; for tests, \
+             --insecure accepts any"
         }
         ConnectErrorKind::Refused(_) => "\n--auth and --header say who you are, --namespace what is joined",
         ConnectErrorKind::Lost { .. } => "\n--parser says how packets are written",
