@@ -10,6 +10,7 @@ use std::{
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use sockeye_handler::Named;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -116,34 +117,10 @@ pub(crate) struct Handlers {
     pub(crate) connect_error: Option<ErasedHandler<OnConnectError>>,
     /// Run for every event, before its own handlers.
     pub(crate) any: Arc<[ErasedHandler<OnEvent>]>,
-    pub(crate) events: HashMap<Box<str>, Arc<[EventHandler]>>,
+    pub(crate) events: Named<OnEvent>,
     /// Run for events that have no handler of their own.
     pub(crate) fallback: Arc<[ErasedHandler<OnEvent>]>,
     pub(crate) streams: Arc<[mpsc::Sender<Event>]>,
-}
-
-#[derive(Clone)]
-pub(crate) struct EventHandler {
-    pub(crate) handler: ErasedHandler<OnEvent>,
-    pub(crate) once: bool,
-}
-
-impl Handlers {
-    pub(crate) fn on(&mut self, event: &str, handler: ErasedHandler<OnEvent>, once: bool) {
-        let all = self.events.entry(event.into()).or_insert_with(|| [].into());
-        *all = all.iter().cloned().chain([EventHandler { handler, once }]).collect();
-    }
-
-    /// The handlers of an event; those that run once are removed.
-    pub(crate) fn take(&mut self, event: &str) -> Option<Arc<[EventHandler]>> {
-        let all = self.events.get_mut(event)?;
-        let left = all.iter().filter(|entry| !entry.once).cloned().collect();
-        let taken = std::mem::replace(all, left);
-        if all.is_empty() {
-            self.events.remove(event);
-        }
-        Some(taken)
-    }
 }
 
 /// Ends the manager's task when the last handle is dropped.

@@ -189,15 +189,12 @@ impl Inbox {
     }
 
     fn begin_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) {
-        let handlers = self.socket.handlers.read();
-        let mut named = handlers.events.get(name).cloned();
+        let mut handlers = self.socket.handlers.write();
+        let named = handlers.events.take(name);
         let any = handlers.any.clone();
-        let fallback = if named.is_none() { handlers.fallback.clone() } else { [].into() };
+        let fallback = if named.is_empty() { handlers.fallback.clone() } else { [].into() };
         let streams = handlers.streams.clone();
         drop(handlers);
-        if named.iter().flat_map(|named| named.iter()).any(|entry| entry.once) {
-            named = self.socket.handlers.write().take(name);
-        }
         if !streams.is_empty() {
             let event = Event { socket: socket.clone(), name: name.into(), args: args.to_owned(), ack };
             for stream in &*streams {
@@ -210,7 +207,7 @@ impl Inbox {
         }
         let mut context = EventContext::new(socket, name, args, ack);
         let mut failure = None;
-        let of_event = named.iter().flat_map(|named| named.iter()).map(|entry| &entry.handler).chain(&*fallback);
+        let of_event = named.iter().chain(&*fallback);
         let work = any.iter().map(|handler| (handler, Work::Any as fn(_) -> _));
         for (handler, work) in work.chain(of_event.map(|handler| (handler, Work::Handler as fn(_) -> _))) {
             match guard(|| handler.call(&mut context)) {

@@ -141,13 +141,13 @@ impl Socket {
     /// manager from ever being dropped.
     pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.on(event, handler, false))
+        self.change(|handlers| handlers.events.on(event, handler, false))
     }
 
     /// Handles the next event of this name, and no other.
     pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.on(event, handler, true))
+        self.change(|handlers| handlers.events.on(event, handler, true))
     }
 
     /// Handles every event, before its own handlers.
@@ -182,7 +182,7 @@ impl Socket {
 
     /// Removes the handlers of an event.
     pub fn off(&self, event: &str) -> &Self {
-        self.change(|handlers| drop(handlers.events.remove(event)))
+        self.change(|handlers| handlers.events.off(event))
     }
 
     /// The events from now on, as a stream. They come to it and to the handlers alike.

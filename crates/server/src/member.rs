@@ -151,8 +151,8 @@ impl Member {
         let namespace = self.socket.namespace().clone();
         let table = namespace.handlers();
         let once = namespace.take_once(name);
-        let own = self.socket.with_handlers(|handlers| handlers.take(name)).unwrap_or_default();
-        let mut of_event = once.as_ref().unwrap_or(&table).of(name).chain(&own).peekable();
+        let own = self.socket.with_handlers(|handlers| handlers.events.take(name)).unwrap_or_default();
+        let mut of_event = once.as_ref().unwrap_or(&table).events.of(name).chain(&own).peekable();
         let fallback = if of_event.peek().is_none() { table.fallback.as_slice() } else { &[] };
         let is_handled = of_event.peek().is_some() || !fallback.is_empty();
         if !is_handled {

@@ -113,20 +113,20 @@ impl Namespace {
     /// handlers of one event run in the order they were added, and the first that answers the acknowledgement wins.
     pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.on(event, handler.clone(), false))
+        self.change(|handlers| handlers.events.on(event, handler.clone(), false))
     }
 
     /// Handles the next event of this name, whichever socket sends it, and no other.
     pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.on(event, handler.clone(), true));
+        self.change(|handlers| handlers.events.on(event, handler.clone(), true));
         self.0.has_once.store(true, Ordering::Release);
         self
     }
 
     /// Removes the handlers of an event.
     pub fn off(&self, event: &str) -> &Self {
-        self.change(|handlers| handlers.off(event))
+        self.change(|handlers| handlers.events.off(event))
     }
 
     /// Handles every event, before its own handlers.
@@ -282,7 +282,7 @@ impl Namespace {
         }
         Some(self.0.handlers.rcu(|handlers| {
             let mut handlers = Handlers::clone(handlers);
-            drop(handlers.take(event));
+            drop(handlers.events.take(event));
             handlers
         }))
     }

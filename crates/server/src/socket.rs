@@ -270,18 +270,18 @@ impl Socket {
     /// Handles an event of this socket alone; handlers of the namespace for the same event run first.
     pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) {
         let handler = erase(handler);
-        self.change_handlers(|handlers| handlers.on(event, handler, false));
+        self.change_handlers(|handlers| handlers.events.on(event, handler, false));
     }
 
     /// Handles an event of this socket once.
     pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) {
         let handler = erase(handler);
-        self.change_handlers(|handlers| handlers.on(event, handler, true));
+        self.change_handlers(|handlers| handlers.events.on(event, handler, true));
     }
 
     /// Removes this socket's own handlers of an event.
     pub fn off(&self, event: &str) {
-        self.change_handlers(|handlers| handlers.off(event));
+        self.change_handlers(|handlers| handlers.events.off(event));
     }
 
     /// Handles the end of this socket; the namespace's disconnect handler runs first.
