@@ -313,14 +313,20 @@ async fn keeps_order(name: &str, start: Start, kind: &str, transports: &[Transpo
     let builder = Manager::builder(&proxy.url()).reconnection(reconnection).retry_first(true);
     let socket = builder.transports(transports).connect().await.unwrap();
     let mut first = 0;
-    while proxy.said("spent").is_empty() {
+    loop {
+        // An answer to what was emitted after the last fault has come by the last connection: before that, a connection
+        // may be broken already, and its client does not know yet.
+        let is_whole = !proxy.said("spent").is_empty();
         // An answer, or the news that the connection broke before it came: then the event may be lost.
-        let _answer = timeout(LIMIT, socket.emit_with_ack::<u32>("seq", first)).await.unwrap();
+        let answer = timeout(LIMIT, socket.emit_with_ack::<u32>("seq", first)).await.unwrap();
         first += 1;
+        if is_whole && answer.is_ok() {
+            break;
+        }
     }
-    eventually("the last connection is there", || socket.is_connected()).await;
     (first..first + 200).for_each(|number| socket.emit("seq", number).unwrap());
-    eventually("everything arrives", || server.handled().last() == Some(&(first + 199))).await;
+    let last = format!("{name} {kind} {transports:?}: everything arrives");
+    eventually(&last, || server.handled().last() == Some(&(first + 199))).await;
     let handled = server.handled();
     assert!(handled.is_sorted_by(|a, b| a < b), "{name} {kind} {transports:?}: {handled:?}");
     assert!(handled.ends_with(&(first..first + 200).collect::<Vec<_>>()), "{name} {kind} {transports:?}: {handled:?}");
