@@ -112,9 +112,9 @@ pub(crate) struct SocketInner {
 
 #[derive(Default)]
 pub(crate) struct Handlers {
-    pub(crate) connect: Option<ErasedHandler<OnConnect>>,
-    pub(crate) disconnect: Option<ErasedHandler<OnDisconnect>>,
-    pub(crate) connect_error: Option<ErasedHandler<OnConnectError>>,
+    pub(crate) connect: Arc<[ErasedHandler<OnConnect>]>,
+    pub(crate) disconnect: Arc<[ErasedHandler<OnDisconnect>]>,
+    pub(crate) connect_error: Arc<[ErasedHandler<OnConnectError>]>,
     /// Run for every event, before its own handlers.
     pub(crate) any: Arc<[ErasedHandler<OnEvent>]>,
     pub(crate) events: Named<OnEvent>,

@@ -14,7 +14,10 @@ use crate::{
     Event, Reply, Socket,
     config::AuthFuture,
     core::{News, SocketInner},
-    handler::{ConnectContext, ConnectErrorContext, DisconnectContext, EventContext, HandlerFuture, OnEvent},
+    handler::{
+        ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture, Occasion,
+        OnEvent,
+    },
 };
 
 /// What has come for one socket and what its handlers are doing about it: one thing after the other, in order.
@@ -165,26 +168,36 @@ impl Inbox {
     }
 
     fn begin_news(&mut self, socket: &Socket, news: &News) {
-        let handlers = self.socket.handlers.read();
-        let (connect, disconnect, connect_error) =
-            (handlers.connect.clone(), handlers.disconnect.clone(), handlers.connect_error.clone());
-        drop(handlers);
-        let begun = guard(|| match news {
-            News::Connected => connect.map(|handler| handler.call(&mut ConnectContext { socket })),
+        match news {
+            News::Connected => {
+                let handlers = self.socket.handlers.read().connect.clone();
+                self.begin(&handlers, socket, ConnectContext { socket });
+            }
             News::Disconnected(reason) => {
-                disconnect.map(|handler| handler.call(&mut DisconnectContext { socket, reason: *reason }))
+                let handlers = self.socket.handlers.read().disconnect.clone();
+                self.begin(&handlers, socket, DisconnectContext { socket, reason: *reason });
             }
             News::ConnectFailed(error) => {
-                connect_error.map(|handler| handler.call(&mut ConnectErrorContext { socket, error }))
+                let handlers = self.socket.handlers.read().connect_error.clone();
+                self.begin(&handlers, socket, ConnectErrorContext { socket, error });
             }
-        });
-        match begun {
-            Ok(Some(Ok(future))) => self.working.push_back(Work::Other(future)),
-            Ok(Some(Err(rejection))) => {
-                tracing::warn!(namespace = socket.namespace(), %rejection, "a handler did not run");
+        }
+    }
+
+    fn begin<O: Occasion<Output = ()>>(
+        &mut self,
+        handlers: &[ErasedHandler<O>],
+        socket: &Socket,
+        mut context: O::Context<'_>,
+    ) {
+        for handler in handlers {
+            match guard(|| handler.call(&mut context)) {
+                Ok(Ok(future)) => self.working.push_back(Work::Other(future)),
+                Ok(Err(rejection)) => {
+                    tracing::warn!(namespace = socket.namespace(), %rejection, "a handler did not run");
+                }
+                Err(panic) => drop(panicked(socket, &panic)),
             }
-            Ok(None) => {}
-            Err(panic) => drop(panicked(socket, &panic)),
         }
     }
 

@@ -153,31 +153,34 @@ impl Socket {
     /// Handles every event, before its own handlers.
     pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.any = handlers.any.iter().cloned().chain([handler]).collect())
+        self.change(|handlers| add(&mut handlers.any, handler))
     }
 
     /// Handles every event that has no handler of its own.
     pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.fallback = handlers.fallback.iter().cloned().chain([handler]).collect())
+        self.change(|handlers| add(&mut handlers.fallback, handler))
     }
 
-    /// Handles the socket being connected, for the first time or again. There is one such handler.
+    /// Handles the socket being connected, for the first time or again. Several such handlers run in the order they
+    /// were added.
     pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.connect = Some(handler))
+        self.change(|handlers| add(&mut handlers.connect, handler))
     }
 
-    /// Handles the socket being no longer connected, with the [reason](crate::Reason). There is one such handler.
+    /// Handles the socket being no longer connected, with the [reason](crate::Reason). Several such handlers run in the
+    /// order they were added.
     pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.disconnect = Some(handler))
+        self.change(|handlers| add(&mut handlers.disconnect, handler))
     }
 
-    /// Handles failures to connect, with the [`ConnectError`]. There is one such handler.
+    /// Handles failures to connect, with the [`ConnectError`]. Several such handlers run in the order they were
+    /// added.
     pub fn on_connect_error<P: 'static>(&self, handler: impl Handler<OnConnectError, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.connect_error = Some(handler))
+        self.change(|handlers| add(&mut handlers.connect_error, handler))
     }
 
     /// Removes the handlers of an event.
@@ -404,6 +407,10 @@ pub(crate) fn begin_connect(socket: &mut SocketCore) -> (String, Waiter) {
 pub(crate) async fn await_connect(namespace: String, waiter: Waiter) -> Result<(), ConnectError> {
     // The sender is dropped unused only if the task was ended from outside, as by a runtime that shuts down.
     waiter.await.unwrap_or_else(|_| Err(ConnectErrorKind::Cancelled { namespace }.into()))
+}
+
+fn add<T: Clone>(handlers: &mut Arc<[T]>, handler: T) {
+    *handlers = handlers.iter().cloned().chain([handler]).collect();
 }
 
 fn not_encoded(error: sockeye_protocol::socketio::EncodeError) -> EmitError {

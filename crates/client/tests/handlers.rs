@@ -44,6 +44,44 @@ async fn every_event_is_for_on_any_and_what_nobody_handles_for_on_fallback() {
 }
 
 #[tokio::test]
+async fn each_stage_has_its_handlers_which_run_in_order() {
+    let (local, socket) = connect().await;
+    local.server.of("/closed").on_connect(async || Err::<(), _>(sockeye::ConnectRefusal::new("closed")));
+    local.server.of("/open");
+    let (open, closed) = (socket.manager().socket("/open"), socket.manager().socket("/closed"));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let seen = seen.clone();
+        move || {
+            let seen = seen.clone();
+            async move {
+                tokio::task::yield_now().await;
+                seen.lock().unwrap().push(what);
+            }
+        }
+    };
+    for socket in [&open, &closed] {
+        let panicking = async || {
+            if true {
+                panic!("this is part of the test");
+            }
+        };
+        socket.on_connect(panicking).on_disconnect(panicking).on_connect_error(panicking);
+        socket.on_connect(note("connect")).on_connect(note("connect, too"));
+        socket.on_disconnect(note("disconnect")).on_disconnect(note("disconnect, too"));
+        socket.on_connect_error(note("error")).on_connect_error(note("error, too"));
+    }
+    open.connect().await.unwrap();
+    eventually("both know", || seen.lock().unwrap().len() == 2).await;
+    open.disconnect();
+    eventually("both know", || seen.lock().unwrap().len() == 4).await;
+    closed.connect().await.unwrap_err();
+    eventually("both know", || seen.lock().unwrap().len() == 6).await;
+    let expected = ["connect", "connect, too", "disconnect", "disconnect, too", "error", "error, too"];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test]
 async fn the_first_handler_with_an_answer_answers() {
     let (_local, socket) = connect().await;
     socket.on_any(async || {});
