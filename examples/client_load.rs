@@ -1,6 +1,7 @@
 //! Measures the client: `client_load idle 5000` opens connections and says what one costs in memory; `client_load
-//! acks 100000 16` emits with acknowledgements, so many of them in flight; `client_load retries 100000 50` does so with
-//! retries through as many forced reconnects, and fails unless each event was handled, in order. `URL` is the address of
+//! acks 100000 16` emits with acknowledgements, so many of them in flight, and `client_load acks 100000 1 100` does so on
+//! as many connections; `client_load retries 100000 50` does so with retries through as many forced reconnects, and fails
+//! unless each event was handled, in order. `URL` is the address of
 //! a `bench_app`. `RUNTIME` says where the work is done: `main`, the default, is the main function of tokio's usual
 //! runtime, `spawned` a task of it, and `single` a runtime of one thread.
 use std::{
@@ -10,12 +11,12 @@ use std::{
 };
 
 use sockeye::Server;
-use sockeye_client::{Manager, ManagerBuilder, Reconnection, Retries, Transport};
+use sockeye_client::{Manager, ManagerBuilder, Reconnection, Retries, Socket, Transport};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -33,7 +34,7 @@ async fn measure() -> Result<()> {
     let number = |index: usize, default| arguments.get(index).and_then(|text| text.parse().ok()).unwrap_or(default);
     match arguments.first().map(String::as_str) {
         Some("idle") => idle(number(1, 5000)).await,
-        Some("acks") => acks(number(1, 100_000), number(2, 16)).await,
+        Some("acks") => acks(number(1, 100_000), number(2, 16), number(3, 1)).await,
         Some("retries") => retries(number(1, 100_000), number(2, 50)).await,
         _ => Err("say what to measure: idle, acks or retries".into()),
     }
@@ -58,9 +59,29 @@ async fn idle(count: u64) -> Result<()> {
     Ok(())
 }
 
-async fn acks(count: u64, in_flight: u64) -> Result<()> {
-    let socket = builder().connect().await?;
+async fn acks(count: u64, in_flight: u64, connections: u64) -> Result<()> {
+    let mut sockets = Vec::new();
+    for _ in 0..connections {
+        sockets.push(builder().connect().await?);
+    }
     let (start, cpu) = (Instant::now(), cpu()?);
+    let mut tasks = JoinSet::new();
+    let (last, others) = sockets.split_last().ok_or("no connections")?;
+    for socket in others {
+        tasks.spawn(ask(socket.clone(), count / connections, in_flight));
+    }
+    ask(last.clone(), count / connections, in_flight).await?;
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    let used = self::cpu()? - cpu;
+    let each = used * 1e6 / count as f64;
+    let took = start.elapsed();
+    println!("{count} acks, {connections} × {in_flight} in flight, in {took:?}: {each:.2} µs CPU each");
+    Ok(())
+}
+
+async fn ask(socket: Socket, count: u64, in_flight: u64) -> Result<()> {
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..count {
         waiting.push_back(socket.emit_with_ack::<u64>("echo", &number));
@@ -73,9 +94,6 @@ async fn acks(count: u64, in_flight: u64) -> Result<()> {
     for ack in waiting {
         ack.await?;
     }
-    let used = self::cpu()? - cpu;
-    let each = used * 1e6 / count as f64;
-    println!("{count} acks, {in_flight} in flight, in {:?}: {each:.2} µs CPU each", start.elapsed());
     Ok(())
 }
 
