@@ -3,7 +3,7 @@ mod support;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,6 +17,10 @@ use sockeye_client::{
     Manager, ManagerEvent, RawArgs, Reconnection, Retries, Socket, State, Transport, Value,
 };
 use support::{Local, Proxy, disconnects, eventually, quick};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 
 /// A server with a few events that the tests use.
 async fn serve() -> Local {
@@ -326,6 +330,48 @@ async fn what_is_emitted_offline_is_sent_in_order() {
     }
     socket.emit("back", 50).unwrap();
     assert_eq!(next_data::<u32>(&mut events).await, 50);
+}
+
+#[tokio::test]
+async fn what_the_kernel_has_taken_when_a_connection_ends_is_not_sent_again() {
+    let server = Server::new();
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let log = handled.clone();
+    server.of("/").on("seq", move |Args((number, _)): Args<(u32, String)>| {
+        log.lock().unwrap().push(number);
+        async {}
+    });
+    let local = Local::serve(server).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let limits = BufferLimits { bytes: 32 << 20, ..BufferLimits::default() };
+    let builder = quick(Manager::builder(&url)).transports(Transport::WebSocket).send_buffer(limits);
+    let connecting = tokio::spawn(builder.connect());
+    let (mut client, _) = listener.accept().await.unwrap();
+    let mut upstream = TcpStream::connect(local.address).await.unwrap();
+    let socket = tokio::select! {
+        ended = copy_bidirectional(&mut client, &mut upstream) => panic!("the connection ended: {ended:?}"),
+        socket = connecting => socket.unwrap().unwrap(),
+    };
+
+    // Far more than the kernel takes for somebody who does not read, in batches of several events.
+    let (count, padding) = (4_000, "x".repeat(4096));
+    (0..count).for_each(|number| socket.emit("seq", (number, &padding)).unwrap());
+    let mut buffered = usize::MAX;
+    eventually("the kernel is full", || std::mem::replace(&mut buffered, socket.buffered()) == socket.buffered()).await;
+    client.shutdown().await.unwrap();
+    let (mut second, _) = in_time(listener.accept()).await.unwrap();
+    assert!(socket.buffered() > 0, "the kernel has taken everything");
+    // The server gets what was taken, all of it, and then the rest by the next connection.
+    in_time(copy(&mut client, &mut upstream)).await.unwrap();
+    upstream.shutdown().await.unwrap();
+    in_time(upstream.read_to_end(&mut Vec::new())).await.unwrap();
+    let first = handled.lock().unwrap().len();
+    let mut upstream = TcpStream::connect(local.address).await.unwrap();
+    tokio::spawn(async move { copy_bidirectional(&mut second, &mut upstream).await });
+    socket.emit("seq", (count, "")).unwrap();
+    eventually("everything arrives", || handled.lock().unwrap().last() == Some(&count)).await;
+    assert!(first > 0 && handled.lock().unwrap().iter().copied().eq(0..=count), "{:?}", handled.lock().unwrap());
 }
 
 #[tokio::test]
