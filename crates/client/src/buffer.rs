@@ -10,7 +10,8 @@ pub struct BufferLimits {
     pub packets: usize,
     /// The most bytes, attachments included; 16 MiB by default.
     pub bytes: usize,
-    /// What happens to an event beyond either limit.
+    /// What happens to an event beyond either limit while its namespace is offline. While the server doesn't read, and
+    /// with [`Retries`](crate::Retries), which are to lose nothing, `emit` fails.
     pub policy: OverflowPolicy,
 }
 
@@ -86,6 +87,12 @@ impl SendBuffer {
         let packet = self.packets.remove(index)?;
         self.bytes -= packet.len();
         Some(packet)
+    }
+
+    /// Takes out the events whose acknowledgements are named.
+    pub(crate) fn forget(&mut self, named: impl Fn(u64) -> bool) {
+        self.packets.retain(|packet| !packet.ack.is_some_and(&named));
+        self.bytes = self.packets.iter().map(Outgoing::len).sum();
     }
 
     /// The acknowledgements that its events await.

@@ -70,11 +70,15 @@ pub(crate) struct SocketCore {
     /// Whether it was disconnected for good, so that nothing is buffered for it.
     pub(crate) ended: bool,
     pub(crate) id: Option<Arc<str>>,
+    /// How often the server was asked to let it in: acknowledgements belong to the stay they were asked for in.
+    pub(crate) stay: u64,
     pub(crate) recovered: bool,
     pub(crate) auth: Option<Auth>,
     pub(crate) buffer: SendBuffer,
     pub(crate) retry: RetryQueue,
     pub(crate) acks: HashMap<u64, oneshot::Sender<Outcome>>,
+    /// The acknowledgements for which time ran out while their events may not have been written.
+    pub(crate) withdrawn: HashSet<u64>,
     /// Who waits for it to be connected.
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), ConnectError>>>,
     /// What has happened to it that its handlers have not been told.
@@ -281,11 +285,14 @@ impl Core {
         let waiting = std::mem::take(&mut self.outbox);
         for packet in waiting.into_packets().rev().chain(unsent.into_iter().rev()) {
             let Origin::Event(index) = packet.origin else { continue };
-            if let Some(socket) = self.sockets.get_mut(index).filter(|socket| !socket.ended) {
+            if let Some(socket) = self.sockets.get_mut(index).filter(|socket| !socket.ended)
+                && packet.ack.is_none_or(|ack| !socket.withdrawn.contains(&ack))
+            {
                 socket.buffer.put_back(packet);
             }
         }
         for socket in &mut self.sockets {
+            socket.withdrawn = HashSet::new();
             if socket.state == State::Joined {
                 socket.part(lost.reason);
             }
@@ -311,11 +318,13 @@ impl SocketCore {
             active: false,
             ended: false,
             id: None,
+            stay: 0,
             recovered: false,
             auth,
             buffer: SendBuffer::default(),
             retry: RetryQueue::default(),
             acks: HashMap::new(),
+            withdrawn: HashSet::new(),
             waiters: Vec::new(),
             news: VecDeque::new(),
         }
@@ -331,15 +340,32 @@ impl SocketCore {
         self.news.push_back(News::Disconnected(reason));
     }
 
-    /// Fails the acknowledgements of what was sent, or of everything.
+    /// Fails the acknowledgements of what was sent, or of everything: whoever is told that an event has failed may emit it
+    /// again, so that it is not sent any more.
     pub(crate) fn reject_acks(&mut self, all: bool) {
         if self.acks.is_empty() {
             return;
         }
-        let kept: HashSet<u64> =
-            if all { HashSet::new() } else { self.buffer.acks().chain(self.retry.acks()).collect() };
+        if all {
+            self.buffer.forget(|ack| self.acks.contains_key(&ack));
+            self.retry.forget(|ack| self.acks.contains_key(&ack));
+        }
+        let kept: HashSet<u64> = self.buffer.acks().chain(self.retry.acks()).collect();
         for (_, sender) in self.acks.extract_if(|id, _| !kept.contains(id)) {
             resolve(sender, Err(AckErrorKind::Disconnected));
+        }
+    }
+
+    /// Time has run out for an acknowledgement: its event is not sent any more, unless it is on its way already, where
+    /// `unwritten` says whether anything may not be.
+    pub(crate) fn withdraw(&mut self, ack: u64, unwritten: bool) {
+        if self.buffer.remove(ack).is_some() {
+            return;
+        }
+        if unwritten {
+            self.withdrawn.insert(ack);
+        } else {
+            self.withdrawn = HashSet::new();
         }
     }
 

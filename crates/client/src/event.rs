@@ -9,7 +9,10 @@ use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments};
 use tokio::sync::mpsc;
 
-use crate::{EmitError, Socket, handler::Acknowledge as _};
+use crate::{
+    EmitError, Socket,
+    handler::{AckId, Acknowledge as _},
+};
 
 /// An event that the server has sent, as [`Events`] hands it out.
 #[derive(Debug, Clone)]
@@ -17,7 +20,7 @@ pub struct Event {
     pub(crate) socket: Socket,
     pub(crate) name: Arc<str>,
     pub(crate) args: ArgsBuf,
-    pub(crate) ack: Option<u64>,
+    pub(crate) ack: Option<AckId>,
 }
 
 impl Event {

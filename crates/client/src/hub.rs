@@ -14,6 +14,7 @@ use crate::{
     connection::Receiver,
     core::{Core, Handle, News, Shared, State},
     error::{ConnectErrorKind, Refusal},
+    handler::AckId,
     inbox::Inbox,
     transport::Lost,
 };
@@ -123,6 +124,7 @@ impl Hub {
             let Some(socket) = core.sockets.get_mut(index) else { continue };
             if socket.active && socket.state == State::Apart {
                 socket.state = State::Joining;
+                socket.stay += 1;
                 inbox.drop_early();
                 inbox.joining.until = Some(now + shared.config.timeout);
                 let auth = socket.auth.clone();
@@ -277,10 +279,9 @@ impl Sockets {
         let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *event.namespace) else {
             return Ok(());
         };
-        let state = self.shared.core().sockets.get(inbox.socket.index).map(|socket| socket.state);
-        if state.is_none_or(|state| state == State::Apart) {
-            return Ok(());
-        }
+        let stand = self.shared.core().sockets.get(inbox.socket.index).map(|socket| (socket.state, socket.stay));
+        let Some((state, stay)) = stand.filter(|(state, _)| *state != State::Apart) else { return Ok(()) };
+        let ack = event.ack.map(|number| AckId { number, stay });
         // With connection state recovery the server names each event by one more argument.
         if inbox.joining.pid.is_some()
             && let Some(last) = event.args.len().checked_sub(1)
@@ -288,14 +289,14 @@ impl Sockets {
         {
             inbox.joining.offset = Some(offset);
         }
-        if state == Some(State::Joining) {
-            if inbox.push_early(&event.name, event.args, event.ack) > self.shared.config.receive_buffer {
+        if state == State::Joining {
+            if inbox.push_early(&event.name, event.args, ack) > self.shared.config.receive_buffer {
                 let error = "the server sent more events before CONNECT than `receive_buffer` allows";
                 return Err(Lost::by(DisconnectReason::ParseError, error));
             }
         } else if let Some(handle) = self.handle.upgrade() {
             let socket = Socket::new(Manager(handle), inbox.socket.clone());
-            inbox.push_event(&socket, &event.name, event.args, event.ack);
+            inbox.push_event(&socket, &event.name, event.args, ack);
             inbox.poll(&socket, cx);
         }
         Ok(())

@@ -15,8 +15,8 @@ use crate::{
     config::AuthFuture,
     core::{News, SocketInner},
     handler::{
-        ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture, Occasion,
-        OnEvent,
+        AckId, ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture,
+        Occasion, OnEvent, Rejection,
     },
 };
 
@@ -26,10 +26,14 @@ pub(crate) struct Inbox {
     waiting: VecDeque<Item>,
     /// The bytes of the events that wait.
     bytes: usize,
-    /// The handlers of what is being handled; the first is at work.
-    working: VecDeque<Work>,
-    /// The acknowledgement that the event being handled is owed.
-    ack: Option<u64>,
+    /// What is still to be done about the thing at hand, one step after the other.
+    left: VecDeque<Step>,
+    /// The step at work.
+    running: Option<Work>,
+    /// The event at hand, if more than one handler is to see it.
+    event: Option<(Box<str>, ArgsBuf)>,
+    /// The acknowledgement that the event at hand is owed.
+    ack: Option<AckId>,
     /// The events that came before the server's CONNECT, to be handled after it.
     early: VecDeque<Item>,
     early_bytes: usize,
@@ -51,15 +55,32 @@ pub(crate) struct Joining {
 
 enum Item {
     News(News),
-    Event { name: Box<str>, args: ArgsBuf, ack: Option<u64> },
+    Event { name: Box<str>, args: ArgsBuf, ack: Option<AckId> },
+}
+
+enum Step {
+    /// A stream that had no room for the event takes it.
+    Stream(Task),
+    /// A handler of every event.
+    Any(ErasedHandler<OnEvent>),
+    /// A handler of this event.
+    Handler(ErasedHandler<OnEvent>),
+    /// A handler of news.
+    News(Begin),
 }
 
 enum Work {
     /// A handler of every event: that it has run does not yet mean that the event was handled.
     Any(HandlerFuture<OnEvent>),
     Handler(HandlerFuture<OnEvent>),
-    Other(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Other(Task),
 }
+
+type Begin = Box<dyn FnOnce(&Socket) -> Result<Task, Rejection> + Send>;
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What an event without arguments costs.
+const ITEM: usize = size_of::<Item>();
 
 impl Inbox {
     pub(crate) fn new(socket: Arc<SocketInner>) -> Self {
@@ -67,7 +88,9 @@ impl Inbox {
             socket,
             waiting: VecDeque::new(),
             bytes: 0,
-            working: VecDeque::new(),
+            left: VecDeque::new(),
+            running: None,
+            event: None,
             ack: None,
             early: VecDeque::new(),
             early_bytes: 0,
@@ -81,7 +104,7 @@ impl Inbox {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.working.is_empty()
+        self.waiting.is_empty() && self.left.is_empty() && self.running.is_none()
     }
 
     pub(crate) fn push_news(&mut self, news: News) {
@@ -89,20 +112,20 @@ impl Inbox {
     }
 
     /// An event has come: it is handled at once if nothing is before it.
-    pub(crate) fn push_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) {
+    pub(crate) fn push_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<AckId>) {
         if self.is_idle() {
             self.begin_event(socket, name, args, ack);
         } else {
             let args = args.to_owned();
-            self.bytes += args.encoded_len();
+            self.bytes += cost(name, &args);
             self.waiting.push_back(Item::Event { name: name.into(), args, ack });
         }
     }
 
     /// An event has come before the server's CONNECT. Answers how many bytes are kept.
-    pub(crate) fn push_early(&mut self, name: &str, args: Args<'_>, ack: Option<u64>) -> usize {
+    pub(crate) fn push_early(&mut self, name: &str, args: Args<'_>, ack: Option<AckId>) -> usize {
         let args = args.to_owned();
-        self.early_bytes += args.encoded_len();
+        self.early_bytes += cost(name, &args);
         self.early.push_back(Item::Event { name: name.into(), args, ack });
         self.early_bytes
     }
@@ -131,7 +154,7 @@ impl Inbox {
     /// Lets handlers work, as far as they go without waiting.
     pub(crate) fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) {
         loop {
-            while let Some(work) = self.working.front_mut() {
+            if let Some(work) = &mut self.running {
                 let polled = match work {
                     Work::Any(future) | Work::Handler(future) => guard(|| future.as_mut().poll(cx)),
                     Work::Other(future) => guard(|| future.as_mut().poll(cx).map(|()| Reply::Empty)),
@@ -146,67 +169,50 @@ impl Inbox {
                     }
                     Err(panic) => panicked(socket, &panic),
                 };
-                let is_last = matches!(self.working.pop_front(), Some(Work::Handler(_))) && !self.has_handlers();
-                if (is_last || !matches!(reply, Reply::Empty))
-                    && let Some(ack) = self.ack.take()
-                {
-                    send_reply(socket, ack, reply);
-                }
-            }
-            match self.waiting.pop_front() {
-                None => {
-                    (self.waiting, self.working) = (VecDeque::new(), VecDeque::new());
-                    return;
-                }
-                Some(Item::News(news)) => self.begin_news(socket, &news),
-                Some(Item::Event { name, args, ack }) => {
-                    self.bytes -= args.encoded_len();
-                    self.begin_event(socket, &name, args.as_args(), ack);
+                let is_handler = matches!(self.running.take(), Some(Work::Handler(_)));
+                self.settle(socket, is_handler, reply);
+            } else if let Some(step) = self.left.pop_front() {
+                self.begin(socket, step);
+            } else {
+                (self.event, self.ack) = (None, None);
+                match self.waiting.pop_front() {
+                    None => {
+                        (self.waiting, self.left) = (VecDeque::new(), VecDeque::new());
+                        return;
+                    }
+                    Some(Item::News(news)) => self.begin_news(news),
+                    Some(Item::Event { name, args, ack }) => {
+                        self.bytes -= cost(&name, &args);
+                        self.begin_event(socket, &name, args.as_args(), ack);
+                    }
                 }
             }
         }
     }
 
-    fn begin_news(&mut self, socket: &Socket, news: &News) {
-        match news {
+    fn begin_news(&mut self, news: News) {
+        let handlers = self.socket.handlers.read();
+        let steps: Vec<Begin> = match news {
             News::Connected => {
-                let handlers = self.socket.handlers.read().connect.clone();
-                self.begin(&handlers, socket, ConnectContext { socket });
+                each(&handlers.connect, |handler| Box::new(move |socket| handler.call(&mut ConnectContext { socket })))
             }
-            News::Disconnected(reason) => {
-                let handlers = self.socket.handlers.read().disconnect.clone();
-                self.begin(&handlers, socket, DisconnectContext { socket, reason: *reason });
-            }
-            News::ConnectFailed(error) => {
-                let handlers = self.socket.handlers.read().connect_error.clone();
-                self.begin(&handlers, socket, ConnectErrorContext { socket, error });
-            }
-        }
+            News::Disconnected(reason) => each(&handlers.disconnect, |handler| {
+                Box::new(move |socket| handler.call(&mut DisconnectContext { socket, reason }))
+            }),
+            News::ConnectFailed(error) => each(&handlers.connect_error, |handler| {
+                let error = error.clone();
+                Box::new(move |socket| handler.call(&mut ConnectErrorContext { socket, error: &error }))
+            }),
+        };
+        self.left.extend(steps.into_iter().map(Step::News));
     }
 
-    fn begin<O: Occasion<Output = ()>>(
-        &mut self,
-        handlers: &[ErasedHandler<O>],
-        socket: &Socket,
-        mut context: O::Context<'_>,
-    ) {
-        for handler in handlers {
-            match guard(|| handler.call(&mut context)) {
-                Ok(Ok(future)) => self.working.push_back(Work::Other(future)),
-                Ok(Err(rejection)) => {
-                    tracing::warn!(namespace = socket.namespace(), %rejection, "a handler did not run");
-                }
-                Err(panic) => drop(panicked(socket, &panic)),
-            }
-        }
-    }
-
-    fn begin_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) {
+    fn begin_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<AckId>) {
+        self.ack = ack;
         let mut handlers = self.socket.handlers.write();
         let named = handlers.events.take(name);
-        let any = handlers.any.clone();
         let fallback = if named.is_empty() { handlers.fallback.clone() } else { [].into() };
-        let streams = handlers.streams.clone();
+        let (any, streams) = (handlers.any.clone(), handlers.streams.clone());
         drop(handlers);
         if !streams.is_empty() {
             let event = Event { socket: socket.clone(), name: name.into(), args: args.to_owned(), ack };
@@ -214,47 +220,88 @@ impl Inbox {
                 if let Err(TrySendError::Full(event)) = stream.try_send(event.clone()) {
                     let stream = stream.clone();
                     // It fails only if the stream is dropped meanwhile.
-                    self.working.push_back(Work::Other(Box::pin(async move { drop(stream.send(event).await) })));
+                    self.left.push_back(Step::Stream(Box::pin(async move { drop(stream.send(event).await) })));
                 }
             }
         }
-        let mut context = EventContext::new(socket, name, args, ack);
-        let mut failure = None;
-        let of_event = named.iter().chain(&*fallback);
-        let work = any.iter().map(|handler| (handler, Work::Any as fn(_) -> _));
-        for (handler, work) in work.chain(of_event.map(|handler| (handler, Work::Handler as fn(_) -> _))) {
-            match guard(|| handler.call(&mut context)) {
-                Ok(Ok(future)) => self.working.push_back(work(future)),
-                Ok(Err(rejection)) => {
-                    tracing::warn!(namespace = socket.namespace(), event = name, %rejection, "a handler did not run");
-                    failure = Some(Reply::error(rejection.to_string()));
-                }
-                Err(panic) => failure = Some(panicked(socket, &panic)),
+        let of_event = named.into_iter().chain(fallback.iter().cloned()).map(Step::Handler);
+        let mut steps = any.iter().cloned().map(Step::Any).chain(of_event);
+        match (steps.next(), steps.next()) {
+            (None, _) => {}
+            // Nearly always there is one handler, which takes the arguments as they lie.
+            (Some(only), None) if self.left.is_empty() => self.call(socket, only, name, args),
+            (Some(first), second) => {
+                self.event = Some((name.into(), args.to_owned()));
+                self.left.extend([first].into_iter().chain(second).chain(steps));
             }
-        }
-        self.ack = ack.filter(|_| !context.is_ack_taken());
-        if !self.has_handlers()
-            && let Some(reply) = failure
-            && let Some(ack) = self.ack.take()
-        {
-            send_reply(socket, ack, reply);
         }
     }
 
-    /// Whether handlers of the event at hand have not run to their end.
-    fn has_handlers(&self) -> bool {
-        self.working.iter().any(|work| matches!(work, Work::Handler(_)))
+    fn begin(&mut self, socket: &Socket, step: Step) {
+        match step {
+            Step::Stream(task) => self.running = Some(Work::Other(task)),
+            Step::News(begin) => match guard(|| begin(socket)) {
+                Ok(Ok(task)) => self.running = Some(Work::Other(task)),
+                Ok(Err(rejection)) => {
+                    let why = rejection.without_data();
+                    tracing::warn!(namespace = socket.namespace(), why, "a handler did not run");
+                }
+                Err(panic) => drop(panicked(socket, &panic)),
+            },
+            handler @ (Step::Any(_) | Step::Handler(_)) => {
+                let Some((name, args)) = self.event.take() else { return };
+                self.call(socket, handler, &name, args.as_args());
+                self.event = Some((name, args));
+            }
+        }
     }
+
+    /// Calls a handler of the event at hand.
+    fn call(&mut self, socket: &Socket, step: Step, name: &str, args: Args<'_>) {
+        let (handler, work): (_, fn(_) -> _) = match step {
+            Step::Any(handler) => (handler, Work::Any),
+            Step::Handler(handler) => (handler, Work::Handler),
+            Step::Stream(_) | Step::News(_) => return,
+        };
+        let mut context = EventContext::new(socket, name, args, self.ack);
+        let reply = match guard(|| handler.call(&mut context)) {
+            Ok(Ok(future)) => {
+                self.ack = self.ack.filter(|_| !context.is_ack_taken());
+                self.running = Some(work(future));
+                return;
+            }
+            Ok(Err(rejection)) => {
+                let why = rejection.without_data();
+                tracing::warn!(namespace = socket.namespace(), event = name, why, "a handler did not run");
+                Reply::error(rejection.to_string())
+            }
+            Err(panic) => panicked(socket, &panic),
+        };
+        self.settle(socket, false, reply);
+    }
+
+    /// A handler has ended, or did not run: answers the event if that is the answer, or nobody is left to answer.
+    fn settle(&mut self, socket: &Socket, is_handler: bool, reply: Reply) {
+        if (!matches!(reply, Reply::Empty) || is_handler && self.left.is_empty())
+            && let Some(ack) = self.ack.take()
+            && let Err(error) = reply.send(socket, ack)
+        {
+            tracing::debug!(namespace = socket.namespace(), %error, "an acknowledgement could not be sent");
+        }
+    }
+}
+
+fn each<O: Occasion>(handlers: &[ErasedHandler<O>], begin: impl Fn(ErasedHandler<O>) -> Begin) -> Vec<Begin> {
+    handlers.iter().cloned().map(begin).collect()
+}
+
+/// What an event that waits takes of the receive buffer.
+fn cost(name: &str, args: &ArgsBuf) -> usize {
+    ITEM + name.len() + args.encoded_len()
 }
 
 /// What is answered for a handler that has panicked. The panic ends the handler's own work only.
 fn panicked(socket: &Socket, panic: &str) -> Reply {
     tracing::error!(namespace = socket.namespace(), panic, "a handler panicked");
     Reply::error(INTERNAL)
-}
-
-fn send_reply(socket: &Socket, ack: u64, reply: Reply) {
-    if let Err(error) = reply.send(socket, ack) {
-        tracing::debug!(namespace = socket.namespace(), %error, "an acknowledgement could not be sent");
-    }
 }

@@ -116,6 +116,11 @@ impl Manager {
         self.shared().core().open.as_ref().map(|open| open.0)
     }
 
+    /// How many bytes wait to be written to the open connection: if they stay, the server does not read.
+    pub fn backlog(&self) -> usize {
+        self.shared().core().waiting_bytes()
+    }
+
     /// The id of the open Engine.IO session.
     pub fn sid(&self) -> Option<Arc<str>> {
         self.shared().core().open.as_ref().map(|open| open.1.clone())

@@ -110,6 +110,15 @@ impl RetryQueue {
         };
     }
 
+    /// Takes out the events whose acknowledgements are named.
+    pub(crate) fn forget(&mut self, named: impl Fn(u64) -> bool) {
+        if self.entries.front().and_then(|first| first.ack).is_some_and(&named) {
+            self.pop();
+        }
+        self.entries.retain(|packet| !packet.ack.is_some_and(&named));
+        self.bytes = self.entries.iter().map(Outgoing::len).sum();
+    }
+
     /// The acknowledgements that its events await.
     pub(crate) fn acks(&self) -> impl Iterator<Item = u64> {
         self.entries.iter().filter_map(|packet| packet.ack)

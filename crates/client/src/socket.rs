@@ -10,7 +10,7 @@ use crate::{
     config::Auth,
     core::{Handlers, SocketCore, SocketInner, State},
     error::{AckErrorKind, ConnectErrorKind, EmitErrorKind},
-    handler::{Acknowledge, Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
+    handler::{AckId, Acknowledge, Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
     packet::{Origin, Outgoing},
 };
 
@@ -58,7 +58,8 @@ impl Socket {
         self.with(|socket| socket.recovered).unwrap_or_default()
     }
 
-    /// How many events wait to be sent, or with [`Retries`](crate::Retries) to be acknowledged.
+    /// How many events wait for the namespace to be connected, or with [`Retries`](crate::Retries) to be acknowledged.
+    /// What a connection has taken and the server does not read is [`Manager::backlog`].
     pub fn buffered(&self) -> usize {
         self.with(|socket| socket.buffer.len() + socket.retry.len()).unwrap_or_default()
     }
@@ -267,7 +268,11 @@ impl Socket {
 
     /// Takes an event back that was not sent yet.
     pub(crate) fn withdraw(&self, id: u64) {
-        self.with(|socket| drop(socket.buffer.remove(id)));
+        let mut core = self.manager.shared().core();
+        let unwritten = core.waiting_bytes() > 0;
+        if let Some(socket) = core.sockets.get_mut(self.inner.index) {
+            socket.withdraw(id, unwritten);
+        }
     }
 
     fn send_event(
@@ -374,12 +379,14 @@ impl Socket {
 impl Acknowledge for Socket {
     type Error = EmitError;
 
-    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
+    fn send_ack(&self, id: AckId, args: &impl Arguments) -> Result<(), EmitError> {
         let shared = self.manager.shared();
-        let packet = shared.config.parser.ack(self.namespace(), id, args).map_err(not_encoded)?;
+        let packet = shared.config.parser.ack(self.namespace(), id.number, args).map_err(not_encoded)?;
         let mut core = shared.core();
-        if core.sockets.get(self.inner.index).is_none_or(|socket| socket.state != State::Joined) {
-            return Err(EmitErrorKind::Disconnected { namespace: self.namespace().to_owned() }.into());
+        let socket = core.sockets.get(self.inner.index);
+        // Those who ask number their questions anew for each connection: a late answer would be one to another question.
+        if socket.is_none_or(|socket| socket.state != State::Joined || socket.stay != id.stay) {
+            return Err(self.disconnected());
         }
         core.push(packet);
         Ok(())

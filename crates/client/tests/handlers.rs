@@ -4,7 +4,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use sockeye::Server;
-use sockeye_client::{ConnectErrorKind, Data, EventName, Manager, Parser, Socket};
+use sockeye_client::{Ack, ConnectErrorKind, Data, EventName, Manager, Parser, Socket};
 use support::{Local, eventually, quick};
 
 /// A server that passes events and questions on, and the client's socket.
@@ -67,18 +67,29 @@ async fn each_stage_has_its_handlers_which_run_in_order() {
             }
         };
         socket.on_connect(panicking).on_disconnect(panicking).on_connect_error(panicking);
-        socket.on_connect(note("connect")).on_connect(note("connect, too"));
-        socket.on_disconnect(note("disconnect")).on_disconnect(note("disconnect, too"));
-        socket.on_connect_error(note("error")).on_connect_error(note("error, too"));
+        // What a handler does before it answers its future is done in its turn, too.
+        let note_at_once = |what: &'static str| {
+            let seen = seen.clone();
+            move || {
+                seen.lock().unwrap().push(what);
+                std::future::ready(())
+            }
+        };
+        socket.on_connect(note("connect")).on_connect(note_at_once("connect, too"));
+        socket.on_disconnect(note("disconnect")).on_disconnect(note_at_once("disconnect, too"));
+        socket.on_connect_error(note("error")).on_connect_error(note_at_once("error, too"));
+        socket.on("hello", note("hello")).on("hello", note_at_once("hello, too"));
     }
     open.connect().await.unwrap();
     eventually("both know", || seen.lock().unwrap().len() == 2).await;
-    open.disconnect();
+    local.server.of("/open").emit("hello", ()).unwrap();
     eventually("both know", || seen.lock().unwrap().len() == 4).await;
-    closed.connect().await.unwrap_err();
+    open.disconnect();
     eventually("both know", || seen.lock().unwrap().len() == 6).await;
-    let expected = ["connect", "connect, too", "disconnect", "disconnect, too", "error", "error, too"];
-    assert_eq!(*seen.lock().unwrap(), expected);
+    closed.connect().await.unwrap_err();
+    eventually("both know", || seen.lock().unwrap().len() == 8).await;
+    let expected = ["connect", "hello", "disconnect", "error"].map(|what| [what.to_owned(), format!("{what}, too")]);
+    assert_eq!(*seen.lock().unwrap(), expected.concat());
 }
 
 #[tokio::test]
@@ -87,8 +98,11 @@ async fn the_first_handler_with_an_answer_answers() {
     socket.on_any(async || {});
     socket.on("sum", async || {}).on("sum", async |Data(number): Data<u8>| number + 1).on("sum", async || 9);
     socket.on("nothing", async || {}).on("nothing", async || {});
+    // A handler that was going to answer, but did not run.
+    socket.on("taken", async |_: Ack, Data(_): Data<String>| {});
     assert_eq!(ask(&socket, "sum").await, 8);
     assert!(ask(&socket, "nothing").await.is_null());
+    assert!(ask(&socket, "taken").await["error"].is_string());
 }
 
 #[tokio::test]

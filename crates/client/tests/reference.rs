@@ -321,6 +321,30 @@ async fn the_state_of_a_lost_connection_is_recovered() {
 }
 
 #[tokio::test]
+async fn a_late_answer_is_not_taken_for_one_to_another_question() {
+    // python-socketio numbers what it asks of a client anew for each connection.
+    let server = python(json!({}));
+    let proxy = Proxy::to(server.address).await;
+    let socket = quick(Manager::builder(&proxy.url())).connect().await.unwrap();
+    let (sender, mut questions) = mpsc::unbounded_channel();
+    socket.on("question", move |ack: Ack| {
+        sender.send(ack).unwrap();
+        std::future::ready(())
+    });
+    let id = socket.id();
+    let lost = tokio::spawn(socket.emit_with_ack::<String>("ask", ()));
+    let first = timeout(LIMIT, questions.recv()).await.unwrap().unwrap();
+    proxy.cut();
+    lost.await.unwrap().unwrap_err();
+    eventually("it is connected again", || socket.is_connected() && socket.id() != id).await;
+    let answer = tokio::spawn(socket.emit_with_ack::<String>("ask", ()));
+    let second = timeout(LIMIT, questions.recv()).await.unwrap().unwrap();
+    assert!(matches!(first.send("late").unwrap_err().kind(), EmitErrorKind::Disconnected { .. }));
+    second.send("in time").unwrap();
+    assert_eq!(timeout(LIMIT, answer).await.unwrap().unwrap().unwrap(), "in time");
+}
+
+#[tokio::test]
 async fn a_server_without_recovery_starts_anew() {
     for (name, start) in SERVERS {
         let server = start(json!({}));

@@ -2,6 +2,23 @@ use sockeye_protocol::socketio::Arguments;
 
 use crate::{EventContext, FromContext, HasSocket as _, Rejection};
 
+/// What an event is acknowledged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AckId {
+    /// The number that the peer gave it.
+    pub number: u64,
+    /// In which of its stays in the namespace the socket got it: each has numbers of its own. A server's socket has one
+    /// stay, the first.
+    pub stay: u64,
+}
+
+impl From<u64> for AckId {
+    /// A number of the first stay.
+    fn from(number: u64) -> Self {
+        Self { number, stay: 0 }
+    }
+}
+
 /// A socket that can acknowledge the events that came for it.
 pub trait Acknowledge {
     /// Why it could not.
@@ -11,7 +28,7 @@ pub trait Acknowledge {
     ///
     /// # Errors
     /// If the arguments cannot be encoded or the socket is not connected any more.
-    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), Self::Error>;
+    fn send_ack(&self, id: AckId, args: &impl Arguments) -> Result<(), Self::Error>;
 }
 
 /// The peer's wish for an acknowledgement. A handler that takes it answers it itself, when it likes; without it the
@@ -19,7 +36,7 @@ pub trait Acknowledge {
 #[derive(Debug)]
 pub struct Ack<Socket> {
     socket: Socket,
-    id: Option<u64>,
+    id: Option<AckId>,
 }
 
 impl<Socket: Acknowledge> Ack<Socket> {

@@ -1,6 +1,6 @@
 use sockeye_protocol::socketio::Args;
 
-use crate::HasSocket;
+use crate::{AckId, HasSocket};
 
 /// What is known of an event.
 #[derive(Debug)]
@@ -8,13 +8,13 @@ pub struct EventContext<'a, Socket> {
     socket: &'a Socket,
     name: &'a str,
     args: Args<'a>,
-    ack: Option<u64>,
+    ack: Option<AckId>,
     is_ack_taken: bool,
 }
 
 impl<'a, Socket> EventContext<'a, Socket> {
     /// An event that has come for a socket, with the id to acknowledge it by if the peer asked for that.
-    pub fn new(socket: &'a Socket, name: &'a str, args: Args<'a>, ack: Option<u64>) -> Self {
+    pub fn new(socket: &'a Socket, name: &'a str, args: Args<'a>, ack: Option<AckId>) -> Self {
         Self { socket, name, args, ack, is_ack_taken: false }
     }
 
@@ -30,7 +30,7 @@ impl<'a, Socket> EventContext<'a, Socket> {
 
     /// Takes the acknowledgement upon the caller, so that the handler's result is not the answer. `None` if the peer
     /// did not ask for one.
-    pub fn take_ack(&mut self) -> Option<u64> {
+    pub fn take_ack(&mut self) -> Option<AckId> {
         self.is_ack_taken = true;
         self.ack
     }

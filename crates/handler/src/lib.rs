@@ -14,7 +14,7 @@ mod reply;
 mod state;
 mod values;
 
-pub use ack::{Ack, Acknowledge};
+pub use ack::{Ack, AckId, Acknowledge};
 pub use event::EventContext;
 pub use extract::{Args, Binary, Data, EventName, FromContext, RawArgs};
 pub use guard::{INTERNAL, guard};

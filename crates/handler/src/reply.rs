@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
-use crate::Acknowledge;
+use crate::{AckId, Acknowledge};
 
 /// What an event is acknowledged with, if the peer asked for it: a handler returns it, or anything that
 /// [turns into it](IntoReply).
@@ -46,7 +46,7 @@ impl Reply {
     ///
     /// # Errors
     /// If the socket is not connected any more.
-    pub fn send<S: Acknowledge>(self, socket: &S, id: u64) -> Result<(), S::Error> {
+    pub fn send<S: Acknowledge>(self, socket: &S, id: AckId) -> Result<(), S::Error> {
         match self {
             Self::Empty => socket.send_ack(id, &()),
             Self::Args(args) => socket.send_ack(id, &args),

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use sockeye_handler::{
-    Ack, Acknowledge, Args, Binary, Data, ErasedHandler, EventContext, EventName, FromContext, Handler, HasSocket,
-    HasState, IntoReply, Occasion, RawArgs, Rejection, Reply, State, erase,
+    Ack, AckId, Acknowledge, Args, Binary, Data, ErasedHandler, EventContext, EventName, FromContext, Handler,
+    HasSocket, HasState, IntoReply, Occasion, RawArgs, Rejection, Reply, State, erase,
 };
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
@@ -21,8 +21,8 @@ struct Socket {
 impl Acknowledge for Socket {
     type Error = sockeye_protocol::socketio::EncodeError;
 
-    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), Self::Error> {
-        self.acks.lock().expect("no panic").push((id, ArgsBuf::new(args)?));
+    fn send_ack(&self, id: AckId, args: &impl Arguments) -> Result<(), Self::Error> {
+        self.acks.lock().expect("no panic").push((id.number, ArgsBuf::new(args)?));
         Ok(())
     }
 }
@@ -57,7 +57,7 @@ fn run<P: 'static>(
 ) -> Result<(Reply, bool), Rejection> {
     let handler: ErasedHandler<OnEvent> = erase(handler);
     let args = ArgsBuf::new(&args).expect("arguments");
-    let mut context = EventContext::new(socket, "greet", args.as_args(), Some(7));
+    let mut context = EventContext::new(socket, "greet", args.as_args(), Some(7.into()));
     let mut future = handler.call(&mut context)?;
     match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(reply) => Ok((reply, context.is_ack_taken())),
@@ -68,7 +68,7 @@ fn run<P: 'static>(
 /// What the peer is sent for a reply.
 fn sent(reply: impl IntoReply) -> Vec<Value> {
     let socket = Socket::default();
-    reply.into_reply().send(&socket, 7).expect("a reply that can be encoded");
+    reply.into_reply().send(&socket, 7.into()).expect("a reply that can be encoded");
     let (id, args) = socket.acks.lock().expect("no panic").pop().expect("an acknowledgement");
     assert_eq!(id, 7);
     args.as_args().all().expect("values")

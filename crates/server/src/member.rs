@@ -10,7 +10,7 @@ use crate::{
     ConnectRefusal, DisconnectReason, Reply, Socket,
     client::refuse,
     handler::{
-        Admission, ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture,
+        AckId, Admission, ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture,
         Occasion, OnConnect, OnDisconnect, OnEvent, Rejection,
     },
     recovery::Left,
@@ -163,8 +163,10 @@ impl Member {
         let mut left: VecDeque<_> = handlers.cloned().collect();
         if left.is_empty() {
             // Nearly always there is one handler, which takes the arguments as they lie and does not wait.
-            let mut context = EventContext::new(&self.socket, name, args, ack);
-            let (mut running, taken) = (call(first, &mut context), context.is_ack_taken());
+            let mut context = EventContext::new(&self.socket, name, args, ack.map(AckId::from));
+            let mut running = call(first, &mut context);
+            // What a handler has taken that did not run, nobody answers.
+            let taken = running.is_ok() && context.is_ack_taken();
             let polled = match &mut running {
                 Ok(future) => poll_guarded::<OnEvent>(future, cx),
                 Err(_) => Ok(Poll::Pending),
@@ -343,9 +345,9 @@ impl Handling {
                 None => {
                     let Some(handler) = self.left.pop_front() else { return Poll::Ready(()) };
                     let args = self.args.as_args();
-                    let mut context = EventContext::new(socket, &self.event, args, self.ack);
+                    let mut context = EventContext::new(socket, &self.event, args, self.ack.map(AckId::from));
                     let called = call(&handler, &mut context);
-                    self.ack_taken |= context.is_ack_taken();
+                    self.ack_taken |= called.is_ok() && context.is_ack_taken();
                     match called {
                         Ok(future) => {
                             self.running = Some(future);
@@ -425,7 +427,7 @@ fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
         reply => reply,
     };
     let Some(id) = ack else { return };
-    if let Err(error) = reply.send(socket, id) {
+    if let Err(error) = reply.send(socket, id.into()) {
         tracing::debug!(sid = socket.id().short(), %error, "an acknowledgement could not be sent");
     }
 }

@@ -17,7 +17,7 @@ use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
 use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
     ack::{PendingAck, PendingAcks},
-    handler::{Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
+    handler::{AckId, Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
     outgoing,
     packet::{EncodedPacket, check_name, with_encoded},
     parser::Wire,
@@ -530,10 +530,10 @@ impl Socket {
 impl Acknowledge for Socket {
     type Error = EmitError;
 
-    fn send_ack(&self, id: u64, args: &impl Arguments) -> Result<(), EmitError> {
+    fn send_ack(&self, id: AckId, args: &impl Arguments) -> Result<(), EmitError> {
         let namespace = self.namespace();
         with_encoded(
-            |buffer| namespace.config().parser.ack(buffer, namespace.name(), id, args),
+            |buffer| namespace.config().parser.ack(buffer, namespace.name(), id.number, args),
             |buffer, wire| self.write(buffer, wire),
         )??;
         Ok(())

@@ -69,6 +69,13 @@ async fn a_handler_that_cannot_run_or_fails_still_answers() {
     assert_eq!(panicked, serde_json::json!({"error": "internal error"}), "a panic's text must not leave the server");
     let metrics = server.metrics();
     assert_eq!((metrics.handler_panics, metrics.handler_errors), (1, 2));
+    // Nobody answers for a handler that was going to, but did not run.
+    root.on("takes", async |_: Ack, Data(_): Data<u8>| ());
+    root.on("one takes", async || ()).on("one takes", async |_: Ack, Data(_): Data<u8>| ());
+    for event in ["takes", "one takes"] {
+        let error = client.emit_with_ack::<serde_json::Value>(event, &"x").await.unwrap();
+        assert!(error["error"].is_string(), "{event}: {error}");
+    }
     root.on_error(|error: &HandlerError<'_>| Reply::of((error.event, "handled")));
     assert_eq!(client.emit_with_ack::<String>("fails", ()).await.unwrap(), "fails");
 }

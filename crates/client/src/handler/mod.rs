@@ -15,7 +15,7 @@ pub use occasion::{
 };
 #[doc(inline)]
 pub use sockeye_handler::{
-    Acknowledge, FromContext, Handler, HandlerFuture, HasSocket, HasState, IntoOutput, Occasion, Rejection,
+    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HasSocket, HasState, IntoOutput, Occasion, Rejection,
 };
 pub(crate) use sockeye_handler::{ErasedHandler, erase};
 

@@ -36,7 +36,7 @@ pub use extract::{Auth, HandshakeRef, Reason};
 pub use occasion::{ConnectContext, DisconnectContext, EventContext, OnConnect, OnDisconnect, OnEvent};
 #[doc(inline)]
 pub use sockeye_handler::{
-    Acknowledge, FromContext, Handler, HandlerFuture, HasSocket, HasState, IntoOutput, Occasion, Rejection,
+    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HasSocket, HasState, IntoOutput, Occasion, Rejection,
 };
 pub(crate) use sockeye_handler::{ErasedHandler, erase};
 
