@@ -39,11 +39,19 @@ async fn main() -> Result<()> {
         .await?;
     // What a worker before this one left unfinished comes first, in its order.
     while redis.lmove::<_, _, Option<String>>(PROCESSING, TASKS, Direction::Right, Direction::Left).await?.is_some() {}
+    // One for all: from its first poll on the signal does not end the program any more.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let wait = redis.blmove::<_, _, Option<String>>(TASKS, PROCESSING, Direction::Left, Direction::Right, 0.0);
         tokio::select! {
-            task = wait => if let Some(task) = task? { work(&mut redis, &socket, &task).await? },
-            _ = tokio::signal::ctrl_c() => break,
+            task = wait => if let Some(task) = task? {
+                // A task that is cut short stays in `tasks:processing`, and comes first next time.
+                tokio::select! {
+                    worked = work(&mut redis, &socket, &task) => worked?,
+                    _ = &mut interrupted => break,
+                }
+            },
+            _ = &mut interrupted => break,
         }
     }
     socket.manager().disconnect().await;

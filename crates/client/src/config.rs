@@ -17,7 +17,6 @@ use crate::{
 };
 
 /// What a manager was built with.
-#[derive(Debug)]
 pub(crate) struct Config {
     /// Scheme, host, port, path and the user's query.
     pub(crate) url: Url,
@@ -48,11 +47,21 @@ pub(crate) struct Config {
 pub(crate) type AuthFuture =
     Pin<Box<dyn Future<Output = Result<Option<Box<RawValue>>, Box<dyn StdError + Send + Sync>>> + Send>>;
 
+/// Longer times are meant as "for ever", and would overflow.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// What is sent along with the request to join a namespace.
 #[derive(Clone)]
 pub(crate) enum Auth {
     Value(Arc<RawValue>),
     Function(Arc<dyn Fn() -> AuthFuture + Send + Sync>),
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nearly everything else may hold a secret: headers, cookies, query, certificates, the proxy's password.
+        f.debug_struct("Config").field("url", &self.url.origin().ascii_serialization()).finish_non_exhaustive()
+    }
 }
 
 impl Auth {
@@ -358,7 +367,14 @@ impl ManagerBuilder {
         &self.namespace
     }
 
-    fn into_parts(self) -> Result<(Manager, String), BuildError> {
+    fn into_parts(mut self) -> Result<(Manager, String), BuildError> {
+        let config = &mut self.config;
+        let (reconnection, retries) = (&mut config.reconnection, &mut config.retries);
+        let limits = [&mut config.timeout, &mut config.upgrade_timeout, &mut config.close_timeout];
+        let others = [&mut config.ack_timeout, &mut reconnection.delay, &mut reconnection.delay_max];
+        for limit in limits.into_iter().chain(others).chain(retries.as_mut().map(|retries| &mut retries.ack_timeout)) {
+            *limit = LONGEST.min(*limit);
+        }
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -398,6 +414,18 @@ fn nowhere() -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_builder_tells_no_secrets() {
+        let builder = ManagerBuilder::new("http://user:secret1@localhost/?token=secret2")
+            .header("Authorization", "secret3")
+            .cookie("session", "secret4")
+            .proxy("http://user:secret5@localhost:3128")
+            .client_certificate("secret6")
+            .auth(serde_json::json!({ "token": "secret7" }));
+        let text = format!("{builder:?}");
+        assert!(text.contains("http://localhost") && !text.contains("secret"), "{text}");
+    }
 
     #[test]
     fn the_path_is_the_namespace_and_the_query_stays() {

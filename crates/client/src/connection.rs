@@ -231,9 +231,14 @@ impl Connection {
         }
     }
 
+    /// Whether more may be read: it can be handled, and the server takes the answers to what was read before.
+    fn may_read(&self, receiver: &impl Receiver) -> bool {
+        receiver.is_ready() && self.backlog() <= self.config.send_buffer.bytes
+    }
+
     fn read_polling(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {
         for _ in 0..READS_A_TURN {
-            if !receiver.is_ready() {
+            if !self.may_read(receiver) {
                 return Ok(());
             }
             let OpenTransport::Polling(polling) = &mut self.transport else { return Ok(()) };
@@ -270,7 +275,7 @@ impl Connection {
 
     fn read_websocket(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {
         for _ in 0..READS_A_TURN {
-            if !receiver.is_ready() {
+            if !self.may_read(receiver) {
                 return Ok(());
             }
             if self.read_frames(cx, receiver)?.is_pending() {

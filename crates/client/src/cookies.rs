@@ -4,7 +4,7 @@ use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
 /// The cookies of one manager, which load balancers use to find the server of a session again.
 ///
 /// All requests go to one host and path, so that neither is kept; a cookie ends with the manager.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Cookies(Mutex<Vec<(String, String)>>);
 
 /// What a server may make us keep.

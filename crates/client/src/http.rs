@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What makes one HTTP client differ from another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct TlsAndProxy {
     pub(crate) root_certificates: Vec<Vec<u8>>,
     pub(crate) client_certificate: Option<Vec<u8>>,

@@ -305,3 +305,25 @@ fn panicked(socket: &Socket, panic: &str) -> Reply {
     tracing::error!(namespace = socket.namespace(), panic, "a handler panicked");
     Reply::error(INTERNAL)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Manager;
+
+    #[tokio::test]
+    async fn events_that_wait_cost_something_even_if_they_say_nothing() {
+        let socket = Manager::builder("http://localhost").build().unwrap().socket("/");
+        let mut inbox = Inbox::new(socket.inner.clone());
+        let nothing = ArgsBuf::new(&()).unwrap();
+        inbox.push_news(News::Connected);
+        for _ in 0..3 {
+            inbox.push_event(&socket, "tick", nothing.as_args(), None);
+        }
+        assert!(inbox.bytes() > 3 * size_of::<Item>(), "{}", inbox.bytes());
+        assert!(inbox.push_early("tick", nothing.as_args(), None) > size_of::<Item>());
+        inbox.release_early();
+        inbox.poll(&socket, &mut Context::from_waker(std::task::Waker::noop()));
+        assert_eq!(inbox.bytes(), 0);
+    }
+}

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Socket {
     manager: Manager,
-    inner: Arc<SocketInner>,
+    pub(crate) inner: Arc<SocketInner>,
 }
 
 type Waiter = oneshot::Receiver<Result<(), ConnectError>>;

@@ -333,6 +333,38 @@ async fn what_is_emitted_offline_is_sent_in_order() {
 }
 
 #[tokio::test]
+async fn an_event_whose_acknowledgement_has_failed_is_not_sent_later() {
+    let local = serve().await;
+    for retries in [None, Some(Retries::default())] {
+        let builder = quick(Manager::builder(&local.url()));
+        let builder = if let Some(retries) = retries { builder.retries(retries) } else { builder };
+        let socket = builder.build().unwrap().socket("/");
+        let mut events = socket.events();
+        let failed = socket.emit_with_ack::<()>("back", "failed");
+        socket.emit("back", "kept").unwrap();
+        socket.disconnect();
+        assert_eq!(in_time(failed).await.unwrap_err().kind(), &AckErrorKind::Disconnected);
+        in_time(socket.connect()).await.unwrap();
+        assert_eq!(next_data::<String>(&mut events).await, "kept");
+    }
+}
+
+#[tokio::test]
+async fn times_without_end_are_allowed() {
+    let local = serve().await;
+    let (ack_timeout, delay) = (Duration::MAX, Duration::MAX);
+    for transports in support::TRANSPORTS {
+        let builder = Manager::builder(&local.url()).transports(transports).timeout(Duration::MAX);
+        let builder = builder.upgrade_timeout(Duration::MAX).close_timeout(Duration::MAX).ack_timeout(Duration::MAX);
+        let builder = builder.reconnection(Reconnection { delay, delay_max: delay, ..Reconnection::default() });
+        let builder = builder.retries(Retries { ack_timeout, ..Retries::default() });
+        let socket = in_time(builder.connect()).await.unwrap();
+        assert_eq!(in_time(socket.emit_with_ack::<u8>("echo", 1)).await.unwrap(), 1);
+        in_time(socket.manager().disconnect()).await;
+    }
+}
+
+#[tokio::test]
 async fn what_the_kernel_has_taken_when_a_connection_ends_is_not_sent_again() {
     let server = Server::new();
     let handled = Arc::new(Mutex::new(Vec::new()));
@@ -357,11 +389,16 @@ async fn what_the_kernel_has_taken_when_a_connection_ends_is_not_sent_again() {
     // Far more than the kernel takes for somebody who does not read, in batches of several events.
     let (count, padding) = (4_000, "x".repeat(4096));
     (0..count).for_each(|number| socket.emit("seq", (number, &padding)).unwrap());
-    let mut buffered = usize::MAX;
-    eventually("the kernel is full", || std::mem::replace(&mut buffered, socket.buffered()) == socket.buffered()).await;
+    let manager = socket.manager();
+    let mut before = usize::MAX;
+    eventually("the kernel is full", || std::mem::replace(&mut before, manager.backlog()) == manager.backlog()).await;
+    assert!(manager.backlog() > 0, "the kernel has taken everything");
+    // Whoever gave up may emit it again: it is not sent by the next connection.
+    let given_up = socket.emit_with_ack::<()>("seq", (u32::MAX, "")).timeout(Duration::from_millis(10)).await;
+    assert!(matches!(given_up.unwrap_err().kind(), AckErrorKind::TimedOut(_)));
     client.shutdown().await.unwrap();
     let (mut second, _) = in_time(listener.accept()).await.unwrap();
-    assert!(socket.buffered() > 0, "the kernel has taken everything");
+    assert!(socket.buffered() > 0 && manager.backlog() == 0, "what was not written waits for the next connection");
     // The server gets what was taken, all of it, and then the rest by the next connection.
     in_time(copy(&mut client, &mut upstream)).await.unwrap();
     upstream.shutdown().await.unwrap();

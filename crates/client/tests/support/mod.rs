@@ -25,8 +25,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinHandle},
+    time::Instant,
 };
 use tower_service::Service;
+
+/// How long to wait for what is sure to come.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A Sockeye server on a free port of this machine.
 pub(crate) struct Local {
@@ -44,10 +48,11 @@ impl Local {
 
     pub(crate) async fn serve_at(server: Server, address: SocketAddr) -> Self {
         // A server that has just ended may take a moment to let go of its address.
+        let deadline = Instant::now() + LIMIT;
         let listeners = loop {
             match listen(address).await {
                 Ok(listeners) => break listeners,
-                Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+                Err(error) => assert!(error.to_string().contains("in use") && Instant::now() < deadline, "{error}"),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
@@ -88,9 +93,9 @@ pub(crate) fn disconnects(socket: &Socket) -> mpsc::UnboundedReceiver<Disconnect
 
 /// Waits until something holds, and fails if it takes too long.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + LIMIT;
     while !holds() {
-        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -118,7 +123,7 @@ impl Service<Request<Incoming>> for NotFound {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     links: Arc<Mutex<Vec<AbortHandle>>>,
-    /// Cuts a connection, and all others, as soon as the client has sent this.
+    /// Cuts a connection as soon as the client has sent this on it.
     trap: Arc<Mutex<Option<Vec<u8>>>>,
     /// How many bytes the client has taken.
     passed: Arc<AtomicUsize>,
