@@ -1,12 +1,17 @@
 //! What `sockeye doctor` says of certificates, and what makes clients trust them.
 mod harness;
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Output,
+    sync::{Arc, Mutex},
+};
 
 use harness::run;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use sockeye::{Config, EngineConfig, Graceful, Server, listen};
-use sockeye_engine::Tls;
+use sockeye::{Config, EngineConfig, Graceful, Server, Socket, listen};
+use sockeye_engine::{Hooks, Tls};
 use tokio::runtime::Runtime;
 
 /// A server with a certificate, on a free port, until it is dropped.
@@ -14,6 +19,8 @@ struct Secure {
     _runtime: Runtime,
     directory: PathBuf,
     port: u16,
+    /// What clients have said: the heads of their requests, and who they say they are.
+    heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Secure {
@@ -25,10 +32,17 @@ impl Secure {
         fs::write(&key_file, key.serialize_pem()).unwrap();
         let tls = Tls::from_pem_files(&certificate_file, &key_file).unwrap();
         let runtime = Runtime::new().unwrap();
+        let heard = Arc::<Mutex<Vec<_>>>::default();
+        let (heads, auths) = (heard.clone(), heard.clone());
+        let hooks = Hooks::default().headers(move |_, request| heads.lock().unwrap().push(format!("{request:?}")));
         let port = runtime.block_on(async {
             let defaults = Config::default();
-            let engine = EngineConfig { tls: Some(tls), ..defaults.engine.clone() };
+            let engine = EngineConfig { tls: Some(tls), hooks, ..defaults.engine.clone() };
             let server = Server::builder().config(Config { engine, ..defaults }).build();
+            server.of("/").on_connect(move |socket: Socket| {
+                auths.lock().unwrap().push(format!("auth {:?}", socket.auth()));
+                async {}
+            });
             server.of("/").on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| sockeye::Reply::of(args));
             let listeners = listen("127.0.0.1:0").await.unwrap();
             let port = listeners[0].local_addr().unwrap().port();
@@ -36,7 +50,7 @@ impl Secure {
             tokio::spawn(async move { server.serve_with(listeners, axum::Router::new(), forever).await });
             port
         });
-        Self { _runtime: runtime, directory, port }
+        Self { _runtime: runtime, directory, port, heard }
     }
 
     fn url(&self, host: &str) -> String {
@@ -92,6 +106,27 @@ fn a_self_signed_certificate_is_called_so_and_can_be_trusted() {
         let emit = ["emit", &url, "echo", "1", "--ack", "--transport", transport];
         expect(0, &["[1]"], &[&emit[..], &["--ca", &file]].concat());
         expect(0, &["[1]"], &[&emit[..], &["--insecure"]].concat());
+    }
+}
+
+#[test]
+fn what_is_meant_for_the_server_is_not_told_to_one_that_may_be_another() {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params(&["localhost"]).self_signed(&key).unwrap().pem();
+    let server = Secure::start("secrets", &certificate, &key);
+    let url = format!("https://secret-user:secret-password@localhost:{}/?token=secret-query", server.port);
+    let doctor = ["doctor", &url, "--header", "X-Key: secret-header", "--auth", r#"{"token":"secret-auth"}"#];
+    let heard = || server.heard.lock().unwrap().drain(..).collect::<Vec<_>>().join("\n");
+    let withheld = "asked without --auth, --header, the user in the address, the address's query";
+    expect(1, &["problem certificate", withheld, "--insecure", "ok upgrade"], &doctor);
+    let without = heard();
+    assert!(without.contains("EIO=4") && without.contains("auth None"), "{without}");
+    assert!(!without.contains("secret") && !without.contains("authorization"), "{without}");
+    // Whoever wants it so is taken at their word.
+    expect(0, &["warning certificate", "ok upgrade"], &[&doctor[..], &["--insecure"]].concat());
+    let with = heard();
+    for secret in ["secret-header", "secret-auth", "secret-query", "authorization"] {
+        assert!(with.contains(secret), "{secret} in {with}");
     }
 }
 

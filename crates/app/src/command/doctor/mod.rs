@@ -81,19 +81,27 @@ async fn examine(
             }
         }
     }
-    let mut options = options.clone();
-    let mut probe = Probe::new(&options, target, false)?;
+    let (mut options, mut target) = (options.clone(), target.clone());
+    let mut probe = Probe::new(&options, &target, false)?;
     let mut opened = probe.ask(Ask::OPEN).await;
     if let Err(error) = &opened
         && let Some(error) = tls_error(error)
     {
-        let host = target.url.host_str().unwrap_or_default();
-        probe = Probe::new(&options, target, true)?;
+        let withheld = if options.insecure { Vec::new() } else { withhold(&mut options, &mut target) };
+        probe = Probe::new(&options, &target, true)?;
         let again = probe.ask(Ask::OPEN).await;
         let certificate = again.as_ref().ok().and_then(|answer| answer.certificate.as_deref());
+        let host = target.url.host_str().unwrap_or_default();
         let mut finding = certificate::explain(error, certificate, host);
         if options.insecure {
             finding.verdict = Verdict::Warning;
+        }
+        if again.is_ok() && !withheld.is_empty() {
+            let withheld = withheld.join(", ");
+            let cure = format!(
+                "\nWhat follows was asked without {withheld}, because anybody could be answering; --insecure sends them."
+            );
+            finding.cure.push_str(&cure);
         }
         report.add(&finding)?;
         // Behind a certificate that is not trusted there may be more to find.
@@ -106,12 +114,12 @@ async fn examine(
         Ok(answer) => answer,
         Err(error) if tls_error(&error).is_some() => return Ok(()),
         Err(error) => {
-            report.add(&handshake::no_answer(&error, target))?;
+            report.add(&handshake::no_answer(&error, &target))?;
             return Ok(());
         }
     };
     report.add(&network::clock(&opened))?;
-    let (polling, finding) = handshake::polling(&opened, &probe, target, &options).await;
+    let (polling, finding) = handshake::polling(&opened, &probe, &target, &options).await;
     report.add(&finding)?;
     if let Polling::Open(session) = &polling {
         for finding in sessions::examine(&probe, session).await {
@@ -130,11 +138,28 @@ async fn examine(
         }
     }
     if may_work {
-        for finding in join::examine(&options, target, &polling).await? {
+        for finding in join::examine(&options, &target, &polling).await? {
             report.add(&finding)?;
         }
     }
     Ok(())
+}
+
+/// Takes away what is meant for the server alone, and says what that was.
+fn withhold(options: &mut TargetOptions, target: &mut Target) -> Vec<&'static str> {
+    let url = &mut target.url;
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    // Fails for addresses without a host only.
+    let _removed = url.set_username("").and_then(|()| url.set_password(None));
+    let has_query = url.query().is_some();
+    url.set_query(None);
+    let withheld = [
+        (options.auth.take().is_some(), "--auth"),
+        (!std::mem::take(&mut options.header).is_empty(), "--header"),
+        (has_user, "the user in the address"),
+        (has_query, "the address's query"),
+    ];
+    withheld.into_iter().filter_map(|(was_given, name)| was_given.then_some(name)).collect()
 }
 
 /// A finding about a request that brought no answer.
