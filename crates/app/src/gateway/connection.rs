@@ -107,10 +107,14 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    /// Says goodbye and waits, not for long, for the peer to end the connection, because ending it here at once could
-    /// keep the Close frame from arriving.
+    /// Sends what waits, says goodbye and waits, not for long, for the peer to end the connection, because ending it here
+    /// at once could keep the Close frame from arriving.
     pub(super) async fn close(&mut self, code: CloseCode, reason: &str) {
         let mut rest = std::mem::take(&mut self.pending).to_vec();
+        // An outbox that has overflowed has nothing left.
+        if let Ok(Some(frames)) = self.outbox.take() {
+            rest.extend_from_slice(&frames);
+        }
         encode_close(&mut rest, Some((code, reason)), None);
         let goodbye = async {
             self.writer.write_all(&rest).await?;
@@ -231,7 +235,11 @@ mod tests {
     use parking_lot::Mutex;
     use sockeye::OriginPolicy;
     use sockeye_protocol::websocket::encode_frame;
-    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use tokio::{
+        io::{AsyncReadExt as _, DuplexStream},
+        sync::oneshot,
+        task::JoinHandle,
+    };
 
     use super::*;
 
@@ -247,19 +255,30 @@ mod tests {
     }
 
     /// Runs a connection as its own task; it collects messages and says in the end why it ended.
-    fn start(outbox: &Outbox) -> (DuplexStream, Arc<Mutex<Vec<String>>>, tokio::task::JoinHandle<End>) {
-        let (client, server) = tokio::io::duplex(1024);
+    fn start(outbox: &Outbox) -> (DuplexStream, Arc<Mutex<Vec<String>>>, JoinHandle<End>) {
         let messages = Arc::new(Mutex::new(Vec::new()));
-        let (outbox, collected) = (outbox.clone(), messages.clone());
+        let collected = messages.clone();
+        let handle = move |message: Message<'_>| collected.lock().push(format!("{message:?}"));
+        let (client, task) = start_with(outbox, std::future::pending(), handle);
+        (client, messages, task)
+    }
+
+    /// Runs a connection as its own task, until it is to stop.
+    fn start_with(
+        outbox: &Outbox,
+        stop: impl Future<Output = ()> + Send + 'static,
+        handle: impl FnMut(Message<'_>) + Send + 'static,
+    ) -> (DuplexStream, JoinHandle<End>) {
+        let (client, server) = tokio::io::duplex(1024);
+        let outbox = outbox.clone();
         let task = tokio::spawn(async move {
             let mut connection = Connection::new(server, outbox, &config());
             let heartbeat = Heartbeat::new(config().ping_interval, config().ping_timeout);
-            let handle = |message: Message<'_>| collected.lock().push(format!("{message:?}"));
-            let end = connection.run(heartbeat, std::future::pending(), handle).await;
+            let end = connection.run(heartbeat, stop, handle).await;
             connection.close(end.0, end.1).await;
             end
         });
-        (client, messages, task)
+        (client, task)
     }
 
     fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
@@ -284,6 +303,43 @@ mod tests {
         drop(client);
         assert_eq!(u16::from(task.await.unwrap().0), 3001);
         assert_eq!(*messages.lock(), [r#"Text("hello")"#, "Binary([1, 2])"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_when_a_connection_is_stopped_is_delivered_before_the_close() {
+        let outbox = Outbox::new(10_000);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (mut client, task) = start_with(&outbox, async { stopped.await.unwrap() }, |_| {});
+        // More than the stream holds: once a byte of it has come, all of it was taken, and what follows has to wait.
+        let taken = frame(Opcode::Binary, &[1; 4000]);
+        outbox.push(taken.clone());
+        let mut received = vec![0];
+        client.read_exact(&mut received).await.unwrap();
+        let waiting = frame(Opcode::Text, b"it waited");
+        outbox.push(waiting.clone());
+        stop.send(()).unwrap();
+        client.read_to_end(&mut received).await.unwrap();
+        let mut expected = [&taken[..], &waiting].concat();
+        encode_close(&mut expected, Some(STOPPING), None);
+        assert!(received == expected, "{} bytes instead of {}", received.len(), expected.len());
+        drop(client);
+        assert_eq!(task.await.unwrap(), STOPPING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_together_with_a_close_is_answered_before_it() {
+        let outbox = Outbox::new(10_000);
+        let answers = outbox.clone();
+        let (mut client, task) =
+            start_with(&outbox, std::future::pending(), move |message| answers.push(message.to_frame()));
+        let mut both = masked(Opcode::Text, b"hello");
+        both.extend(masked(Opcode::Close, &1000_u16.to_be_bytes()));
+        client.write_all(&both).await.unwrap();
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"\x81\x05hello\x88\x02\x03\xe8");
+        drop(client);
+        assert_eq!(task.await.unwrap().0, CloseCode::NORMAL);
     }
 
     #[tokio::test]

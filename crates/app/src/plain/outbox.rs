@@ -79,7 +79,11 @@ impl Outbox {
         queue.bytes = queue.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
     }
 
-    fn take(&self) -> Result<Option<Bytes>, Overflowed> {
+    /// Takes all frames that wait, joined, if there are any.
+    ///
+    /// # Errors
+    /// If the outbox has overflowed.
+    pub(crate) fn take(&self) -> Result<Option<Bytes>, Overflowed> {
         let mut queue = self.0.queue.lock();
         if queue.overflowed {
             return Err(Overflowed);
