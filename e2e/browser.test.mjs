@@ -55,6 +55,13 @@ async function enter(t, name, options) {
   return page;
 }
 
+/** A promise and what fulfils it. */
+function deferred() {
+  let resolve;
+  const promise = new Promise((fulfil) => (resolve = fulfil));
+  return { promise, resolve };
+}
+
 async function say(page, text) {
   await page.getByLabel("Message", { exact: true }).fill(text);
   await page.keyboard.press("Enter");
@@ -158,6 +165,26 @@ describe("the chat page", () => {
     await person(ada, "Bob").waitFor();
     await say(ada, "After");
     await bubble(bob, "After").waitFor();
+  });
+
+  scenario("what is written to the lobby while reconnecting is said there afterwards", async (t) => {
+    const first = await startProgram();
+    const lost = /ERR_CONNECTION_REFUSED|WebSocket connection|Failed to load resource/;
+    const ada = await enter(t, "Ada", { base: first.url, expected: lost });
+    const bob = await enter(t, "Bob", { base: first.url, expected: lost });
+    // Ada's way back is barred until she has written and Bob is there to read it.
+    const { promise: opened, resolve: open } = deferred();
+    await ada.route("**/socket.io/?*", (route) => opened.then(() => route.continue()));
+    await first.stop();
+    for (const page of [ada, bob]) await page.getByRole("status").filter({ hasText: "Reconnecting" }).waitFor();
+    await startProgram({ port: first.port });
+    await bob.getByRole("status").filter({ hasText: "Online" }).waitFor({ timeout: 30_000 });
+    await say(bob, "Here again");
+    await bob.locator('[data-fate="sent"]').filter({ hasText: "Here again" }).waitFor();
+    await say(ada, "Meanwhile");
+    open();
+    await bubble(bob, "Meanwhile").waitFor({ timeout: 30_000 });
+    assert.equal(await bubble(ada, "Meanwhile").count(), 1);
   });
 
   scenario("works on a phone, by touch of one hand, in the dark", async (t) => {

@@ -13,6 +13,9 @@ const ANSWER_LIMIT = 10_000;
  */
 export function openSession(name, on) {
   const socket = globalThis.io("/imchat", { auth: { token: name }, forceNew: true });
+  // On a new connection the client library first sends what was said without one, before any room is entered; so what is
+  // said to the lobby waits here until that is entered.
+  let lobby = door();
 
   on.state("connecting");
 
@@ -20,7 +23,10 @@ export function openSession(name, on) {
     on.state("online");
     // Rooms belong to a connection, so the lobby is entered again after every reconnect.
     const answer = await ask("enter_room", { room: LOBBY }).catch((error) => ({ ok: false, error: error.message }));
-    if (!answer?.ok && socket.connected) on.trouble(`The lobby could not be entered: ${answer?.error ?? "no reason given"}.`);
+    if (!socket.connected) return;
+    if (!answer?.ok) on.trouble(`The lobby could not be entered: ${answer?.error ?? "no reason given"}.`);
+    // If it was not entered, the server says so to whoever speaks.
+    lobby.open();
   });
 
   socket.on("connect_error", (error) => {
@@ -30,6 +36,7 @@ export function openSession(name, on) {
   });
 
   socket.on("disconnect", (reason) => {
+    if (lobby.isOpen) lobby = door();
     if (socket.active) on.state("reconnecting", "The connection was lost.");
     else if (reason === "io server disconnect") on.state("closed", "The server ended this conversation.");
   });
@@ -52,8 +59,12 @@ export function openSession(name, on) {
     try {
       return await socket.timeout(ANSWER_LIMIT).emitWithAck(event, data);
     } catch {
-      throw new Error(socket.connected ? "the server did not answer in time" : "you are not connected");
+      throw late();
     }
+  }
+
+  function late() {
+    return new Error(socket.connected ? "the server did not answer in time" : "you are not connected");
   }
 
   /** Sends and gives the server's answer; throws an error that says why nothing was sent. */
@@ -64,7 +75,10 @@ export function openSession(name, on) {
   }
 
   return {
-    toLobby: (text) => send("message", { room: LOBBY, message: text }),
+    async toLobby(text) {
+      if (!(await lobby.opened(ANSWER_LIMIT))) throw late();
+      return send("message", { room: LOBBY, message: text });
+    },
     toPerson: (person, text) => send("chat", { to: person, message: text, type: "text" }),
     reconnect() {
       on.state("connecting");
@@ -74,6 +88,23 @@ export function openSession(name, on) {
       socket.off();
       socket.disconnect();
     },
+  };
+}
+
+/** Something to wait for, but not for longer than so many milliseconds. */
+function door() {
+  let open;
+  const opening = new Promise((resolve) => {
+    open = () => resolve(true);
+  });
+  return {
+    isOpen: false,
+    open() {
+      this.isOpen = true;
+      open();
+    },
+    /** Whether it has been opened in time. */
+    opened: (limit) => Promise.race([opening, new Promise((resolve) => setTimeout(resolve, limit, false))]),
   };
 }
 
