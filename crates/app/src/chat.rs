@@ -119,6 +119,15 @@ impl Chat {
         }
     }
 
+    /// Checks what a client has sent against `max_message_bytes`.
+    ///
+    /// # Errors
+    /// If it is larger.
+    pub(crate) fn check_size(&self, value: &Value) -> Result<(), ChatError> {
+        let limit = self.limits.message_bytes;
+        if weight(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
+    }
+
     /// Delivers a message to a user's devices on plain WebSocket, unless it has binary data in it, which is no JSON.
     fn deliver_to_plain(&self, to: &User, message: &Direct<'_>) -> usize {
         if self.registry.devices(to.as_str()) == 0 {
@@ -183,11 +192,6 @@ impl Chat {
         let room = Room::parse(&name, &user, self.limits.room_name)?;
         Ok((name, room))
     }
-
-    fn check_size(&self, value: &Value) -> Result<(), ChatError> {
-        let limit = self.limits.message_bytes;
-        if weight(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
-    }
 }
 
 /// The room that everybody may meet in.
@@ -195,7 +199,7 @@ const LOBBY: &str = "lobby";
 
 /// Why an event could not be done; the client is told by the text.
 #[derive(Debug, thiserror::Error)]
-enum ChatError {
+pub(crate) enum ChatError {
     #[error("{0}")]
     Data(#[from] Rejection),
     #[error("`{0}` is missing")]

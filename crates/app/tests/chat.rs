@@ -188,6 +188,30 @@ fn plain_messages_reach_all_devices_of_a_user_and_errors_the_sender() {
 }
 
 #[test]
+fn plain_messages_may_be_no_larger_than_those_of_the_chat() {
+    let program = Program::start(&["--max-message-bytes", "1000"]);
+    let mut alice = program.websocket("/ws/alice/", &[]).unwrap();
+    let (mut plain, mut socket) = (program.websocket("/ws/bob/", &[]).unwrap(), program.user("bob"));
+    let large = "x".repeat(1001);
+    for wrong in [
+        json!({ "message": large, "to_user": "bob" }),
+        json!({ "message": { "deep": [large] }, "to_user": "bob" }),
+        // All that is delivered counts.
+        json!({ "message": "hi", "to_user": "bob", "more": large }),
+    ] {
+        alice.send(&wrong.to_string());
+        let answer = alice.json();
+        let error = answer["error"].as_str().unwrap_or_else(|| panic!("{answer} tells no error"));
+        assert!(error.contains("larger than 1000 bytes") && answer["to_user"] == "bob", "{answer}");
+    }
+    let fits = json!("x".repeat(900));
+    alice.send(&json!({ "message": fits, "to_user": "bob" }).to_string());
+    // Nothing else came before it.
+    assert_eq!(plain.json()["message"], fits);
+    assert_eq!(socket.event("chat")["message"], fits);
+}
+
+#[test]
 fn plain_connections_are_bounded() {
     let program = Program::start(&["--max-plain-connections", "1"]);
     let _first = program.websocket("/ws/", &[]).unwrap();

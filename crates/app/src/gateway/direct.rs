@@ -16,8 +16,11 @@ pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: Message
         Ok(request) => request,
         Err(error) => return Some(json_frame(&json!({ "error": error }))),
     };
-    let text = fields.get("message").cloned().unwrap_or_default();
-    let direct = Direct::new(from, text.into());
+    let data = sockeye::Value::from(Value::Object(fields.clone()));
+    if let Err(error) = chat.check_size(&data) {
+        return Some(json_frame(&json!({ "error": error.to_string(), "to_user": to })));
+    }
+    let direct = Direct::new(from, data.get("message").cloned().unwrap_or_default());
     fields.insert("from".into(), json!(from));
     let sockets = chat.deliver_to_sockets(&server.of(PLAIN_NAMESPACE), &to, &direct);
     let delivered = sockets + chat.registry().send_to(to.as_str(), &json_frame(&Value::Object(fields)));
