@@ -16,6 +16,10 @@ import { PROGRAM, freePort, here, runProgram, scenario, spawnProgram, startProgr
 const LIMIT = 30_000;
 after(stopAll);
 
+/** What terminals obey: an escape sequence, the same in one character of C1, and text that turns the next around. */
+const ORDERS = "\x1b[2J\u009b2J\u202e";
+const IS_ORDER = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/;
+
 /** The reference server in this process, with some events. */
 async function reference(t, options = {}) {
   const http = createServer((_, answer) => answer.writeHead(404).end());
@@ -30,6 +34,7 @@ async function reference(t, options = {}) {
       socket.on("kick-me", () => socket.disconnect());
       socket.on("cut-me", () => socket.conn.close());
     });
+  io.of("/terminal").use((socket, next) => next(new Error(`not you${ORDERS}`)));
   io.of("/members").use((socket, next) => {
     if (socket.handshake.auth.token === "secret-swordfish") return next();
     next(Object.assign(new Error("members only"), { data: { hint: "ask for a token" } }));
@@ -170,6 +175,31 @@ describe("emit", () => {
       [0, [], ["emit", server.url, "kick-me"]],
     ])
       await expectEnd(code, words, args);
+  });
+
+  scenario("what the server says gives the terminal no orders", async (t) => {
+    const server = await reference(t);
+    const echo = ["emit", server.url, "echo", JSON.stringify(ORDERS), "--ack"];
+    for (const [code, args, options] of [
+      [1, ["emit", `${server.url}/terminal`, "chat"]],
+      [1, ["connect", `${server.url}/terminal`]],
+      [1, ["doctor", `${server.url}/terminal`]],
+      [0, echo],
+      [0, ["emit", server.url, "echo", "--stdin", "--ack"], { input: `${JSON.stringify(ORDERS)}\n` }],
+    ]) {
+      const { output } = await expectEnd(code, [code === 0 ? "u202e" : "not you"], args, options);
+      assert.doesNotMatch(output, IS_ORDER, args.join(" "));
+    }
+    const { stdout } = await expectEnd(0, [], echo);
+    assert.deepEqual(JSON.parse(stdout), [ORDERS], "for programs it is what the server said");
+    const listener = spawnProgram(["connect", server.url, "--listen"]);
+    t.after(() => listener.child.kill("SIGKILL"));
+    await until("the listener connects", () => listener.stderr().includes("connected to"), LIMIT);
+    server.io.emit(`chat${ORDERS}`, ORDERS);
+    await until("the event is printed", () => listener.stdout().includes("\n"), LIMIT);
+    assert.doesNotMatch(listener.output(), IS_ORDER);
+    const { event, args } = JSON.parse(listener.stdout());
+    assert.deepEqual([event, args], [`chat${ORDERS}`, [ORDERS]]);
   });
 
   scenario("10,000 lines are acknowledged in order", async (t) => {

@@ -20,7 +20,7 @@ use super::{
     outcome::{CommandError, Status},
     packets,
     target::TargetOptions,
-    values::{Harmless, Json, Name, Shown, Values, received},
+    values::{Harmless, Json, Name, Shown, Values, harmless_json, received},
 };
 use crate::shutdown::Shutdown;
 
@@ -272,7 +272,7 @@ impl Conversation {
                         event: &name,
                         args: values.iter().map(Json).collect(),
                     };
-                    self.console.say(serde_json::to_string(&line).map_err(io::Error::other)?)?;
+                    self.console.say(harmless_json(&line).map_err(io::Error::other)?)?;
                 }
                 Ok(values) => {
                     let asked = if wants_ack { " (acknowledged)" } else { "" };
@@ -377,7 +377,7 @@ impl Conversation {
         if !self.lines.are_typed() {
             self.status = Status::Usage;
         }
-        Ok(self.console.note(error)?)
+        Ok(self.console.note(Harmless(&error.to_string()))?)
     }
 
     /// Tells what happens to the connection.

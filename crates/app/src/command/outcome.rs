@@ -3,7 +3,10 @@ use std::{io, process::ExitCode};
 
 use sockeye_client::{BuildError, ConnectError, ConnectErrorKind, EmitError};
 
-use super::{target::TargetError, values::ValuesError};
+use super::{
+    target::TargetError,
+    values::{Harmless, ValuesError},
+};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,11 @@ pub(crate) enum CommandError {
     Header(String),
     #[error("argument {position} of the event: {source}")]
     Argument { position: usize, source: ValuesError },
-    #[error("cannot connect: {error}{}\n`sockeye doctor {url}` looks for the reason", cure(error))]
+    #[error(
+        "cannot connect: {}{}\n`sockeye doctor {url}` looks for the reason",
+        Harmless(&error.to_string()),
+        cure(error)
+    )]
     Connect { url: String, error: ConnectError },
     #[error("the event could not be sent: {0}")]
     Emit(#[from] EmitError),

@@ -45,7 +45,8 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: format::Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields { of_packet: event.metadata().target() == "sockeye::packets", ..Fields::default() };
         event.record(&mut fields);
-        writeln!(writer, "{} {:<9}{}", clock(), fields.message, Harmless(&fields.others))
+        let line = format!("{:<9}{}", fields.message, fields.others);
+        writeln!(writer, "{} {}", clock(), Harmless(&line))
     }
 }
 

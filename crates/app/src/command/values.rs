@@ -99,7 +99,13 @@ impl Serialize for Json<'_> {
 
 /// Writes arguments as a JSON array on one line, for programs.
 pub(crate) fn json_line(values: &[Value]) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&values.iter().map(Json).collect::<Vec<_>>())
+    harmless_json(&values.iter().map(Json).collect::<Vec<_>>())
+}
+
+/// Writes something as JSON on one line, in which what a terminal would obey is escaped: programs read the same text.
+pub(crate) fn harmless_json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    // It stands in strings only: between them, compact JSON has nothing but brackets, commas, colons and words.
+    Ok(Harmless(&serde_json::to_string(value)?).to_string())
 }
 
 /// Writes arguments for people: JSON with blanks between, binary data by its size and beginning, and nothing that a
@@ -214,8 +220,7 @@ fn show(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_char('}')
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            let json = serde_json::to_string(value).map_err(|_| fmt::Error)?;
-            write!(f, "{}", Harmless(&json))
+            f.write_str(&harmless_json(value).map_err(|_| fmt::Error)?)
         }
     }
 }
@@ -276,6 +281,10 @@ mod tests {
     fn what_a_server_sends_gives_the_terminal_no_orders() {
         let shown = Shown(&[Value::from("\u{1b}[2J \u{9b}2J \u{202e}")]).to_string();
         assert!(!shown.contains(is_harmful), "{shown:?}");
+        let text = Value::from("\u{1b}[2J \u{7f} \u{9b}2J \u{202e}");
+        let line = json_line(std::slice::from_ref(&text)).unwrap();
+        assert!(!line.contains(is_harmful), "{line:?}");
+        assert_eq!(Values::parse_line(&line).unwrap().0, [text]);
         assert_eq!(Name("chat").to_string(), "chat");
         assert_eq!(Name("a b").to_string(), "\"a b\"");
         assert_eq!(Name("\u{9b}").to_string(), "\"\\u009b\"");
