@@ -239,6 +239,10 @@ describe("emit", () => {
     const { stdout } = await expectEnd(3, ["line 3", "did not acknowledge"], ["emit", server.url, "third", "--stdin", "--ack", "--timeout", "5"], options);
     assert.equal(stdout, "[1]\n[2]\n");
     await expectEnd(1, ["line 1", "disconnected"], ["emit", server.url, "cut-me", "--stdin", "--ack"], options);
+    // Line 130 is the last there is room for while line 3 is waited for: two lines of 128 that may wait were answered.
+    const input = Array.from({ length: 200 }, (_, index) => `${index + 1}\n`).join("");
+    const words = ["130 events emitted, 2 acknowledged", "line 3", "of up to 127 after it nobody knows"];
+    await expectEnd(3, words, ["emit", server.url, "third", "--stdin", "--ack", "--timeout", "5"], { input });
   });
 
   scenario("an event that is cut off on its way is not called sent", async (t) => {

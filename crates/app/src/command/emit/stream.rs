@@ -102,23 +102,29 @@ impl Stream {
             if ack {
                 let answer = client.emit_with_ack(event, args).await.map_err(|error| Stop::Unsent { number, error })?;
                 self.waiting.push_back((number, tokio::spawn(answer)));
+                self.count();
                 if self.waiting.len() >= WINDOW {
                     self.take_answer().await?;
                 }
             } else {
                 let unsent = |error| Stop::Unsent { number, error };
                 client.emit(event, args).await.map_err(unsent)?;
-                if self.emitted % BATCH == BATCH - 1 {
+                self.count();
+                if self.emitted.is_multiple_of(BATCH) {
                     client.flush().await.map_err(unsent)?;
                 }
             }
-            self.emitted += 1;
-            self.progress.emitted(self.emitted);
         }
         while !self.waiting.is_empty() {
             self.take_answer().await?;
         }
         broken.map_or(Ok(()), Err)
+    }
+
+    /// Counts an event that is on its way.
+    fn count(&mut self) {
+        self.emitted += 1;
+        self.progress.emitted(self.emitted);
     }
 
     /// Waits for the oldest acknowledgement and prints it.
