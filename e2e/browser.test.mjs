@@ -208,6 +208,37 @@ describe("the chat page", () => {
     assert.equal(overflow, 0, "nothing sticks out at the side");
   });
 
+  scenario("whoever comes back to the list on a phone finds the list, and what is unread there", async (t) => {
+    const ada = await enter(t, "Ada H");
+    const bob = await tab(t, "/");
+    await bob.setViewportSize(PHONE);
+    await bob.getByLabel("Your name").fill("Bob H");
+    await bob.keyboard.press("Enter");
+    await bob.getByRole("button", { name: "Chats" }).click();
+    await person(bob, "Ada H").click();
+    await bob.getByRole("button", { name: "Chats" }).click();
+    // As a browser says that another tab is looked at, and later this one again.
+    const looked = (hidden) =>
+      bob.evaluate((value) => {
+        Object.defineProperty(document, "hidden", { configurable: true, value });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, hidden);
+    await looked(true);
+    await person(ada, "Bob H").click();
+    await say(ada, "Not seen yet");
+    const badge = person(bob, "Ada H").getByText("1", { exact: true });
+    await badge.waitFor();
+    await looked(false);
+    assert.ok(await badge.isVisible(), "it is in the list, unread");
+    await person(bob, "Ada H").click();
+    await bubble(bob, "Not seen yet").waitFor();
+    await looked(true);
+    await say(ada, "Nor this");
+    await until("it is unread", async () => (await bob.title()) === "(1) Sockeye");
+    await looked(false);
+    assert.equal(await bob.title(), "Sockeye", "whoever comes back to a conversation has read it");
+  });
+
   scenario("can be used with the keyboard alone", async (t) => {
     const bob = await enter(t, "Bob K");
     const page = await tab(t, "/");

@@ -57,7 +57,8 @@ page.list.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && session) select(current, { focus: false });
+  const isShown = page.chat.dataset.view === "conversation";
+  if (!document.hidden && session && isShown) select(current, { focus: false });
 });
 
 const remembered = sessionStorage.getItem(STORED_NAME);
