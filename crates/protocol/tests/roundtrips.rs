@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use proptest::collection::vec;
-use proptest::prelude::*;
+use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use sockeye_protocol::engineio::{self, Revision, decode_jsonp_form, encode_jsonp, payload};
 use sockeye_protocol::socketio::{Decoder, Limits, Packet, Value, encode_ack, encode_event, msgpack};
 
@@ -57,6 +56,12 @@ const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(45),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn engine_packets(packet in engine_packet()) {
         for revision in [Revision::V3, Revision::V4] {
