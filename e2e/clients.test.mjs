@@ -60,6 +60,20 @@ for (const [how, transports] of Object.entries(TRANSPORTS)) {
       assert.deepEqual(second, { deep: [Buffer.alloc(0), "text", Buffer.from("más")] });
     });
 
+    scenario("sends and receives half an emoji, also with binary", async (t) => {
+      const half = "hi 🐟".slice(0, 4);
+      const socket = client(t, conformance.url, { transports, auth: { [half]: [half] } });
+      assert.deepEqual(await event(socket, "auth"), [{ "hi \ufffd": ["hi \ufffd"] }]);
+      socket.emit("message", half, { [half]: "🐟" });
+      assert.deepEqual(await event(socket, "message-back"), [half, { [half]: "🐟" }], "what is passed on is not touched");
+      socket.emit("message", half, { [half]: Buffer.from([1]) });
+      assert.deepEqual(await event(socket, "message-back"), [half, { [half]: Buffer.from([1]) }]);
+      const ada = await connected(t, `${program.url}/imchat`, { transports, auth: { token: `half ${how}` } });
+      const heard = event(ada, "chat");
+      assert.equal((await ask(ada, "chat", { to: `half ${how}`, message: half, type: "text" })).delivered, 1);
+      assert.equal((await heard)[0].message, "hi \ufffd", "what is read has no halves");
+    });
+
     scenario("gets its acknowledgement, also with binary", async (t) => {
       const socket = await connected(t, conformance.url, { transports });
       const plain = await within(LIMIT, "an ack", new Promise((resolve) => socket.emit("message-with-ack", 1, "2", { 3: [false] }, (...args) => resolve(args))));

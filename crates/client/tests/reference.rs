@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use process::{Process, SERVERS, Start, node, python, side_by_side};
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use sockeye_client::{
     Ack, AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EngineVersion,
     EventName, Events, Manager, ManagerBuilder, ManagerEvent, OverflowPolicy, Parser, Reconnection, Socket, Transport,
@@ -237,6 +237,29 @@ async fn headers_query_cookies_and_auth_arrive() {
                 assert!(cookie.contains("c=2") && cookie.contains("io="), "{name}: {cookie}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn half_an_emoji_costs_neither_event_nor_connection() {
+    // So JavaScript writes a string that it has cut, and both servers write it so again.
+    let half = RawValue::from_string(r#""hi \ud83d""#.to_owned()).unwrap();
+    for (name, start) in SERVERS {
+        let server = start(json!({}));
+        let socket = Manager::builder(&server.url()).connect().await.unwrap();
+        let mut events = socket.events();
+        let answer = socket.emit_with_ack::<()>("echo", &half).raw().await.unwrap();
+        assert_eq!(answer.as_args().raw(0).unwrap().get(), half.get(), "{name}");
+        assert_eq!(answer.as_args().get::<String>(0).unwrap(), "hi \u{fffd}", "{name}");
+        socket.emit("back", (&half, Bytes::from_static(b"\xff"))).unwrap();
+        let event = loop {
+            let event = timeout(LIMIT, events.next()).await.unwrap().unwrap();
+            if event.name() == "back" {
+                break event;
+            }
+        };
+        let expected = ("hi \u{fffd}".to_owned(), Bytes::from_static(b"\xff"));
+        assert_eq!(event.args::<(String, Bytes)>().unwrap(), expected, "{name}");
     }
 }
 

@@ -168,7 +168,7 @@ fn forward(args: Args<'_>, values: Option<Vec<Value>>) {
 
 #[test]
 fn socket_text() {
-    let corpus: [&[u8]; 14] = [
+    let corpus: [&[u8]; 16] = [
         b"0",
         b"0/x?a=b,{\"token\":[1,2,{\"a\":null}]}",
         b"1/x,",
@@ -183,6 +183,8 @@ fn socket_text() {
         b"61-9[{\"_placeholder\":true,\"num\":0}]",
         b"53-[\"a\",{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0},[{\"_placeholder\":true,\"num\":2}]]",
         b"2[\"connect\"]",
+        br#"2["\ud83d","hi \ude00",{"\ud83d\ude00":"\ud83d"}]"#,
+        br#"51-["a","\ud83d",{"_placeholder":true,"num":0,"\ude00":1}]"#,
     ];
     let (mut accepted, mut completed) = (0, 0);
     for_each_mutation(&corpus, |data, random| {

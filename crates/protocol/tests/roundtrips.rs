@@ -166,6 +166,29 @@ proptest! {
     }
 
     #[test]
+    fn strings_of_javascript(
+        units in vec(prop_oneof![0xd7ff..0xe001_u16, any::<u16>(), 0x20..0x7f_u16], 0..20),
+        is_named_so: bool,
+    ) {
+        // What `JSON.stringify` writes: pairs of surrogates as they are, the escape of each half that is alone.
+        let json: String = char::decode_utf16(units.iter().copied()).map(|unit| match unit {
+            Ok(character) => {
+                let quoted = serde_json::to_string(&character).unwrap();
+                quoted[1..quoted.len() - 1].to_owned()
+            }
+            Err(half) => format!("\\u{:04x}", half.unpaired_surrogate()),
+        }).collect();
+        let expected = String::from_utf16_lossy(&units);
+        prop_assume!(!RESERVED.contains(&&*expected));
+        let text = if is_named_so { format!("2[\"{json}\"]") } else { format!("2[\"e\",\"{json}\"]") };
+        let mut decoder = Decoder::new();
+        let packet = decoder.decode_text(&text, &Limits::default()).unwrap();
+        let Some(Packet::Event(event)) = packet else { panic!("no event: {packet:?}") };
+        let string = if is_named_so { event.name.into_owned() } else { event.args.get(0).unwrap() };
+        prop_assert_eq!(string, expected);
+    }
+
+    #[test]
     fn values_through_their_own_deserializer(value in value()) {
         let copy: Value = serde::Deserialize::deserialize(value.clone()).unwrap();
         prop_assert_eq!(copy, value);

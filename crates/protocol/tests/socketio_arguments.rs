@@ -196,6 +196,34 @@ fn forwarded_arguments_are_not_touched() {
 }
 
 #[test]
+fn half_a_surrogate_pair_is_decoded_as_a_replacement_character_and_forwarded_as_it_came() {
+    let limits = Limits::default();
+    let mut decoder = Decoder::new();
+    let text = r#"2["chat","hi \ud83d",{"\ude00":["\ud83d\ude00","\ud83d"]},7]"#;
+    let Some(Packet::Event(event)) = decoder.decode_text(text, &limits).unwrap() else { panic!("no event") };
+    let args = event.args;
+    assert_eq!(args.get::<String>(0).as_deref(), Ok("hi \u{fffd}"));
+    assert_eq!(args.get(1), Ok(json!({ "\u{fffd}": ["😀", "\u{fffd}"] })));
+    assert_eq!(args.all(), Ok(("hi \u{fffd}".to_owned(), Value::from(json!({ "\u{fffd}": ["😀", "\u{fffd}"] })), 7)));
+    assert_eq!(args.raw(0).unwrap().get(), r#""hi \ud83d""#);
+    assert_eq!(text_of(&args).0, text.replace("2[\"chat", "42[\"e"));
+    let error = args.get::<u8>(0).unwrap_err();
+    assert!(matches!(error, ArgumentError::Invalid { index: 0, .. }), "{error}");
+    assert_eq!(args.get::<u8>(3), Err(ArgumentError::Missing { index: 3, count: 3 }));
+
+    let text = r#"52-["chat","hi \ud83d",{"_placeholder":true,"num":1},{"\ude00":{"_placeholder":true,"num":0}}]"#;
+    assert!(decoder.decode_text(text, &limits).unwrap().is_none());
+    assert!(decoder.decode_binary(b"a", &limits).unwrap().is_none());
+    let Some(Packet::Event(event)) = decoder.decode_binary(b"b", &limits).unwrap() else { panic!("no event") };
+    let members = BTreeMap::from([("\u{fffd}".to_owned(), Bytes::from_static(b"a"))]);
+    assert_eq!(event.args.all(), Ok(("hi \u{fffd}".to_owned(), Bytes::from_static(b"b"), members.clone())));
+    assert_eq!((event.args.get(0), event.args.get(2)), (Ok("hi \u{fffd}".to_owned()), Ok(members)));
+    let (forwarded, attachments) = text_of(&event.args);
+    assert_eq!(forwarded, text.replace("52-[\"chat", "452-[\"e"));
+    assert_eq!(attachments, [&b"a"[..], b"b"]);
+}
+
+#[test]
 fn forwarded_arguments_take_their_attachments_along() {
     let binary = (Bytes::from_static(b"a"), 2, vec![Bytes::from_static(b"b")]);
     let (text, attachments) = text_of(&binary);

@@ -1,3 +1,4 @@
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,12 +12,16 @@ use super::error::{EncodeError, ValueError};
 use super::json::{MAX_DEPTH, Scanner};
 use super::msgpack;
 use super::placeholder;
+use super::surrogates;
 use super::value::Value;
 
 /// The arguments of an event or of its answer: checked, but still encoded.
 ///
 /// Nothing is decoded before it is asked for. Binary data reaches whatever type deserialises from bytes, such as
 /// [`Bytes`] and [`Value`], and also a `Vec<u8>`, at any depth.
+///
+/// A string may hold half of a surrogate pair, if JavaScript has cut it through an emoji. It is decoded as U+FFFD, the
+/// replacement character, and forwarded as it came.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     repr: Repr<'a>,
@@ -83,9 +88,11 @@ impl<'a> Args<'a> {
     /// # Errors
     /// There is no such argument, or it is not a `T`; the error names the argument.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgumentError> {
-        let missing = ArgumentError::Missing { index, count: self.count };
-        let element = self.elements().nth(index).ok_or(missing)?;
-        element.deserialize(std::marker::PhantomData).map_err(|source| ArgumentError::Invalid { index, source })
+        self.decode(|args| {
+            let missing = ArgumentError::Missing { index, count: args.count };
+            let element = args.elements().nth(index).ok_or(missing)?;
+            element.deserialize(PhantomData).map_err(|source| ArgumentError::Invalid { index, source })
+        })
     }
 
     /// Decodes all arguments at once into a tuple, or into a `Vec` if they are of one type.
@@ -95,7 +102,7 @@ impl<'a> Args<'a> {
     /// # Errors
     /// There are fewer arguments than the tuple has, or one is of another type; the error names it.
     pub fn all<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
-        T::deserialize(self.elements()).map_err(ArgumentError::Mismatch)
+        self.decode(|args| T::deserialize(args.elements()).map_err(ArgumentError::Mismatch))
     }
 
     /// The JSON text of the argument `index`, with placeholders for binary data; `None` if there is no such argument or
@@ -133,6 +140,17 @@ impl<'a> Args<'a> {
             Repr::Json { .. } => None,
             Repr::MessagePack(elements) => Some(elements),
         }
+    }
+
+    /// Decodes with `decode`, and once more without halves of surrogate pairs if it fails and there are any.
+    fn decode<T>(&self, decode: impl Fn(Args<'_>) -> Result<T, ArgumentError>) -> Result<T, ArgumentError> {
+        decode(*self).or_else(|error| match self.repr {
+            Repr::Json { elements, attachments } => match surrogates::to_well_formed(elements) {
+                Some(elements) => decode(Args::json(&elements, self.count, attachments)),
+                None => Err(error),
+            },
+            Repr::MessagePack(_) => Err(error),
+        })
     }
 
     fn elements(&self) -> Elements<'a> {

@@ -8,6 +8,7 @@ use super::error::DecodeError;
 use super::json::Scanner;
 use super::packet::{Ack, Event, Header, Kind, Limits, Packet, Revision, parse_elements};
 use super::placeholder;
+use super::surrogates;
 
 /// Puts the packets of one connection together: text, and the binary messages that follow it as attachments.
 ///
@@ -145,5 +146,9 @@ fn parse_value<'a>(text: &'a str, allowed: &str, limits: &Limits) -> Result<Cow<
     if !allowed.is_empty() && !value.starts_with(|first| allowed.contains(first)) {
         return Err(DecodeError::InvalidPayload("a connect packet needs an object, an error an object or a string"));
     }
-    serde_json::from_str(value).map(Cow::Borrowed).map_err(|_| DecodeError::InvalidPayload("it is not valid JSON"))
+    let payload = match surrogates::to_well_formed(value) {
+        Some(value) => RawValue::from_string(value).map(Cow::Owned),
+        None => serde_json::from_str(value).map(Cow::Borrowed),
+    };
+    payload.map_err(|_| DecodeError::InvalidPayload("it is not valid JSON"))
 }

@@ -11,6 +11,7 @@ mod map_key;
 pub mod msgpack;
 mod packet;
 mod placeholder;
+mod surrogates;
 mod value;
 
 pub use args::{Args, ArgsBuf, ArgumentError};

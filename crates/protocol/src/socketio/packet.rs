@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::args::Args;
 use super::error::DecodeError;
 use super::json::Scanner;
+use super::surrogates;
 
 /// A revision of the Socket.IO protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -221,8 +222,8 @@ fn parse_name(json: &str) -> Result<Cow<'_, str>, DecodeError> {
         return Ok(Cow::Borrowed(name));
     }
     if json.starts_with('"') {
-        let name: String = serde_json::from_str(json)
-            .map_err(|_| DecodeError::InvalidPayload("the event name is not valid Unicode"))?;
+        let name: String =
+            surrogates::parse(json).map_err(|_| DecodeError::InvalidPayload("the event name is not valid JSON"))?;
         refuse_reserved(&name)?;
         return Ok(Cow::Owned(name));
     }

@@ -1,12 +1,12 @@
 use bytes::Bytes;
 
 use super::error::{DecodeError, ValueError};
+use super::surrogates;
 use super::value::{Map, Value};
 
 /// Checks that the placeholders in `json` name each of `attachments` attachments exactly once.
 pub(super) fn check(json: &str, attachments: usize) -> Result<(), DecodeError> {
-    let mut value: Value =
-        serde_json::from_str(json).map_err(|_| DecodeError::InvalidPayload("it is not valid JSON"))?;
+    let mut value: Value = surrogates::parse(json).map_err(|_| DecodeError::InvalidPayload("it is not valid JSON"))?;
     let mut numbers = Vec::new();
     replace(&mut value, &mut |number| {
         numbers.push(number);
