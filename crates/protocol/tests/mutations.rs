@@ -1,4 +1,5 @@
-//! Valid inputs, mutated at random but repeatably: no decoder may panic, loop, or hand out what it can't decode later.
+//! Valid inputs, mutated at random but repeatably: no decoder may panic, loop, or hand out what it can't decode later, and
+//! none may take more memory than its input accounts for, or keep any.
 //!
 //! `SOCKEYE_MUTATIONS` sets the number of inputs for each decoder, 100,000 by default.
 
@@ -61,8 +62,16 @@ fn for_each_mutation(corpus: &[&[u8]], mut check: impl FnMut(&[u8], &mut Random)
     let mut random = Random(42);
     for _ in 0..count {
         let data = mutate(&mut random, corpus);
-        check(&data, &mut random);
+        let memory = allocation_counter::measure(|| check(&data, &mut random));
+        assert!(memory.bytes_max <= most_memory(data.len()), "{} bytes for {data:?}", memory.bytes_max);
+        assert_eq!(memory.bytes_current, 0, "bytes are left of {data:?}");
     }
+}
+
+/// How many bytes an input of this length may take at once, together with all that the test makes of it: a digit can
+/// become a value of a size that is a multiple of its own, in an array that grows as it is filled.
+fn most_memory(length: usize) -> u64 {
+    8_192 + 128 * length as u64
 }
 
 const REVISIONS: [engineio::Revision; 2] = [engineio::Revision::V3, engineio::Revision::V4];
