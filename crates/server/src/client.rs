@@ -335,16 +335,16 @@ pub(crate) fn refuse(server: &Server, session: &Arc<Session>, namespace: &str, r
 fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>) -> (Socket, RoomEvents) {
     let insert = |id: Sid, auth, identity| {
         let socket = Socket::new(id, namespace.clone(), session.clone(), auth, identity);
-        namespace.local().insert(&socket);
-        socket
+        let events = namespace.local().insert(&socket);
+        (socket, events)
     };
     let Some(recovery) = namespace.recovery().filter(|_| session.revision() == Revision::V4) else {
-        return (insert(new_id(namespace, session), auth, None), None);
+        return insert(new_id(namespace, session), auth, None);
     };
     let recovered = recovery.restore(auth.as_deref(), |id, rooms, identity| {
-        let socket = insert(id, auth.clone(), Some(identity));
+        let (socket, mut events) = insert(id, auth.clone(), Some(identity));
         // The rooms were within the limit before.
-        let events = namespace.local().join_untold(socket.id(), &rooms, usize::MAX).unwrap_or_default();
+        let _unlimited = namespace.local().join_untold(&socket, &rooms, usize::MAX, &mut events);
         (socket, events)
     });
     match recovered {
@@ -352,7 +352,7 @@ fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValu
             namespace.server().counters().recovered.add();
             entered
         }
-        None => (recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))), None),
+        None => recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))),
     }
 }
 

@@ -315,7 +315,7 @@ impl Member {
 
     fn take_out(&self, reason: Option<DisconnectReason>) {
         let namespace = self.socket.namespace();
-        let rooms = namespace.local().remove(self.socket.id());
+        let rooms = namespace.local().remove(&self.socket);
         let kept = self.socket.finish_leaving(&rooms);
         if let (Some((pid, since, extensions)), Some(recovery)) = (kept, namespace.recovery())
             && reason.is_some_and(DisconnectReason::is_recoverable)

@@ -10,7 +10,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
-use sockeye_engine::Sid;
 use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 use tokio::sync::mpsc;
 
@@ -353,12 +352,12 @@ impl Namespace {
         }
     }
 
-    pub(crate) fn join_rooms(&self, id: &Sid, rooms: &[Arc<str>]) -> Result<(), LimitError> {
-        self.0.local.join(id, rooms, self.config().max_rooms).map_err(|limit| self.limit_hit(limit))
+    pub(crate) fn join_rooms(&self, socket: &Socket, rooms: &[Arc<str>]) -> Result<(), LimitError> {
+        self.0.local.join(socket, rooms, self.config().max_rooms).map_err(|limit| self.limit_hit(limit))
     }
 
-    pub(crate) fn leave_rooms(&self, id: &Sid, rooms: &[Arc<str>]) {
-        self.0.local.leave(id, rooms);
+    pub(crate) fn leave_rooms(&self, socket: &Socket, rooms: &[Arc<str>]) {
+        self.0.local.leave(socket, rooms);
     }
 
     /// Counts and logs a limit that was reached.

@@ -215,19 +215,19 @@ impl Socket {
     pub fn join(&self, rooms: impl IntoRooms) -> Result<(), LimitError> {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
-        self.namespace().join_rooms(self.id(), &names)
+        self.namespace().join_rooms(self, &names)
     }
 
     /// Leaves rooms. A socket cannot leave the room of its own id.
     pub fn leave(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
-        self.namespace().leave_rooms(self.id(), &names);
+        self.namespace().leave_rooms(self, &names);
     }
 
     /// The rooms the socket is in, its own first; once it has left, those it was in then.
     pub fn rooms(&self) -> Vec<Arc<str>> {
-        let rooms = self.namespace().local().rooms_of(self.id());
+        let rooms = self.namespace().local().rooms_joined_by(self);
         if rooms.is_empty() { self.0.shared.lock().last_rooms.clone() } else { rooms }
     }
 
@@ -455,11 +455,18 @@ impl Socket {
         }
     }
 
+    /// Keeps the rooms for handlers to come.
+    pub(crate) fn keep_rooms(&self, rooms: Vec<Arc<str>>) {
+        self.0.shared.lock().last_rooms = rooms;
+    }
+
     /// Keeps the rooms for handlers to come, gives up on acknowledgements, and returns what recovery needs: the private
     /// id, the log's number since which the client was in, and the values kept with the socket.
     pub(crate) fn finish_leaving(&self, rooms: &[Arc<str>]) -> Option<(Pid, u64, Option<Box<Values>>)> {
         let mut shared = self.0.shared.lock();
-        shared.last_rooms = rooms.to_vec();
+        if shared.last_rooms.is_empty() {
+            shared.last_rooms = rooms.to_vec();
+        }
         let acks = shared.acks.take();
         let recovery =
             shared.recovery.as_ref().map(|recovery| (recovery.pid.clone(), recovery.since, shared.extensions.clone()));

@@ -10,11 +10,13 @@ use std::{
 };
 
 use sockeye::{
-    Auth, Config, ConnectRefusal, DisconnectReason, EmitError, HandshakeRef, LimitError, Reason, RecoveryConfig,
-    Revision, Server, Socket, TestClientError, Value, adapter::RoomEvent, matching,
+    Auth, Config, ConnectRefusal, Data, DisconnectReason, EmitError, EngineConfig, HandshakeRef, LimitError, Reason,
+    RecoveryConfig, Revision, Server, Socket, TestClientError, Value,
+    adapter::{RoomEvent, Target},
+    matching,
 };
 use support::{Raw, next};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 #[tokio::test]
 async fn a_client_is_let_in_after_middleware_and_handler_and_gets_what_they_emitted() {
@@ -129,7 +131,7 @@ async fn disconnect_handlers_see_reason_and_rooms() {
 #[tokio::test]
 async fn what_was_on_its_way_to_a_namespace_that_was_left_is_of_no_consequence() {
     let server = Server::new();
-    server.of("/").on("echo", async |sockeye::Data(number): sockeye::Data<u32>| number);
+    server.of("/").on("echo", async |Data(number): Data<u32>| number);
     server.of("/closed").on_connect(async || Err::<(), _>(ConnectRefusal::new("nobody")));
     for number in 0..20 {
         let namespace = server.of(&format!("/{number}"));
@@ -177,6 +179,56 @@ async fn what_was_on_its_way_to_a_namespace_that_was_left_is_of_no_consequence()
             assert!(client.to_the_end().await.iter().any(|packet| packet.starts_with("44/closed,")) || !together);
         }
     }
+}
+
+/// In Socket.IO 2 a socket's id is the same each time its client joins.
+#[tokio::test]
+async fn a_client_of_socket_io_2_that_comes_back_while_a_handler_runs_is_there_once() {
+    let engine = EngineConfig { allow_eio3: true, ..EngineConfig::default() };
+    let config = Config { engine, cleanup_empty_child_namespaces: true, ..Config::default() };
+    let server = Server::builder().config(config).build();
+    let rooms = server.of_matching(matching("/room-*"));
+    let gate = Arc::new(Semaphore::new(0));
+    let wait = gate.clone();
+    rooms.on("join", async |socket: Socket, Data(room): Data<String>| socket.join(room).unwrap());
+    rooms.on("wait", move |socket: Socket| {
+        let wait = wait.clone();
+        async move {
+            wait.acquire().await.unwrap().forget();
+            socket.join("late").unwrap();
+            socket.leave("new");
+        }
+    });
+    let (sender, mut left) = mpsc::unbounded_channel();
+    rooms.on_disconnect(move |socket: Socket| {
+        sender.send(socket.rooms().iter().map(|room| room.to_string()).collect::<Vec<_>>()).unwrap();
+        std::future::ready(())
+    });
+    let client = Raw::open(&server, Revision::V3).await;
+    client.until("40").await;
+    client.send(&["40/room-1,"]).await;
+    client.until("40/room-1").await;
+    client.send(&[r#"42/room-1,["join","old"]"#, r#"42/room-1,["wait"]"#, "41/room-1,", "40/room-1,"]).await;
+    client.until("40/room-1").await;
+    client.send(&[r#"42/room-1,0["join","new"]"#]).await;
+    client.until("43/room-1,0").await;
+    let local = server.of("/room-1").local().clone();
+    for over in [false, true] {
+        if over {
+            gate.add_permits(1);
+            let rooms = next(&mut left).await;
+            assert_eq!(rooms, [&format!("/room-1#{}", client.sid()), "old"]);
+        }
+        assert_eq!((local.len(), local.rooms()), (1, vec!["new".into()]));
+        let sockets = local.sockets(&Target::default());
+        assert!(matches!(&sockets[..], [socket] if socket.is_connected() && socket.is_in("new")), "{sockets:?}");
+        server.of("/room-1").emit("news", over).unwrap();
+        client.until(&format!(r#"42/room-1,["news",{over}]"#)).await;
+    }
+    client.send(&["41/room-1,"]).await;
+    assert_eq!(next(&mut left).await.last().unwrap(), "new");
+    assert!(local.sockets(&Target::default()).is_empty() && local.rooms().is_empty());
+    assert!(rooms.children().is_empty());
 }
 
 /// Counts how often it is serialised.

@@ -84,6 +84,12 @@ impl Local {
         self.members.read().by_id.get(id).map(Member::room_names).unwrap_or_default()
     }
 
+    /// The rooms that this very socket has joined, its own first.
+    pub(crate) fn rooms_joined_by(&self, socket: &Socket) -> Vec<Arc<str>> {
+        let members = self.members.read();
+        members.by_id.get(socket.id()).filter(|member| member.is(socket)).map(Member::room_names).unwrap_or_default()
+    }
+
     /// Sends a packet to every socket of the target. No lock is held while it does.
     pub fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
         let _batch = Batch::open();
@@ -93,7 +99,7 @@ impl Local {
     /// Has every socket of the target join rooms, but for those that would be in more than `max_rooms`.
     pub fn join_all(&self, target: &Target, rooms: &RoomNames, max_rooms: usize) {
         for socket in self.sockets(target) {
-            if let Err(limit) = self.join(socket.id(), rooms, max_rooms) {
+            if let Err(limit) = self.join(&socket, rooms, max_rooms) {
                 socket.namespace().limit_hit(limit);
             }
         }
@@ -102,7 +108,7 @@ impl Local {
     /// Has every socket of the target leave rooms.
     pub fn leave_all(&self, target: &Target, rooms: &RoomNames) {
         for socket in self.sockets(target) {
-            self.leave(socket.id(), rooms);
+            self.leave(&socket, rooms);
         }
     }
 
@@ -113,43 +119,68 @@ impl Local {
         }
     }
 
-    pub(crate) fn insert(&self, socket: &Socket) {
-        self.members.write().insert(socket);
+    /// Puts a socket into the namespace. In Socket.IO 2 a client that comes back has the id it had: if the handlers of
+    /// the socket it was before still run, that one is out of the namespace from now on. What that does to rooms is to
+    /// be [told](Self::tell) when no lock is held any more.
+    pub(crate) fn insert(&self, socket: &Socket) -> Events {
+        let mut events = self.events();
+        let former = {
+            let mut members = self.members.write();
+            let former = members.remove(socket.id(), &mut events);
+            members.insert(socket);
+            former
+        };
+        if let Some(former) = former {
+            former.socket.keep_rooms(former.room_names());
+        }
+        events
     }
 
     /// Takes a socket out of the namespace and all its rooms, whose names it returns.
-    pub(crate) fn remove(&self, id: &Sid) -> Vec<Arc<str>> {
+    pub(crate) fn remove(&self, socket: &Socket) -> Vec<Arc<str>> {
         let mut events = self.events();
-        let rooms = self.members.write().remove(id, &mut events);
+        let removed = {
+            let mut members = self.members.write();
+            match members.entry(socket) {
+                Some(_) => members.remove(socket.id(), &mut events),
+                None => None,
+            }
+        };
         self.tell(events);
-        rooms
+        removed.as_ref().map(Member::room_names).unwrap_or_default()
     }
 
-    pub(crate) fn join(&self, id: &Sid, rooms: &[Arc<str>], max_rooms: usize) -> Result<(), LimitError> {
-        let events = self.join_untold(id, rooms, max_rooms)?;
+    pub(crate) fn join(&self, socket: &Socket, rooms: &[Arc<str>], max_rooms: usize) -> Result<(), LimitError> {
+        let mut events = self.events();
+        self.join_untold(socket, rooms, max_rooms, &mut events)?;
         self.tell(events);
         Ok(())
     }
 
     /// Has a socket join rooms; what happens to them is to be [told](Self::tell) when no lock is held any more.
-    pub(crate) fn join_untold(&self, id: &Sid, rooms: &[Arc<str>], max_rooms: usize) -> Result<Events, LimitError> {
-        let mut events = self.events();
+    pub(crate) fn join_untold(
+        &self,
+        socket: &Socket,
+        rooms: &[Arc<str>],
+        max_rooms: usize,
+        events: &mut Events,
+    ) -> Result<(), LimitError> {
         let mut members = self.members.write();
-        if members.room_count_with(id, rooms) > max_rooms {
+        if members.room_count_with(socket, rooms) > max_rooms {
             return Err(LimitError::Rooms { limit: max_rooms });
         }
         for room in rooms {
-            members.join(id, room, &mut events);
+            members.join(socket, room, events);
         }
-        Ok(events)
+        Ok(())
     }
 
-    pub(crate) fn leave(&self, id: &Sid, rooms: &[Arc<str>]) {
+    pub(crate) fn leave(&self, socket: &Socket, rooms: &[Arc<str>]) {
         let mut events = self.events();
         {
             let mut members = self.members.write();
             for room in rooms {
-                members.leave(id, room, &mut events);
+                members.leave(socket, room, &mut events);
             }
         }
         self.tell(events);
@@ -226,6 +257,11 @@ struct Member {
 }
 
 impl Member {
+    /// Whether it is this socket, not another of the same id.
+    fn is(&self, socket: &Socket) -> bool {
+        self.socket == *socket
+    }
+
     fn room_names(&self) -> Vec<Arc<str>> {
         std::iter::once(self.socket.id().as_str().into())
             .chain(self.rooms.iter().map(|(room, _)| room.clone()))
@@ -270,8 +306,12 @@ impl Members {
         self.by_id.insert(socket.id().clone(), member);
     }
 
-    fn remove(&mut self, id: &Sid, events: &mut Events) -> Vec<Arc<str>> {
-        let Some(member) = self.by_id.remove(id) else { return Vec::new() };
+    fn entry(&mut self, socket: &Socket) -> Option<&mut Member> {
+        self.by_id.get_mut(socket.id()).filter(|member| member.is(socket))
+    }
+
+    fn remove(&mut self, id: &Sid, events: &mut Events) -> Option<Member> {
+        let member = self.by_id.remove(id)?;
         if let Some(moved) = self.everyone.remove(member.position)
             && let Some(moved) = self.by_id.get_mut(moved.id())
         {
@@ -280,18 +320,19 @@ impl Members {
         for (room, position) in &member.rooms {
             self.leave_group(id, room, *position, events);
         }
-        member.room_names()
+        Some(member)
     }
 
     /// How many rooms a socket would be in with these.
-    fn room_count_with(&self, id: &Sid, rooms: &[Arc<str>]) -> usize {
-        let Some(member) = self.by_id.get(id) else { return 0 };
+    fn room_count_with(&mut self, socket: &Socket, rooms: &[Arc<str>]) -> usize {
+        let Some(member) = self.entry(socket) else { return 0 };
         let is_new = |room: &&Arc<str>| !member.rooms.iter().any(|(joined, _)| joined == *room);
         member.rooms.len() + rooms.iter().filter(is_new).count()
     }
 
-    fn join(&mut self, id: &Sid, room: &Arc<str>, events: &mut Events) {
-        let Some(member) = self.by_id.get_mut(id) else { return };
+    fn join(&mut self, socket: &Socket, room: &Arc<str>, events: &mut Events) {
+        let id = socket.id();
+        let Some(member) = self.by_id.get_mut(id).filter(|member| member.is(socket)) else { return };
         if **room == *id.as_str() || member.rooms.iter().any(|(joined, _)| joined == room) {
             return;
         }
@@ -309,11 +350,11 @@ impl Members {
         member.rooms.push((name, position));
     }
 
-    fn leave(&mut self, id: &Sid, room: &Arc<str>, events: &mut Events) {
-        let Some(member) = self.by_id.get_mut(id) else { return };
+    fn leave(&mut self, socket: &Socket, room: &Arc<str>, events: &mut Events) {
+        let Some(member) = self.entry(socket) else { return };
         let Some(index) = member.rooms.iter().position(|(joined, _)| joined == room) else { return };
         let (room, position) = member.rooms.swap_remove(index);
-        self.leave_group(id, &room, position, events);
+        self.leave_group(socket.id(), &room, position, events);
     }
 
     fn leave_group(&mut self, id: &Sid, room: &Arc<str>, position: usize, events: &mut Events) {
