@@ -438,12 +438,19 @@ impl Socket {
         true
     }
 
-    /// Decides that the socket leaves, and why; returns the stage it was in. The first reason stands.
+    /// Decides that the socket leaves, and why, and gives up on acknowledgements; returns the stage it was in. The first
+    /// reason stands.
     pub(crate) fn begin_leaving(&self, reason: DisconnectReason) -> u8 {
         let mut shared = self.0.shared.lock();
         let stage = self.0.stage.swap(LEFT, Ordering::AcqRel);
         shared.leaving.get_or_insert(reason);
         shared.held = None;
+        let acks = shared.acks.take();
+        drop(shared);
+        // A handler may be waiting for one of them, and the socket cannot leave before that has ended.
+        if let Some(acks) = acks {
+            acks.disconnected();
+        }
         stage
     }
 
@@ -460,21 +467,14 @@ impl Socket {
         self.0.shared.lock().last_rooms = rooms;
     }
 
-    /// Keeps the rooms for handlers to come, gives up on acknowledgements, and returns what recovery needs: the private
-    /// id, the log's number since which the client was in, and the values kept with the socket.
+    /// Keeps the rooms for handlers to come, and returns what recovery needs: the private id, the log's number since
+    /// which the client was in, and the values kept with the socket.
     pub(crate) fn finish_leaving(&self, rooms: &[Arc<str>]) -> Option<(Pid, u64, Option<Box<Values>>)> {
         let mut shared = self.0.shared.lock();
         if shared.last_rooms.is_empty() {
             shared.last_rooms = rooms.to_vec();
         }
-        let acks = shared.acks.take();
-        let recovery =
-            shared.recovery.as_ref().map(|recovery| (recovery.pid.clone(), recovery.since, shared.extensions.clone()));
-        drop(shared);
-        if let Some(acks) = acks {
-            acks.disconnected();
-        }
-        recovery
+        shared.recovery.as_ref().map(|recovery| (recovery.pid.clone(), recovery.since, shared.extensions.clone()))
     }
 
     /// Calls `with` with the socket's own handlers, if it has any.

@@ -12,11 +12,14 @@ use std::{
 
 use bytes::Bytes;
 use sockeye::{
-    Ack, AckError, Args, Binary, Config, Data, EmitError, EventName, RawArgs, Reply, Revision, Server, Socket, State,
-    Value, handler::HandlerError,
+    Ack, AckError, Args, Binary, Config, Data, EmitError, EventName, RawArgs, Reason, Reply, Revision, Server, Socket,
+    State, Value, handler::HandlerError,
 };
-use support::Raw;
-use tokio::{sync::Notify, time::Instant};
+use support::{Raw, next};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
 #[tokio::test]
 async fn arguments_reach_the_handler_in_its_own_types() {
@@ -190,6 +193,43 @@ async fn acknowledgements_of_clients_time_out_are_bounded_and_end_with_the_socke
     drop(second);
     client.disconnect().await.unwrap();
     assert!(matches!(first.await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_asks_its_own_client_is_told_at_once_that_it_has_left() {
+    let server = Server::new();
+    let root = server.of("/");
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let left = sender.clone();
+    root.on("ask", move |socket: Socket| {
+        let sender = sender.clone();
+        async move {
+            let all = socket.namespace().everyone().emit_with_ack::<u8>("question", ());
+            let one = socket.emit_with_ack::<u8>("question", ()).await;
+            sender.send(format!("{one:?}, {:?}", all.collect().await.unwrap().missing[0].1)).unwrap();
+        }
+    });
+    root.on_disconnect(move |Reason(reason): Reason| {
+        left.send(reason.to_string()).unwrap();
+        ready(())
+    });
+    let begun = Instant::now();
+    for reason in ["client namespace disconnect", "server namespace disconnect", "transport close"] {
+        let mut client = server.test_client().connect().await.unwrap();
+        client.emit("ask", ()).await.unwrap();
+        for _ in 0..2 {
+            client.receive().await.unwrap();
+        }
+        match reason {
+            "client namespace disconnect" => client.disconnect().await.unwrap(),
+            "server namespace disconnect" => root.socket(client.sid()).unwrap().disconnect(false),
+            _ => drop(client),
+        }
+        assert_eq!(next(&mut told).await, "Err(Disconnected), Disconnected");
+        assert_eq!(next(&mut told).await, reason);
+        assert!(root.local().is_empty());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "they were told after {:?}", begun.elapsed());
 }
 
 #[tokio::test]
