@@ -120,6 +120,10 @@ impl Client {
             return Err(Violation::NotJoined);
         }
         member.receive(event, cx);
+        if member.socket().closes_connection() {
+            // What came with this event is for namespaces that the client is out of now.
+            let _under_way = self.disconnect_all(cx);
+        }
         Ok(())
     }
 
@@ -250,9 +254,9 @@ impl SessionHandler for Client {
             if member.poll(cx).is_pending() {
                 all = Poll::Pending;
             }
-        }
-        if !self.over && self.members.iter().any(|member| member.socket().closes_connection()) {
-            return self.disconnect_all(cx);
+            if !self.over && member.socket().closes_connection() {
+                return self.disconnect_all(cx);
+            }
         }
         if self.members.iter().any(Member::is_gone) {
             self.forget_members_gone();

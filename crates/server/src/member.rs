@@ -125,16 +125,22 @@ impl Member {
                     }
                     self.work = Work::Idle;
                 }
-                Work::Idle => match self.backlog.pop_front() {
-                    Some(waiting) => {
-                        self.backlog_bytes -= waiting.bytes;
-                        self.begin(&waiting.name, waiting.args.as_args(), waiting.ack, cx);
+                Work::Idle => {
+                    if self.socket.is_expelled() {
+                        self.backlog.clear();
+                        self.backlog_bytes = 0;
                     }
-                    None => {
-                        let Some(reason) = self.socket.leaving() else { return Poll::Ready(()) };
-                        self.leave(reason);
+                    match self.backlog.pop_front() {
+                        Some(waiting) => {
+                            self.backlog_bytes -= waiting.bytes;
+                            self.begin(&waiting.name, waiting.args.as_args(), waiting.ack, cx);
+                        }
+                        None => {
+                            let Some(reason) = self.socket.leaving() else { return Poll::Ready(()) };
+                            self.leave(reason);
+                        }
                     }
-                },
+                }
                 Work::Leaving { .. } => {
                     if self.poll_leaving(cx).is_pending() {
                         return Poll::Pending;
@@ -360,7 +366,7 @@ impl Handling {
             self.running = None;
             if let Some(middleware) = self.middleware.checked_sub(1) {
                 self.middleware = middleware;
-                if matches!(reply, Reply::Error(_)) {
+                if matches!(reply, Reply::Error(_)) || socket.is_expelled() {
                     self.left.clear();
                 }
             }

@@ -141,7 +141,7 @@ impl Namespace {
     }
 
     /// Adds a middleware for events: it runs before an event's handlers, and ends the event by an error, with which it
-    /// is acknowledged.
+    /// is acknowledged, or by disconnecting the socket.
     pub fn event_middleware<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.before_event.push(handler.clone()))

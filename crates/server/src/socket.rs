@@ -49,6 +49,8 @@ struct Shared {
     held: Option<Box<Held>>,
     /// Why the socket is leaving, from the moment that is decided.
     leaving: Option<DisconnectReason>,
+    /// Whether the server has disconnected the socket, be it that the client had left already.
+    is_expelled: bool,
     /// The rooms the socket was in when it left.
     last_rooms: Vec<Arc<str>>,
     acks: Option<Box<PendingAcks>>,
@@ -238,6 +240,9 @@ impl Socket {
 
     /// Takes the client out of the namespace; called in a connect handler, it refuses the client. With `close` it is
     /// taken out of its other namespaces too, and then the whole connection is closed.
+    ///
+    /// Handlers that have begun run to their end. Of the events that wait none is handled any more; called by an event
+    /// middleware, neither is the event under way.
     ///
     /// A client is told of each namespace that it is out of, and official clients do not come back by themselves.
     pub fn disconnect(&self, close: bool) {
@@ -444,6 +449,7 @@ impl Socket {
         let mut shared = self.0.shared.lock();
         let stage = self.0.stage.swap(LEFT, Ordering::AcqRel);
         shared.leaving.get_or_insert(reason);
+        shared.is_expelled |= reason == DisconnectReason::ServerNamespaceDisconnect;
         shared.held = None;
         let acks = shared.acks.take();
         drop(shared);
@@ -460,6 +466,11 @@ impl Socket {
             LEFT => self.0.shared.lock().leaving,
             _ => None,
         }
+    }
+
+    /// Whether the server has disconnected the socket, so that nothing more of what its client asked for is to be done.
+    pub(crate) fn is_expelled(&self) -> bool {
+        self.0.stage.load(Ordering::Acquire) == LEFT && self.0.shared.lock().is_expelled
     }
 
     /// Keeps the rooms for handlers to come.

@@ -12,11 +12,11 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use sockeye::{
-    Config, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
+    Config, Data, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
     handler::HandlerError, matching,
 };
 use support::{PATIENCE, Raw, next, settle};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 #[tokio::test]
 async fn what_is_emitted_before_admission_keeps_its_order_with_broadcasts() {
@@ -206,6 +206,63 @@ async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event(
         }
         socket.disconnect(true);
         assert!(client.is_closed().await, "gone: {gone}");
+    }
+}
+
+#[tokio::test]
+async fn events_that_wait_are_not_handled_when_the_server_disconnects_their_socket() {
+    let server = Server::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let (sender, mut left) = mpsc::unbounded_channel();
+    for name in ["/", "/other"] {
+        let (wait, wait_to_end, seen, sender) = (gate.clone(), gate.clone(), handled.clone(), sender.clone());
+        server
+            .of(name)
+            .on("end", async |socket: Socket, Data(close): Data<bool>| socket.disconnect(close))
+            .on("wait", move || {
+                let wait = wait.clone();
+                async move { wait.acquire().await.unwrap().forget() }
+            })
+            .on("wait to end", move |socket: Socket, Data(close): Data<bool>| {
+                let wait = wait_to_end.clone();
+                async move {
+                    wait.acquire().await.unwrap().forget();
+                    socket.disconnect(close);
+                }
+            })
+            .on("event", move |socket: Socket| {
+                seen.lock().unwrap().push(socket.namespace().name().to_owned());
+                ready(())
+            })
+            .on_disconnect(move || {
+                sender.send(()).unwrap();
+                ready(())
+            });
+    }
+    let (event, other_event) = (r#"42["event"]"#, r#"42/other,["event"]"#);
+    for (packets, expected) in [
+        (vec![r#"42["end",false]"#, event, other_event], vec!["/other"]),
+        (vec![r#"42["end",true]"#, event, other_event], vec![]),
+        (vec![r#"42["wait to end",false]"#, event, event, r#"42/other,["wait"]"#, other_event], vec!["/other"]),
+        (vec![r#"42["wait to end",true]"#, event, event, r#"42/other,["wait"]"#, other_event], vec![]),
+        (vec![r#"42["wait to end",false]"#, event, event, "1"], vec![]),
+        // Who leaves by itself has said before what is to be done.
+        (vec![r#"42["wait"]"#, event, event, "41", other_event], vec!["/other", "/", "/"]),
+    ] {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40", "40/other,"]).await;
+        client.until("40/other").await;
+        client.send(&packets).await;
+        settle().await;
+        gate.add_permits(2);
+        next(&mut left).await;
+        settle().await;
+        assert_eq!(std::mem::take(&mut *handled.lock().unwrap()), expected, "{packets:?}");
+        // Those that wait for nothing leave their permits to nobody.
+        gate.forget_permits(2);
+        server.of("/other").everyone().disconnect_sockets(true);
+        next(&mut left).await;
     }
 }
 

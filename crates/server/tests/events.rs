@@ -168,6 +168,43 @@ async fn event_middleware_ends_an_event_by_an_error() {
     assert_eq!(handled.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test]
+async fn event_middleware_ends_an_event_by_disconnecting_the_socket() {
+    let server = Server::new();
+    let root = server.of("/");
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = || {
+        let count = handled.clone();
+        move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            ready(())
+        }
+    };
+    root.event_middleware(async |socket: Socket, EventName(name): EventName| match &*name {
+        "at once" => socket.disconnect(false),
+        "later" => {
+            tokio::task::yield_now().await;
+            socket.disconnect(true);
+        }
+        _ => {}
+    });
+    root.event_middleware(count()).on_any(count()).on("at once", count()).on("later", count()).on_fallback(count());
+    let (sender, mut left) = mpsc::unbounded_channel();
+    root.on_disconnect(move || {
+        sender.send(()).unwrap();
+        ready(())
+    });
+    for (name, expected) in [("at once", 0), ("later", 0), ("allowed", 3)] {
+        let mut client = server.test_client().connect().await.unwrap();
+        client.emit(name, ()).await.unwrap();
+        if name == "allowed" {
+            client.disconnect().await.unwrap();
+        }
+        next(&mut left).await;
+        assert_eq!(handled.swap(0, Ordering::SeqCst), expected, "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_of_clients_time_out_are_bounded_and_end_with_the_socket() {
     let ack_timeout = Duration::from_secs(20);
