@@ -6,6 +6,7 @@ use std::{
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use sockeye_engine::{CloseReason, Message, Revision, Session, SessionHandler, Sid};
+use sockeye_handler::INTERNAL;
 use sockeye_protocol::socketio::{self, Ack, Event, Limits, Packet};
 use tokio::time::Instant;
 
@@ -163,6 +164,10 @@ impl Client {
             }
             Err(NoEntry::Limit(limit)) => {
                 self.refuse_beyond(name, limit);
+                return Ok(());
+            }
+            Err(NoEntry::Panicked) => {
+                refuse(&self.server, &self.session, name, &ConnectRefusal::new(INTERNAL));
                 return Ok(());
             }
         };

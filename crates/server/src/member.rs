@@ -3,6 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use sockeye_engine::CloseReason;
 use sockeye_handler::{INTERNAL, guard};
 use sockeye_protocol::socketio::{Args, ArgsBuf, Event};
 
@@ -340,6 +341,17 @@ impl Member {
     }
 }
 
+impl Drop for Member {
+    /// However the task of the connection ends, nobody goes on seeing its sockets. When it ends before they have left, by
+    /// a panic or with its runtime, their handlers cannot run any more.
+    fn drop(&mut self) {
+        if matches!(self.work, Work::Connecting { .. } | Work::Idle | Work::Handling(_)) {
+            self.socket.begin_leaving(DisconnectReason::Connection(CloseReason::TransportError));
+            self.take_out(None);
+        }
+    }
+}
+
 impl Handling {
     fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -427,7 +439,13 @@ fn settle(socket: &Socket, event: &str, ended: Result<Poll<Reply>, String>) -> R
 fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
     let reply = match reply {
         Reply::Error(message) => match &socket.namespace().handlers().error {
-            Some(handle) => handle(&HandlerError { socket, event, message: &message }),
+            Some(handle) => {
+                guard(|| handle(&HandlerError { socket, event, message: &message })).unwrap_or_else(|panic| {
+                    socket.server().counters().handler_panics.add();
+                    tracing::error!(event, sid = socket.id().short(), panic, "the error handler panicked");
+                    Reply::error(INTERNAL)
+                })
+            }
             None => Reply::error(message),
         },
         reply => reply,

@@ -16,7 +16,7 @@ pub struct Metrics {
     pub attachment_timeouts: u64,
     /// Handlers that returned an error, or could not be given what they take.
     pub handler_errors: u64,
-    /// Handlers that panicked.
+    /// Handlers, and what sees namespaces and rooms, that panicked.
     pub handler_panics: u64,
     /// How often a connection was read more slowly because of `max_event_rate`.
     pub rate_limited: u64,

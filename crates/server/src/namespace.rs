@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
+use sockeye_handler::guard;
 use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 use tokio::sync::mpsc;
 
@@ -168,7 +169,13 @@ impl Namespace {
 
     /// Sees rooms come and go, and sockets enter and leave them.
     pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        self.0.local.observe_rooms(Arc::new(observer));
+        let server = self.server();
+        self.0.local.observe_rooms(Arc::new(move |event: &RoomEvent| {
+            if let Err(panic) = guard(|| observer(event)) {
+                server.counters().handler_panics.add();
+                tracing::error!(panic, "what sees rooms panicked");
+            }
+        }));
         self
     }
 

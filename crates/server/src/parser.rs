@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sockeye_engine::{Frame, Message, Revision};
+use sockeye_handler::guard;
 use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, DecodeError, EncodeError, Limits, Value, msgpack};
 
 /// The format of a server's packets.
@@ -290,7 +291,7 @@ impl Decoder {
                 })))
             }
             (Self::MessagePack, Message::Text(_)) => Err(ReadError::TextForMessagePack),
-            (Self::Custom(decoder), message) => match decoder.decode(message).map_err(ReadError::Custom)? {
+            (Self::Custom(decoder), message) => match guarded(|| decoder.decode(message)).map_err(ReadError::Custom)? {
                 Some(packet) => with_packet(packet, each).map(Some).map_err(|error| ReadError::Custom(error.into())),
                 None => Ok(None),
             },
@@ -369,14 +370,21 @@ fn with_packet<R>(packet: CustomPacket, each: impl FnOnce(socketio::Packet<'_>) 
 }
 
 fn custom(parser: &dyn CustomParser, namespace: &str, body: CustomBody) -> Result<Wire, EncodeError> {
-    let messages = parser
-        .encode(&CustomPacket { namespace: namespace.into(), body })
+    let messages = guarded(|| parser.encode(&CustomPacket { namespace: namespace.into(), body }))
         .map_err(|error| EncodeError::Json(serde::ser::Error::custom(error)))?;
     let frames = messages.into_iter().map(|message| match message {
         CustomMessage::Text(text) => Frame::text(format!("4{text}").as_bytes()),
         CustomMessage::Binary(data) => Frame::binary(&data),
     });
     Ok(Wire::Frames(frames.collect()))
+}
+
+/// Runs a parser of the user's own, whose panic is one more of its errors.
+fn guarded<R>(run: impl FnOnce() -> Result<R, ParserError>) -> Result<R, ParserError> {
+    guard(run).unwrap_or_else(|panic| {
+        tracing::error!(panic, "a custom parser panicked");
+        Err("it panicked".into())
+    })
 }
 
 fn values(args: &impl Arguments) -> Result<Vec<Value>, EncodeError> {

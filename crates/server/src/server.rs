@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 use sockeye_engine::{Application, Engine, EngineService, Graceful, InProcess, Refusal, ServeError, Session};
-use sockeye_handler::Values;
+use sockeye_handler::{Values, guard};
 use sockeye_protocol::socketio::Arguments;
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tower_service::Service;
@@ -68,6 +68,8 @@ pub(crate) enum NoEntry {
     Unknown,
     /// No more are made for clients.
     Limit(LimitError),
+    /// Code that chooses namespaces, or sees new ones, panicked.
+    Panicked,
 }
 
 impl From<LimitError> for NoEntry {
@@ -305,16 +307,21 @@ impl Server {
                 return Err(NoEntry::Unknown);
             }
             let parents = self.0.parents.read().clone();
-            let parent = parents.into_iter().find(|parent| (parent.matches)(name, auth)).ok_or(NoEntry::Unknown)?;
+            let parent = guard(|| parents.into_iter().find(|parent| (parent.matches)(name, auth)))
+                .map_err(|panic| self.panicked(&panic))?
+                .ok_or(NoEntry::Unknown)?;
             self.make_child(name.into(), &parent.namespace)?;
         }
     }
 
     /// Removes a namespace that was made for clients, if the settings say so and its last socket has left.
     pub(crate) fn cleanup(&self, namespace: &Namespace) {
-        if !self.0.config.cleanup_empty_child_namespaces {
-            return;
+        if self.0.config.cleanup_empty_child_namespaces {
+            self.remove_empty(namespace);
         }
+    }
+
+    fn remove_empty(&self, namespace: &Namespace) {
         let mut namespaces = self.0.namespaces.write();
         // The last of several that leave may find another namespace under the name already.
         let is_current = namespaces.get(namespace.name()).is_some_and(|current| current.is_same(namespace));
@@ -339,7 +346,7 @@ impl Server {
     }
 
     /// Makes a namespace that a client has asked for, unless somebody else just has.
-    fn make_child(&self, name: Arc<str>, parent: &ParentNamespace) -> Result<(), LimitError> {
+    fn make_child(&self, name: Arc<str>, parent: &ParentNamespace) -> Result<(), NoEntry> {
         let new = {
             let mut namespaces = self.0.namespaces.write();
             if namespaces.contains_key(&name) {
@@ -351,8 +358,17 @@ impl Server {
             parent.adopt(new.clone());
             new
         };
-        self.tell_of(&new);
-        Ok(())
+        guard(|| self.tell_of(&new)).map_err(|panic| {
+            // Who sees new namespaces may be who guards them.
+            self.remove_empty(&new);
+            self.panicked(&panic)
+        })
+    }
+
+    fn panicked(&self, panic: &str) -> NoEntry {
+        self.0.counters.handler_panics.add();
+        tracing::error!(panic, "what chooses or sees namespaces panicked");
+        NoEntry::Panicked
     }
 
     /// Removes the empty ones of the namespaces that clients have asked for, if there are as many as may be.

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use sockeye::{
-    Config, Data, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
+    AckError, Config, Data, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
     handler::HandlerError, matching,
 };
 use support::{PATIENCE, Raw, next, settle};
@@ -103,6 +103,90 @@ async fn the_error_handler_sees_event_and_socket_and_chooses_the_answer() {
     assert_eq!(client.emit_with_ack::<String>("panics", ()).await.unwrap(), "failed");
     let failed = ("fails".to_owned(), "why".to_owned(), true);
     assert_eq!(*seen.lock().unwrap(), [failed.clone(), failed, ("panics".into(), "internal error".into(), true)]);
+}
+
+#[tokio::test]
+async fn panics_of_the_error_handler_and_of_who_sees_rooms_end_nothing_else() {
+    let server = Server::new();
+    let root = server.of("/");
+    let (sender, mut left) = mpsc::unbounded_channel();
+    root.on_error(|_| -> () { panic!("as asked for") });
+    root.on_room_event(|_| panic!("as asked for"));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = seen.clone();
+    root.on_room_event(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    root.on("fails", async || Err::<(), _>("why"));
+    root.on("join", async |socket: Socket| socket.join("room").map(|()| socket.is_in("room")));
+    root.on_disconnect(move || {
+        sender.send(()).unwrap();
+        ready(())
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    let answer: serde_json::Value = client.emit_with_ack("fails", ()).await.unwrap();
+    assert_eq!(answer, serde_json::json!({"error": "internal error"}));
+    assert!(client.emit_with_ack::<bool>("join", ()).await.unwrap());
+    drop(client);
+    next(&mut left).await;
+    assert!(root.local().is_empty());
+    // Created, joined, left, deleted.
+    assert_eq!((seen.load(Ordering::SeqCst), server.metrics().handler_panics), (4, 5));
+}
+
+#[tokio::test]
+async fn who_asks_for_a_namespace_that_panics_in_the_making_is_refused_it_alone() {
+    let server = Server::new();
+    let choosy = |name: &str, _: Option<&serde_json::value::RawValue>| {
+        assert_ne!(name, "/room-unchoosable", "as asked for");
+        name.starts_with("/room")
+    };
+    let rooms = server.of_matching(choosy);
+    server.on_new_namespace(|namespace| assert_ne!(namespace.name(), "/room-unwatchable", "as asked for"));
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40"]).await;
+    client.until("40").await;
+    for (count, name) in (1..).zip(["/room-unchoosable", "/room-unwatchable", "/room-unwatchable"]) {
+        client.send(&[&format!("40{name},")]).await;
+        assert_eq!(client.until(name).await, [format!(r#"44{name},{{"message":"internal error"}}"#)]);
+        assert_eq!(server.metrics().handler_panics, count);
+    }
+    assert!(rooms.children().is_empty());
+    client.send(&["40/room-1,"]).await;
+    client.until("40/room-1").await;
+    assert_eq!(server.of("/").local().len(), 1);
+}
+
+#[test]
+fn sockets_do_not_outlive_the_task_of_their_connection() {
+    let server = Server::new();
+    let names = ["/idle", "/handling", "/connecting"];
+    for name in names {
+        server.of(name).on("wait", async || std::future::pending::<()>().await);
+    }
+    server.of("/connecting").on_connect(async |socket: Socket| {
+        socket.join("room").unwrap();
+        std::future::pending::<()>().await;
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (sockets, answer) = runtime.block_on(async {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&["40/idle,", "40/handling,", "40/connecting,"]).await;
+        client.until("/handling").await;
+        client.send(&[r#"42/handling,["wait"]"#]).await;
+        let sockets = names.map(|name| server.of(name).local().sockets(&Default::default()).remove(0));
+        let answer = sockets[0].emit_with_ack::<()>("question", ());
+        (sockets, answer)
+    });
+    assert!(sockets[0].is_connected() && sockets[1].is_connected());
+    drop(runtime);
+    for (name, socket) in names.into_iter().zip(sockets) {
+        let local = server.of(name).local().clone();
+        assert!(local.is_empty() && local.rooms().is_empty(), "{name} keeps its socket");
+        assert!(socket.emit("event", ()).is_err(), "{name}");
+    }
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(matches!(waiting.block_on(answer), Err(AckError::Disconnected)));
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sockeye::{
-    Auth, Config, ConnectRefusal, EngineConfig, Parser, RawArgs, Reply, Revision, Server, Socket, TestClientError,
-    Value,
+    Auth, Config, ConnectRefusal, EmitError, EngineConfig, Parser, RawArgs, Reply, Revision, Server, Socket,
+    TestClientError, Value,
     parser::{CustomBody, CustomDecoder, CustomMessage, CustomPacket, CustomParser, ParserError},
 };
 use sockeye_engine::Message;
-use support::Raw;
+use support::{Raw, next};
+use tokio::sync::mpsc;
 
 fn server_with(parser: Parser) -> Server {
     let defaults = Config::default();
@@ -89,6 +90,30 @@ async fn what_a_parser_refuses_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn a_parser_that_panics_has_failed() {
+    let server = server_with(Parser::Custom(Arc::new(Lines)));
+    let root = server.of("/");
+    let (sender, mut left) = mpsc::unbounded_channel();
+    root.on_disconnect(move || {
+        sender.send(()).unwrap();
+        std::future::ready(())
+    });
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["4connect\n/\nnull"]).await;
+    client.until("sid").await;
+    // An acknowledgement is written by the connection's own task.
+    root.on("panic", async || "panic");
+    client.send(&["4event\n/\n[7,\"panic\",[]]"]).await;
+    assert!(matches!(root.emit("panic", ()), Err(EmitError::Encode(_))));
+    root.emit("after", ()).unwrap();
+    assert_eq!(client.until("after").await, ["4event\n/\n[null,\"after\",[]]"]);
+    client.send(&["4panic\n/\nnull"]).await;
+    assert!(client.is_closed().await);
+    next(&mut left).await;
+    assert_eq!((root.local().len(), server.metrics().protocol_violations), (0, 1));
+}
+
+#[tokio::test]
 async fn in_socket_io_2_joining_and_leaving_are_json_beside_message_pack() {
     let server = server_with(Parser::MessagePack);
     server.of("/other").on_connect(async |socket: Socket, Auth(auth): Auth<Value>| {
@@ -122,6 +147,7 @@ impl CustomParser for Lines {
             CustomBody::Ack { id, args } => ("ack", serde_json::to_string(&(id, args))?),
             CustomBody::ConnectError(payload) => ("error", serde_json::to_string(payload)?),
         };
+        assert!(!json.contains("\"panic\""), "as asked for");
         let line = format!("{kind}\n{}\n{json}", packet.namespace);
         Ok(vec![if kind == "ack" { CustomMessage::Binary(line.into()) } else { CustomMessage::Text(line) }])
     }
@@ -141,6 +167,7 @@ impl CustomDecoder for Lines {
             return Err("three lines make a packet".into());
         };
         let body = match kind {
+            "panic" => panic!("as asked for"),
             "connect" => CustomBody::Connect(serde_json::from_str(json)?),
             "disconnect" => CustomBody::Disconnect,
             "event" => {
