@@ -46,6 +46,8 @@ pub(crate) struct Driver<H> {
     left_by_post: bool,
     /// How many WebSocket packets this turn has brought.
     packets: u64,
+    /// Whether the peer has not been read since the handler fell behind.
+    held_back: bool,
 }
 
 /// Keeps a session in the engine's table, and its seat taken. However it goes away, with the task, with a handler that
@@ -104,6 +106,7 @@ impl<H: SessionHandler> Driver<H> {
             pipelining: Pipelining::default(),
             left_by_post: false,
             packets: 0,
+            held_back: false,
             _lease: lease,
         }
     }
@@ -152,7 +155,12 @@ impl<H: SessionHandler> Driver<H> {
     fn read(&mut self, cx: &mut Context<'_>) {
         for _ in 0..READS_A_TURN {
             if !self.handler.is_ready() {
+                self.held_back |= self.handler.is_behind();
                 return;
+            }
+            if self.held_back {
+                self.held_back = false;
+                self.heartbeat.excuse(Instant::now());
             }
             let read = match self.websocket {
                 Some(_) => self.read_websocket(cx),
@@ -284,6 +292,7 @@ impl<H: SessionHandler> Driver<H> {
                 match self.heartbeat.beat(now) {
                     Beat::Early => {}
                     Beat::Ping => drop(self.session.send(PING.with(Frame::clone))),
+                    Beat::Dead if self.held_back => self.heartbeat.excuse(now),
                     Beat::Dead => self.close(CloseReason::PingTimeout, None),
                 }
                 if self.handler.deadline().is_some_and(|at| now >= at) {

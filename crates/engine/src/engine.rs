@@ -59,6 +59,12 @@ pub trait SessionHandler: Send + Unpin + 'static {
         true
     }
 
+    /// Whether its own work is what keeps it from being [ready](Self::is_ready). As long as that is so, a peer is not
+    /// taken for dead because of a pong that nobody has read, and afterwards it has the whole ping timeout again.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// When [`timeout`](Self::timeout) is to be called.
     fn deadline(&self) -> Option<Instant> {
         None

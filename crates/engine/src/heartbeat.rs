@@ -77,11 +77,23 @@ impl Heartbeat {
         }
     }
 
-    /// The pong, or in revision 3 the client's ping, has come. An unasked pong is harmless.
+    /// The pong, or in revision 3 the client's ping, has come. A pong that is not asked for changes nothing.
     pub(crate) fn answered(&mut self, now: Instant) {
         self.state = match self.state {
             State::ClientPingBy(_) => State::ClientPingBy(now + self.interval + self.timeout),
-            State::PingAt(_) | State::PongBy { .. } => State::PingAt(now + self.interval),
+            State::PongBy { .. } => State::PingAt(now + self.interval),
+            // It comes too late to put off the next ping, for which the client waits.
+            State::PingAt(at) => State::PingAt(at),
+        };
+    }
+
+    /// The peer was not read for reasons of this side, so that nothing follows from its silence: it is pinged again when
+    /// that would have been due, or in revision 3 has all its time again.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        self.state = match self.state {
+            State::PongBy { at, .. } => State::PingAt(at - self.timeout + self.interval),
+            State::ClientPingBy(_) => State::ClientPingBy(now + self.interval + self.timeout),
+            State::PingAt(at) => State::PingAt(at),
         };
     }
 }
@@ -140,6 +152,28 @@ mod tests {
         assert_eq!(heartbeat.deadline(), put_off, "only once");
         heartbeat.answered(start);
         assert_eq!(heartbeat.deadline(), start + INTERVAL);
+    }
+
+    #[test]
+    fn a_peer_that_is_excused_is_pinged_in_its_turn_and_has_its_timeout_again() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(Revision::V4, INTERVAL, TIMEOUT, start);
+        heartbeat.excuse(start + INTERVAL / 2);
+        assert_eq!(heartbeat.deadline(), start + INTERVAL, "no pong is awaited yet");
+        assert_eq!(heartbeat.beat(start + INTERVAL), Beat::Ping);
+        assert_eq!(heartbeat.beat(start + INTERVAL + TIMEOUT), Beat::Dead);
+        heartbeat.excuse(start + INTERVAL + TIMEOUT);
+        heartbeat.answered(start + INTERVAL + TIMEOUT);
+        assert_eq!(
+            heartbeat.deadline(),
+            start + INTERVAL * 2,
+            "a late pong must not put off what the client waits for"
+        );
+        assert_eq!(heartbeat.beat(start + INTERVAL * 2), Beat::Ping);
+        assert_eq!(heartbeat.deadline(), start + INTERVAL * 2 + TIMEOUT);
+        let mut heartbeat = Heartbeat::new(Revision::V3, INTERVAL, TIMEOUT, start);
+        heartbeat.excuse(start + INTERVAL);
+        assert_eq!(heartbeat.deadline(), start + INTERVAL * 2 + TIMEOUT);
     }
 
     #[test]

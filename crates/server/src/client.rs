@@ -273,8 +273,12 @@ impl SessionHandler for Client {
     }
 
     fn is_ready(&self) -> bool {
+        self.over || (self.allowance.is_open() && !self.is_behind())
+    }
+
+    fn is_behind(&self) -> bool {
         let limit = self.server.config().backlog_bytes;
-        self.over || (self.allowance.is_open() && self.members.iter().all(|member| member.backlog_bytes() <= limit))
+        !self.over && self.members.iter().any(|member| member.backlog_bytes() > limit)
     }
 
     fn deadline(&self) -> Option<Instant> {

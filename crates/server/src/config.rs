@@ -59,7 +59,10 @@ pub struct Config {
     /// How deep the arrays and objects of a packet may nest. Default 64.
     pub max_depth: usize,
     /// The most bytes of events that may wait for a handler of their socket to finish; beyond them the connection is
-    /// not read until the handler has caught up. Default 1 MiB.
+    /// not read until the handler has caught up, and its client not taken for dead meanwhile. A client of Socket.IO 2,
+    /// whose own pings are not answered then, gives up after the ping timeout. Nor is an acknowledgement read that comes
+    /// behind those events: a handler that asks a client which sends that much waits until the time for the answer is
+    /// up. Default 1 MiB.
     pub backlog_bytes: usize,
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::StatusCode;
-use sockeye::{Config, Data, EngineConfig, Revision, Server, Socket, TestClientError, matching};
+use sockeye::{Config, Data, EngineConfig, Reason, Revision, Server, Socket, TestClientError, matching};
 use support::{Log, Raw, settle};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -53,6 +53,41 @@ async fn a_full_backlog_stops_reading_and_keeps_the_order() {
     }
     assert_eq!(*handled.lock().unwrap(), (0..100).collect::<Vec<_>>());
     drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_not_taken_for_dead_while_its_backlog_is_full() {
+    let server = server(Config { backlog_bytes: 2_000, ..Config::default() });
+    let gate = Arc::new(Semaphore::new(0));
+    let pass = gate.clone();
+    server.of("/").on("wait", move |Data(_): Data<String>| {
+        let pass = pass.clone();
+        async move { pass.acquire().await.unwrap().forget() }
+    });
+    let mut client = server.test_client().connect().await.unwrap();
+    let sending = tokio::spawn(async move {
+        for _ in 0..100 {
+            client.emit("wait", "x".repeat(100)).await.unwrap();
+        }
+        client
+    });
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(!sending.is_finished());
+    gate.add_permits(101);
+    let mut client = sending.await.unwrap();
+    client.emit_with_ack::<()>("wait", "the last").await.unwrap();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        gate.add_permits(1);
+        client.emit_with_ack::<()>("wait", "in the ordinary way").await.unwrap();
+    }
+    // When its backlog is not full, it is.
+    let (sender, mut left) = tokio::sync::mpsc::unbounded_channel();
+    server.of("/").on_disconnect(move |Reason(reason): Reason| {
+        sender.send(reason.to_string()).unwrap();
+        ready(())
+    });
+    assert_eq!(left.recv().await.unwrap(), "ping timeout");
 }
 
 #[tokio::test(start_paused = true)]
