@@ -1,4 +1,5 @@
 //! The server that the official protocol suites expect: Engine.IO echoing at `/engine.io/`, Socket.IO at `/socket.io/`.
+//! Tests that are not about its times let it wait longer, by `PING_INTERVAL_MS`, `PING_TIMEOUT_MS`, `CONNECT_TIMEOUT_MS`.
 use std::{future::pending, sync::Arc, task::Context, time::Duration};
 
 use sockeye::{
@@ -10,8 +11,8 @@ use sockeye_engine::{Application, CloseReason, Engine, Frame, Message, Session, 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     let engine = EngineConfig {
-        ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
+        ping_interval: milliseconds("PING_INTERVAL_MS", 300),
+        ping_timeout: milliseconds("PING_TIMEOUT_MS", 200),
         max_payload: 1_000_000,
         allow_eio3: true,
         origins: OriginPolicy::Any,
@@ -20,7 +21,7 @@ async fn main() -> Result<(), ServeError> {
     let echo = Engine::new(EngineConfig { path: "/engine.io/".into(), ..engine.clone() }, Echo);
     let config = Config {
         engine: EngineConfig { path: "/socket.io/".into(), ..engine },
-        connect_timeout: Duration::from_millis(1000),
+        connect_timeout: milliseconds("CONNECT_TIMEOUT_MS", 1000),
         ..Config::default()
     };
     let server = Server::builder().config(config).build();
@@ -36,6 +37,12 @@ async fn main() -> Result<(), ServeError> {
     let forever = Graceful { stop: pending(), limit: Duration::ZERO };
     server.serve_with(listeners, echo.service(), forever).await;
     Ok(())
+}
+
+/// What the environment says, or else what the suites expect.
+fn milliseconds(name: &str, expected: u64) -> Duration {
+    let given = std::env::var(name).ok().map(|text| text.parse().expect("a number of milliseconds"));
+    Duration::from_millis(given.unwrap_or(expected))
 }
 
 /// Tells every client what it sent along with CONNECT.

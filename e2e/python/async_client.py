@@ -65,7 +65,7 @@ async def stays_through_heartbeats(address):
     sio, ends = client(), []
     sio.on("disconnect", lambda reason: ends.append(reason))
     await sio.connect(address)
-    await asyncio.sleep(1.5)  # Three times as long as the server waits for a silent client.
+    await asyncio.sleep(3)  # Longer than the server waits for a silent client, which is 2.3 s.
     assert not ends, ends
     assert await sio.call("message-with-ack", "alive", timeout=LIMIT) == "alive"
     await sio.disconnect()
