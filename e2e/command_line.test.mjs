@@ -137,7 +137,7 @@ describe("emit", () => {
         [1, ["/refused", "who are you?", "--auth"], emit(`${server.url}/refused`, "echo", "7")],
         [1, ["/nowhere", "no namespace of this name"], emit(`${server.url}/nowhere`, "echo", "7")],
         [1, ["404", "path"], emit(server.url, "echo", "7", "--path", "/elsewhere")],
-        [3, ["did not acknowledge", "--timeout"], emit(server.url, "silence", "--ack", "--timeout", "1")],
+        [3, ["did not acknowledge", "--timeout"], emit(server.url, "silence", "--ack", "--timeout", "5")],
         [1, ["disconnected", "acknowledged"], emit(server.url, "drop", "--ack")],
       ])
         await expectEnd(code, words, args);

@@ -31,7 +31,7 @@ class ChatBridge:
 
 async def bridge_over_websocket_with_two_namespaces(address):
     bridge = ChatBridge()
-    await bridge.sio.connect(address, transports="websocket", namespaces=["/", bridge.namespace])
+    await bridge.sio.connect(address, transports="websocket", namespaces=["/", bridge.namespace], wait_timeout=LIMIT)
     await until_async("the welcome", lambda: bridge.received)
     event, welcome = bridge.received[0]
     assert event == "message" and welcome["message"] == "登陆成功" and welcome["user"].startswith("guest-"), welcome
@@ -56,7 +56,7 @@ def person(address, name):
     sio.received = []
     sio.on("message", lambda data: sio.received.append(("message", data)))
     sio.on("chat", lambda data: sio.received.append(("chat", data)))
-    sio.connect(address, headers={"token": name})
+    sio.connect(address, headers={"token": name}, wait_timeout=LIMIT)
     until("the welcome", lambda: sio.received)
     assert sio.received.pop(0) == ("message", {"message": "登陆成功", "user": name})
     return sio

@@ -14,7 +14,7 @@ def client(**options):
 def emits_and_receives(address, **options):
     sio, received = client(), []
     sio.on("message-back", lambda *args: received.append(args))
-    sio.connect(address, **options)
+    sio.connect(address, **options, wait_timeout=LIMIT)
     sio.emit("message", (1, "zwei ☃", {"3": [True, None]}))
     until("the echo", lambda: received)
     assert received == [(1, "zwei ☃", {"3": [True, None]})], received
@@ -31,7 +31,7 @@ def emits_over_websocket(address):
 
 def upgrades(address):
     sio = client()
-    sio.connect(address)
+    sio.connect(address, wait_timeout=LIMIT)
     until("the upgrade", lambda: sio.transport() == "websocket")
     assert sio.call("message-with-ack", "after", timeout=LIMIT) == "after"
     sio.disconnect()
@@ -41,7 +41,7 @@ def receives_many_at_once(address):
     # python-engineio takes no more than 16 packets for one poll.
     sio, received = client(), []
     sio.on("message-back", received.append)
-    sio.connect(address, transports=["polling"])
+    sio.connect(address, transports=["polling"], wait_timeout=LIMIT)
     for number in range(100):
         sio.emit("message", number)
     until("every echo", lambda: len(received) == 100)
@@ -54,7 +54,7 @@ def receives_many_at_once(address):
 def calls(address):
     for transport in ["polling", "websocket"]:
         sio = client()
-        sio.connect(address, transports=[transport])
+        sio.connect(address, transports=[transport], wait_timeout=LIMIT)
         assert sio.call("message-with-ack", ("a", {"b": 2}), timeout=LIMIT) == ("a", {"b": 2})
         answered, answers = threading.Event(), []
         sio.emit("message-with-ack", 5, callback=lambda *args: (answers.append(args), answered.set()))
@@ -66,7 +66,7 @@ def sends_binary(address):
     for transport in ["polling", "websocket"]:
         sio, received = client(), []
         sio.on("message-back", lambda *args: received.append(args))
-        sio.connect(address, transports=[transport])
+        sio.connect(address, transports=[transport], wait_timeout=LIMIT)
         sio.emit("message", (b"\x00\x01\xff", {"deep": [b"", b"more"]}))
         until("the echo", lambda: received)
         assert received == [(b"\x00\x01\xff", {"deep": [b"", b"more"]})], received
@@ -78,7 +78,7 @@ def joins_namespaces(address):
     sio, auths = client(), {}
     sio.on("auth", lambda auth: auths.update(main=auth))
     sio.on("auth", lambda auth: auths.update(custom=auth), namespace="/custom")
-    sio.connect(address, auth={"token": "t"}, namespaces=["/", "/custom"])
+    sio.connect(address, auth={"token": "t"}, namespaces=["/", "/custom"], wait_timeout=LIMIT)
     until("both auths", lambda: len(auths) == 2)
     assert auths == {"main": {"token": "t"}, "custom": {"token": "t"}}, auths
     assert sio.get_sid("/") != sio.get_sid("/custom")
@@ -89,7 +89,7 @@ def is_refused_with_a_reason(address):
     sio, reasons = client(), []
     sio.on("connect_error", lambda data: reasons.append(data), namespace="/nowhere")
     try:
-        sio.connect(address, namespaces=["/nowhere"])
+        sio.connect(address, namespaces=["/nowhere"], wait_timeout=LIMIT)
     except socketio.exceptions.ConnectionError as error:
         assert "One or more namespaces failed to connect" in str(error), error
     else:
@@ -101,7 +101,7 @@ def reconnects(address):
     sio, connects, reasons = client(), [], []
     sio.on("connect", lambda: connects.append(sio.sid), namespace="/imchat")
     sio.on("disconnect", lambda reason: reasons.append(reason), namespace="/imchat")
-    sio.connect(address, auth={"token": "py"}, namespaces=["/imchat"])
+    sio.connect(address, auth={"token": "py"}, namespaces=["/imchat"], wait_timeout=LIMIT)
     restart()
     until("the second connect", lambda: len(connects) == 2)
     assert sio.call("enter_room", {"room": "lobby"}, namespace="/imchat", timeout=LIMIT)["ok"] is True

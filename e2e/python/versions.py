@@ -12,6 +12,8 @@ from scenarios import LIMIT, run, until
 MSGPACK = {"serializer": "msgpack"} if os.environ["SOCKEYE_PARSER"] == "msgpack" else {}
 TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
 OLD = version("python-socketio").startswith("4.")
+# Clients of 4.x do not wait for the namespaces.
+PATIENT = {} if OLD else {"wait_timeout": LIMIT}
 
 
 def clients(address, **options):
@@ -22,7 +24,7 @@ def clients(address, **options):
         for name in ["message-back", "you-answered"]:
             sio.on(name, lambda *args: sio.received.append(args))
         sio.on("question", lambda number, data: {"number": number + 1, "data": data})
-        sio.connect(address, transports=transports, **options)
+        sio.connect(address, transports=transports, **PATIENT, **options)
         yield sio
         sio.disconnect()
 
@@ -67,7 +69,7 @@ def joins_a_namespace(address):
         sio = socketio.Client(reconnection=False, **MSGPACK)
         sio.on("auth", auths.append, namespace="/custom")
         namespace, options = ("/custom?token=abc", {}) if OLD else ("/custom", {"auth": {"token": "abc"}})
-        sio.connect(address, transports=transports, namespaces=[namespace], **options)
+        sio.connect(address, transports=transports, namespaces=[namespace], **PATIENT, **options)
         until("the auth", lambda: auths)
         assert auths.pop() == {"token": "abc"}
         sio.disconnect()
@@ -78,7 +80,7 @@ def is_refused(address):
         sio, reasons = socketio.Client(reconnection=False, **MSGPACK), []
         sio.on("connect_error", reasons.append, namespace="/closed")
         try:
-            sio.connect(address, transports=transports, namespaces=["/closed"])
+            sio.connect(address, transports=transports, namespaces=["/closed"], **PATIENT)
         except socketio.exceptions.ConnectionError:
             assert not OLD
         until("the reason", lambda: reasons)
