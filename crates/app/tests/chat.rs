@@ -232,15 +232,23 @@ fn a_watcher_gets_a_sample_at_once_and_then_the_same_as_everyone() {
     assert_eq!(first.event("server_response")["count"], 2);
     let (mut second, _) = program.join("/test", "");
     assert_eq!(second.event("server_response")["connections"], 2);
+    let count = |sample: &Value| sample["count"].as_u64().unwrap();
+    let mut skipped = 0;
     for _ in 0..10 {
-        let other = second.event("server_response");
-        let mut one = first.event("server_response");
-        while one["count"].as_u64() < other["count"].as_u64() {
-            one = first.event("server_response");
+        let (mut one, mut other) = (first.event("server_response"), second.event("server_response"));
+        while count(&one) != count(&other) {
+            if count(&one) < count(&other) {
+                one = first.event("server_response");
+            } else {
+                // The one it got for joining may come after one for all, or overtake it.
+                other = second.event("server_response");
+                skipped += 1;
+                assert!(skipped <= 2, "{other} after {skipped} samples that did not reach the first");
+            }
         }
         assert_eq!(one, other, "a sample is taken once for all");
         let ticks = u64::try_from(start.elapsed().as_millis() / INTERVAL.as_millis()).unwrap();
-        assert!(one["count"].as_u64().unwrap() <= ticks + 2, "{one} after {ticks} intervals and two who joined");
+        assert!(count(&one) <= ticks + 2, "{one} after {ticks} intervals and two who joined");
     }
 }
 
