@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -70,7 +70,7 @@ export function startExample(name, { port, env = {}, ready } = {}) {
 /** A Redis server that keeps nothing on disk. */
 export function startRedis({ port } = {}) {
   const args = (free) => ["--port", free, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(String);
-  return start("redis", { port, args, command: "/usr/bin/redis-server" });
+  return start("redis", { port, args, command: "redis-server" });
 }
 
 /** python-socketio's server with the events of `servers/python_socketio.py`; its log has what it says it handles. */
@@ -141,9 +141,6 @@ const started = [];
 process.once("exit", () => started.forEach(({ pid, running }) => running() && process.kill(pid, "SIGKILL")));
 
 async function start(name, { port, command, args, ready, env = {} }) {
-  await access(command).catch(() => {
-    throw new Error(`${command} is missing: \`./test\` builds or installs it`);
-  });
   // Another process may take a free port between asking for it and listening on it, so a chosen port is tried again.
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -158,6 +155,10 @@ async function launch(name, { port, command, args, ready = () => answers(port), 
   await mkdir(artifacts, { recursive: true });
   const directory = await mkdtemp(join(tmpdir(), "sockeye-e2e-"));
   const child = spawn(command, args(port), { cwd: directory, env: { ...inherited(), PORT: String(port), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  await once(child, "spawn").catch(async ({ message }) => {
+    await rm(directory, { recursive: true });
+    throw new Error(`${message}; \`./test\` builds or installs what is missing`);
+  });
   const lines = [];
   child.stdout.on("data", (data) => lines.push(data));
   child.stderr.on("data", (data) => lines.push(data));
