@@ -8,7 +8,7 @@ use hashbrown::{HashMap, hash_map::Entry};
 use http::request::Parts;
 use parking_lot::RwLock;
 use sockeye_protocol::engineio::OpenPacket;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     CloseReason, Config, EngineService, Refusal, Session, Sid,
@@ -95,7 +95,6 @@ impl<A: Application> Engine<A> {
             counters: Counters::default(),
             seats: Arc::default(),
             draining: RwLock::new(false),
-            last_gone: Notify::new(),
         };
         Self { shared: Arc::new(shared), application: Arc::new(application) }
     }
@@ -232,10 +231,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: RwLock<HashMap<Sid, Arc<Session>>>,
     pub(crate) flusher: Flusher,
     pub(crate) counters: Counters,
-    seats: Arc<Seats>,
+    pub(crate) seats: Arc<Seats>,
     draining: RwLock<bool>,
-    /// Told whenever the last session has gone.
-    last_gone: Notify,
 }
 
 impl Shared {
@@ -253,20 +250,6 @@ impl Shared {
         }
         entry.remove();
         self.counters.keep(session.traffic());
-        if sessions.is_empty() {
-            self.last_gone.notify_waiters();
-        }
-    }
-
-    /// Waits until there is no session.
-    pub(crate) async fn emptied(&self) {
-        loop {
-            let gone = self.last_gone.notified();
-            if self.sessions.read().is_empty() {
-                return;
-            }
-            gone.await;
-        }
     }
 
     fn close(&self, reason: CloseReason) {

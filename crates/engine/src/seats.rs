@@ -3,12 +3,17 @@ use std::{net::IpAddr, sync::Arc};
 use hashbrown::{HashMap, hash_map::Entry};
 use http::{HeaderMap, request::Parts};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::{Config, Refusal, RemoteAddr};
 
 /// How many sessions there are in all and by address, counted from their handshake on.
 #[derive(Debug, Default)]
-pub(crate) struct Seats(Mutex<Taken>);
+pub(crate) struct Seats {
+    taken: Mutex<Taken>,
+    /// Told whenever the last seat has been given back.
+    all_free: Notify,
+}
 
 /// One session's place among those that are allowed, given back when it is dropped.
 #[derive(Debug)]
@@ -27,7 +32,7 @@ impl Seats {
     /// Takes a seat for the session that `request` is about to open.
     pub(crate) fn take(self: &Arc<Self>, request: &Parts, config: &Config) -> Result<Seat, Refusal> {
         let address = client_address(request, config.trust_forwarded);
-        let mut taken = self.0.lock();
+        let mut taken = self.taken.lock();
         if taken.all >= config.max_sessions {
             return Err(Refusal::TooManySessions);
         }
@@ -43,12 +48,31 @@ impl Seats {
         drop(taken);
         Ok(Seat { seats: self.clone(), address })
     }
+
+    /// How many seats are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.lock().all
+    }
+
+    /// Waits until no seat is taken.
+    pub(crate) async fn all_free(&self) {
+        loop {
+            let freed = self.all_free.notified();
+            if self.taken() == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.seats.0.lock();
+        let mut taken = self.seats.taken.lock();
         taken.all = taken.all.saturating_sub(1);
+        if taken.all == 0 {
+            self.seats.all_free.notify_waiters();
+        }
         let Some(address) = self.address else { return };
         if let Entry::Occupied(mut entry) = taken.by_address.entry(address) {
             *entry.get_mut() -= 1;
@@ -101,7 +125,7 @@ mod tests {
         drop(first);
         drop(seats.take(&a, &config).unwrap());
         drop(_third);
-        assert_eq!(seats.0.lock().by_address.len(), 1, "an address without sessions is forgotten");
+        assert_eq!(seats.taken.lock().by_address.len(), 1, "an address without sessions is forgotten");
     }
 
     #[test]

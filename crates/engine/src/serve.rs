@@ -43,7 +43,7 @@ pub enum ServeError {
 }
 
 /// How a server ends: when `stop` completes, it takes no more connections, closes its sessions so that their clients
-/// reconnect, and returns as soon as the last connection is gone, or after `limit`.
+/// reconnect, and returns as soon as the last connection is gone and the last handler through, or after `limit`.
 #[derive(Debug)]
 pub struct Graceful<F> {
     /// Completes when the server is to stop.
@@ -77,14 +77,15 @@ impl<A: Application> Engine<A> {
         for task in accepting.into_iter().chain(watching) {
             task.abort();
         }
-        // Every connection's task holds a receiver, and every session is in the table until it has said goodbye.
+        // Every connection's task holds a receiver until it ends or becomes a WebSocket, and every session has a seat
+        // until it has said goodbye and its handler is through. The table forgets WebSockets earlier.
         let done = async {
             stop.closed().await;
-            self.shared.emptied().await;
+            self.shared.seats.all_free().await;
         };
         if timeout_at(deadline, done).await.is_err() {
             tracing::warn!(
-                sessions = self.session_count(),
+                sessions = self.shared.seats.taken(),
                 "stopping although some connections have not ended in time"
             );
         }

@@ -368,24 +368,3 @@ async fn what_was_sent_before_a_close_arrives() {
     assert_eq!(server.get(&polling).await.body, "4last\x1e1");
     assert_eq!(server.get(&polling).await.status, 400);
 }
-
-#[tokio::test]
-async fn a_shutdown_closes_transports_and_returns() {
-    let mut server = start(Config::default()).await;
-    let mut websocket = server.websocket(WEBSOCKET).await;
-    websocket.text().await;
-    let polling = format!("{POLLING}&sid={}", server.open_polling().await);
-    let (stop, _websocket, session) = (server.stop.take(), server.next_session().await, server.next_session().await);
-    let (poll, ()) = tokio::join!(server.get(&polling), async {
-        while !session.is_writable() {
-            tokio::task::yield_now().await;
-        }
-        stop.unwrap().send(()).unwrap();
-    });
-    assert_eq!(poll.body, "1");
-    assert_eq!(websocket.receive().await, Received::Close(None));
-    drop(websocket);
-    timeout(PATIENCE, &mut server.task).await.expect("the server does not stop").unwrap();
-    assert_eq!(server.next_close().await, CloseReason::ServerShuttingDown);
-    assert_eq!(server.engine.session_count(), 0);
-}

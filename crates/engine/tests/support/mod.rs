@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use sockeye_engine::{Application, CloseReason, Config, Engine, Frame, Graceful, Message, Session, SessionHandler};
 use sockeye_protocol::websocket::{Decoder, Event, Limits, Opcode, Role, encode_frame};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -197,10 +197,7 @@ impl Server {
         if !self.in_memory {
             return Box::new(TcpStream::connect(self.address).await.unwrap());
         }
-        let (client, connection) = tokio::io::duplex(64 * 1024);
-        let http = hyper::server::conn::http1::Builder::new();
-        tokio::spawn(http.serve_connection(TokioIo::new(connection), self.engine.service()).with_upgrades());
-        Box::new(client)
+        Box::new(connect_in_memory(&self.engine))
     }
 
     pub(crate) async fn next_session(&mut self) -> Arc<Session> {
@@ -210,6 +207,14 @@ impl Server {
     pub(crate) async fn next_close(&mut self) -> CloseReason {
         timeout(PATIENCE, self.closed.recv()).await.expect("no session closed in time").unwrap()
     }
+}
+
+/// Connects to an engine without a network.
+pub(crate) fn connect_in_memory<A: Application>(engine: &Engine<A>) -> DuplexStream {
+    let (client, connection) = tokio::io::duplex(64 * 1024);
+    let http = hyper::server::conn::http1::Builder::new();
+    tokio::spawn(http.serve_connection(TokioIo::new(connection), engine.service()).with_upgrades());
+    client
 }
 
 /// Asks for a WebSocket on a connection, and returns the answer's status with it.
