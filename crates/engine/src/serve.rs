@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep, timeout_at},
 };
 use tower_service::Service;
@@ -54,6 +54,9 @@ pub struct Graceful<F> {
 
 impl<A: Application> Engine<A> {
     /// Serves this engine on listeners, other paths by `fallback`, until told to stop.
+    ///
+    /// Dropped before, it listens no longer and lets HTTP connections end after their request; sessions that have a
+    /// WebSocket go on, until [`close`](Self::close) ends them.
     pub async fn serve<S, B, F>(&self, listeners: Vec<TcpListener>, fallback: S, graceful: Graceful<F>)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -64,19 +67,20 @@ impl<A: Application> Engine<A> {
     {
         let (stop, stopping) = watch::channel(false);
         let shared = Arc::new((self.service(), fallback));
-        let accepting: Vec<_> = listeners
-            .into_iter()
-            .map(|listener| tokio::spawn(accept(listener, shared.clone(), stopping.clone())))
-            .collect();
+        // Dropped, it ends its tasks, so that a server that is given up gives its ports back.
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(accept(listener, shared.clone(), stopping.clone()));
+        }
         drop(stopping);
-        let watching = self.config().tls.clone().map(|tls| tokio::spawn(watch_certificates(tls)));
+        if let Some(tls) = self.config().tls.clone() {
+            tasks.spawn(watch_certificates(tls));
+        }
         graceful.stop.await;
         stop.send_replace(true);
         let deadline = Instant::now() + graceful.limit;
         self.close();
-        for task in accepting.into_iter().chain(watching) {
-            task.abort();
-        }
+        tasks.abort_all();
         // Every connection's task holds a receiver until it ends or becomes a WebSocket, and every session has a seat
         // until it has said goodbye and its handler is through. The table forgets WebSockets earlier.
         let done = async {

@@ -13,6 +13,7 @@ use sockeye_engine::{Application, CloseReason, Config, Engine, Frame, Graceful, 
 use support::{NotFound, PATIENCE, Received, WebSocket, connect_in_memory, start, start_in_memory, websocket_over};
 use tokio::{
     io::DuplexStream,
+    net::TcpListener,
     sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -102,6 +103,25 @@ async fn a_shutdown_does_not_wait_beyond_its_limit() {
     let begun = Instant::now();
     timeout(PATIENCE, serving).await.expect("the server does not stop").unwrap();
     assert_eq!(begun.elapsed().as_secs(), limit.as_secs());
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_gives_its_port_back_and_lets_sessions_go_on() {
+    let server = start(Config::default()).await;
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    websocket.text().await;
+    server.task.abort();
+    let bound = timeout(PATIENCE, async {
+        loop {
+            match TcpListener::bind(server.address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    bound.await.expect("the port is still bound");
+    websocket.send("4still here").await;
+    assert_eq!(websocket.text().await, "4still here");
 }
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -239,7 +239,8 @@ impl Server {
         self.engine().service()
     }
 
-    /// Serves on every address that `address` stands for, until the process ends.
+    /// Serves on every address that `address` stands for, until the process ends or the future is dropped. Connections
+    /// that are WebSockets by then go on, unless [`close`](Self::close) ends them.
     ///
     /// # Errors
     /// If one of them cannot be listened on.
