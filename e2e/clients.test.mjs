@@ -47,6 +47,12 @@ for (const [how, transports] of Object.entries(TRANSPORTS)) {
       assert.equal(typeof socket.id, "string");
     });
 
+    scenario("connects although it asks for a subprotocol", async (t) => {
+      const socket = await connected(t, conformance.url, { transports, protocols: ["chat", "v2.chat"] });
+      await until("the upgrade", () => socket.io.engine.transport.name === transports.at(-1));
+      assert.equal(await ask(socket, "message-with-ack", 1), 1);
+    });
+
     scenario("sends and receives several arguments of every JSON kind", async (t) => {
       const socket = await connected(t, conformance.url, { transports });
       const sent = [1, -2.5, "héllo 🐟 \u0000 \u2028", true, null, [], {}, { a: [{ b: null }] }];

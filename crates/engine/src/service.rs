@@ -140,6 +140,9 @@ impl<A: Application> EngineService<A> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, wanted.accept);
+        if let Some(protocol) = subprotocol(&parts.headers) {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
         let config = self.engine.config();
         match wanted.purpose {
             Purpose::TakeOver(session) => {
@@ -298,6 +301,14 @@ fn websocket_accept(parts: &Parts) -> Result<HeaderValue, Refusal> {
         .filter(|key| key.len() == 24)
         .ok_or(Refusal::BadRequest("the Sec-WebSocket-Key header is missing or not 16 bytes of base64"))?;
     HeaderValue::try_from(accept_key(key)).map_err(|_| Refusal::BadRequest("the Sec-WebSocket-Key header is not text"))
+}
+
+/// The subprotocol that is agreed to, which means nothing here: the first one offered, as with the reference. A client
+/// that offers any fails the connection unless the answer names one of them (RFC 6455 section 4.1).
+fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = header_text(headers, "sec-websocket-protocol")?;
+    let first = offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?;
+    HeaderValue::from_str(first).ok()
 }
 
 fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {

@@ -5,7 +5,7 @@ use std::{io::Read as _, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 use sockeye_engine::{Config, Cookie, Cors, Frame, OriginPolicy, Transports};
-use support::{sid, start};
+use support::{sid, start, websocket_with};
 
 const POLLING: &str = "EIO=4&transport=polling";
 const WEBSOCKET: &str = "EIO=4&transport=websocket";
@@ -151,4 +151,22 @@ async fn a_transport_that_is_not_offered_is_unknown_and_upgrades_can_be_off() {
     assert!(open.body.contains("\"upgrades\":[]"));
     assert_eq!(server.try_websocket(&format!("{WEBSOCKET}&sid={}", sid(&open.body))).await.0, 400);
     server.websocket(WEBSOCKET).await.text().await;
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_that_a_client_offers_is_agreed_to() {
+    let server = start(Config::default()).await;
+    let upgrade = format!("{WEBSOCKET}&sid={}", server.open_polling().await);
+    for query in [WEBSOCKET, &upgrade] {
+        for (offered, agreed) in [
+            (&[][..], None),
+            (&[("Sec-WebSocket-Protocol", "chat")], Some("chat")),
+            (&[("Sec-WebSocket-Protocol", " , v2.chat , chat")], Some("v2.chat")),
+            (&[("Sec-WebSocket-Protocol", "")], None),
+        ] {
+            let (status, websocket) = websocket_with(server.connect().await, query, offered).await;
+            assert_eq!(status, 101, "{offered:?}");
+            assert_eq!(websocket.head.header("sec-websocket-protocol"), agreed, "{offered:?}");
+        }
+    }
 }

@@ -218,14 +218,24 @@ pub(crate) fn connect_in_memory<A: Application>(engine: &Engine<A>) -> DuplexStr
 }
 
 /// Asks for a WebSocket on a connection, and returns the answer's status with it.
-pub(crate) async fn websocket_over<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn websocket_over<S: AsyncRead + AsyncWrite + Unpin>(stream: S, query: &str) -> (u16, WebSocket<S>) {
+    websocket_with(stream, query, &[]).await
+}
+
+/// Asks for a WebSocket with further headers.
+pub(crate) async fn websocket_with<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     query: &str,
+    headers: &[(&str, &str)],
 ) -> (u16, WebSocket<S>) {
-    let head = format!(
+    let mut head = format!(
         "GET /socket.io/?{query} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
