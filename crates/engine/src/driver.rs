@@ -126,7 +126,7 @@ impl<H: SessionHandler> Driver<H> {
         if let (Some(reason), None) = (closing, &self.end) {
             self.close(reason, None);
         }
-        let handlers = self.handler.poll(cx);
+        let _under_way = self.handler.poll(cx);
         self.packets = 0;
         if self.end.is_none() {
             self.read(cx);
@@ -134,7 +134,7 @@ impl<H: SessionHandler> Driver<H> {
         self.hold_answers(cx);
         self.keep_time(cx);
         self.write(cx);
-        if self.end.is_some() { self.poll_end(cx, handlers) } else { Poll::Pending }
+        if self.end.is_some() { self.poll_end(cx) } else { Poll::Pending }
     }
 
     /// Holds the answers of a client that pipelines back until no more comes, or lets them go.
@@ -376,7 +376,7 @@ impl<H: SessionHandler> Driver<H> {
         }
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>, handlers: Poll<()>) -> Poll<()> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(end) = &mut self.end else { return Poll::Pending };
         if !end.transport_done {
             let mut core = self.session.core().lock();
@@ -395,7 +395,8 @@ impl<H: SessionHandler> Driver<H> {
                 None => closed,
             };
         }
-        let handlers = if handlers.is_ready() { self.handler.poll(cx) } else { handlers };
+        // Polled again, because it may have been told of the end since, which wakes nobody.
+        let handlers = self.handler.poll(cx);
         if self.end.as_ref().is_some_and(|end| end.transport_done) && handlers.is_ready() {
             return Poll::Ready(());
         }
