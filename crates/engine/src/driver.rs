@@ -194,7 +194,7 @@ impl<H: SessionHandler> Driver<H> {
             let mut input = buffer.get_mut(..count).unwrap_or_default();
             let mut packets = 0;
             let mut flow = Flow::Continue;
-            while !input.is_empty() && matches!(flow, Flow::Continue) {
+            while !input.is_empty() && matches!(flow, Flow::Continue) && !session.is_ending() {
                 if !handler.is_ready() {
                     websocket.put_back(input);
                     break;
@@ -258,7 +258,8 @@ impl<H: SessionHandler> Driver<H> {
             packets += 1;
             session.log_received(&packet);
             flow = on_packet(packet, session, handler, heartbeat, cx);
-            if matches!(flow, Flow::Continue) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let goes_on = matches!(flow, Flow::Continue) && !session.is_ending();
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         session.received().add(packets, body.len());
         heartbeat.heard();

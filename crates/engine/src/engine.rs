@@ -54,7 +54,8 @@ pub trait SessionHandler: Send + Unpin + 'static {
         Poll::Ready(())
     }
 
-    /// Whether another message may come now. While it may not, nothing is read from the peer.
+    /// Whether another message may come now. While it may not, nothing is read from the peer. The messages of one POST
+    /// come together all the same: `max_packets` and `max_payload` bound them.
     fn is_ready(&self) -> bool {
         true
     }

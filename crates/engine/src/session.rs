@@ -3,7 +3,10 @@ use std::{
     fmt,
     future::poll_fn,
     io::{self, IoSlice},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -31,6 +34,8 @@ pub struct Session {
     handshake: Handshake,
     engine: Arc<Shared>,
     received: Received,
+    /// Set by whoever closes the session on this side, for its task to see without the lock while it hands messages on.
+    is_ending: AtomicBool,
     core: Mutex<Core>,
 }
 
@@ -68,7 +73,15 @@ impl Session {
             packets_out: 0,
             bytes_out: 0,
         };
-        Arc::new(Self { id, revision, handshake, engine, received: Received::default(), core: Mutex::new(core) })
+        Arc::new(Self {
+            id,
+            revision,
+            handshake,
+            engine,
+            received: Received::default(),
+            is_ending: AtomicBool::new(false),
+            core: Mutex::new(core),
+        })
     }
 
     /// The session's identifier, which only its own client may know.
@@ -175,7 +188,13 @@ impl Session {
         &self.received
     }
 
+    /// Whether somebody on this side has closed the session, so that messages that were read already come too late.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn close_for(&self, reason: CloseReason) {
+        self.is_ending.store(true, Ordering::Relaxed);
         self.core.lock().close(reason);
     }
 

@@ -8,8 +8,10 @@ use std::{
 };
 
 use sockeye_engine::{Application, CloseReason, Config, Engine, Message, Session, SessionHandler};
+use sockeye_protocol::websocket::{Opcode, encode_frame};
 use support::{PATIENCE, connect_in_memory, websocket_over};
 use tokio::{
+    io::AsyncWriteExt,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, timeout},
 };
@@ -85,4 +87,25 @@ async fn work_that_waits_is_looked_at_as_soon_as_the_connection_is_lost() {
     drop(websocket);
     assert_eq!(next(&mut told).await, Told::Closed(CloseReason::TransportClose));
     assert_eq!(next(&mut told).await, Told::Polled(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_behind_the_message_at_which_a_session_is_closed_is_not_delivered() {
+    let (engine, mut told) = curt();
+    let (_, mut websocket) = websocket_over(connect_in_memory(&engine), WEBSOCKET).await;
+    websocket.text().await;
+    let mut frames = Vec::new();
+    for message in ["4first", "4second", "4third"] {
+        encode_frame(&mut frames, Opcode::Text, message.as_bytes(), Some([1, 2, 3, 4]));
+    }
+    websocket.stream.write_all(&frames).await.unwrap();
+    assert_eq!(next(&mut told).await, Told::Message("first".into()));
+    assert_eq!(next(&mut told).await, Told::Closed(CloseReason::ForcedClose));
+
+    let (engine, mut told) = curt();
+    let client = engine.connect_in_process(&http::Request::new(()).into_parts().0).await.unwrap();
+    // Three packets in one body.
+    client.send_text("first\u{1e}4second\u{1e}4third").await.unwrap();
+    assert_eq!(next(&mut told).await, Told::Message("first".into()));
+    assert_eq!(next(&mut told).await, Told::Closed(CloseReason::ForcedClose));
 }
