@@ -220,7 +220,7 @@ async fn what_happens_is_counted_under_its_name() {
 #[tokio::test]
 async fn a_body_that_is_refused_is_read_on_so_that_the_client_sees_the_answer() {
     // More than lies in the buffers of a connection.
-    let server = start(Config { max_payload: 4_000_000, ..Config::default() }).await;
+    let server = start(Config { max_payload: 4_000_000, close_timeout: PATIENCE, ..Config::default() }).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     for (query, chunks, status) in [(session.as_str(), 110, 413), (&format!("{POLLING}&sid=nobody"), 55, 400)] {

@@ -384,7 +384,7 @@ async fn socketioxide_731_an_abandoned_upgrade_keeps_no_session_alive() {
 /// socketioxide #809: a session that was closed while it moved to a WebSocket brought its writer down.
 #[tokio::test]
 async fn socketioxide_809_a_close_in_the_middle_of_the_upgrade_ends_both() {
-    let mut server = start(Config::default()).await;
+    let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     for (after_probe, failed) in [(false, 1), (true, 2)] {
         let sid = server.open_polling().await;
         let session = server.next_session().await;

@@ -183,9 +183,9 @@ async fn a_client_that_closes_its_polling_session_ends_its_poll_with_a_noop() {
     assert_eq!(server.next_close().await, CloseReason::TransportClose);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_poll_that_comes_just_after_its_client_has_closed_the_session_is_answered_once() {
-    let mut server = start(Config::default()).await;
+    let mut server = start_in_memory(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     assert_eq!(server.post(&session, "1").await.status, 200);
     assert_eq!(server.next_close().await, CloseReason::TransportClose);
@@ -268,7 +268,7 @@ async fn the_upgrade_loses_and_reorders_nothing() {
 
 #[tokio::test]
 async fn last_words_follow_a_client_that_is_about_to_upgrade() {
-    let mut server = start(Config::default()).await;
+    let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let sid = server.open_polling().await;
     let opened = server.next_session().await;
     let mut websocket = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
@@ -352,7 +352,7 @@ async fn a_slow_consumer_is_disconnected_and_nobody_else() {
 
 #[tokio::test]
 async fn what_was_sent_before_a_close_arrives() {
-    let mut server = start(Config::default()).await;
+    let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
     let session = server.next_session().await;

@@ -115,7 +115,9 @@ async fn polling_websocket_and_the_upgrade_work_over_tls() {
 #[tokio::test]
 async fn a_peer_that_reads_slowly_gets_everything_in_order() {
     let (files, certificate) = Files::new("slow");
-    let mut server = start(Config { tls: Some(files.tls()), outbox_bytes: 64 << 20, ..Config::default() }).await;
+    let config =
+        Config { tls: Some(files.tls()), outbox_bytes: 64 << 20, close_timeout: PATIENCE, ..Config::default() };
+    let mut server = start(config).await;
     let mut slow = websocket(&server, &certificate, WEBSOCKET).await;
     slow.text().await;
     let session = server.next_session().await;
