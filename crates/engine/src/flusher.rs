@@ -5,6 +5,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    vec,
 };
 
 use parking_lot::Mutex;
@@ -28,7 +29,7 @@ impl Flusher {
             (0..workers.max(1))
                 .map(|_| {
                     let shard = Arc::new(Shard::default());
-                    tokio::spawn(run(Running(shard.clone())));
+                    tokio::spawn(run(Running::new(shard.clone())));
                     shard
                 })
                 .collect()
@@ -124,29 +125,89 @@ impl Shard {
     }
 }
 
-/// Closes the queue when its task ends, and writes what is left in it.
-struct Running(Arc<Shard>);
+/// What a task has taken out of its queue, and the queue. When the task ends, the queue is closed, and what is left in
+/// either is written: a session that is never written would take nothing to write again.
+struct Running {
+    shard: Arc<Shard>,
+    in_hand: vec::IntoIter<Arc<Session>>,
+}
+
+impl Running {
+    fn new(shard: Arc<Shard>) -> Self {
+        Self { shard, in_hand: Vec::new().into_iter() }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
         let left = {
-            let mut queue = self.0.queue.lock();
+            let mut queue = self.shard.queue.lock();
             queue.closed = true;
             std::mem::take(&mut queue.sessions)
         };
-        for session in left {
+        for session in self.in_hand.by_ref().chain(left) {
             session.flush();
         }
     }
 }
 
-async fn run(running: Running) {
-    while let Some(sessions) = poll_fn(|cx| running.0.poll_take(cx)).await {
-        for (index, session) in sessions.into_iter().enumerate() {
-            if index > 0 && index % TURN == 0 {
-                tokio::task::yield_now().await;
+async fn run(mut running: Running) {
+    while let Some(sessions) = poll_fn(|cx| running.shard.poll_take(cx)).await {
+        running.in_hand = sessions.into_iter();
+        loop {
+            running.in_hand.by_ref().take(TURN).for_each(|session| session.flush());
+            if running.in_hand.len() == 0 {
+                break;
             }
-            session.flush();
+            tokio::task::yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+
+    use super::*;
+    use crate::{Application, Batch, CloseReason, Config, Engine, Message, SessionHandler};
+
+    struct Silent;
+
+    impl Application for Silent {
+        type Handler = Self;
+
+        fn open(&self, _: &Arc<Session>) -> Self {
+            Self
+        }
+    }
+
+    impl SessionHandler for Silent {
+        fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+
+        fn closed(&mut self, _: CloseReason) {}
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_within_a_broadcast_leaves_nobody_unwritten() {
+        let engine = Engine::new(Config::default(), Silent);
+        let request = http::Request::new(()).into_parts().0;
+        let mut clients = Vec::new();
+        for _ in 0..3 * TURN {
+            clients.push(engine.connect_in_process(&request).await.unwrap());
+        }
+        let sessions: Vec<_> = clients.iter().map(|client| client.session().clone()).collect();
+        let are_scheduled = || sessions.iter().map(|session| session.core().lock().scheduled).collect::<Vec<_>>();
+        let _batch = Batch::open();
+        sessions.iter().for_each(|session| session.send_text(b"4to all").unwrap());
+        assert!(!are_scheduled().contains(&false));
+        let (in_hand, queued) = sessions.split_at(2 * TURN);
+        let shard = Arc::new(Shard::default());
+        shard.push(in_hand.to_vec());
+        let mut task = Box::pin(run(Running::new(shard.clone())));
+        assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(are_scheduled()[..2 * TURN].contains(&true), "it is through already");
+        shard.push(queued.to_vec());
+        drop(task);
+        assert!(!are_scheduled().contains(&true));
     }
 }

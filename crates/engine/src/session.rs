@@ -326,7 +326,7 @@ pub(crate) struct Core {
     /// Whether a client of revision 3 can only take binary messages as base64.
     base64: bool,
     /// Whether a batch or the flusher already knows that there is something to write.
-    scheduled: bool,
+    pub(crate) scheduled: bool,
     /// Whether the session's task holds back what there is to write, because more is about to come.
     pub(crate) held: bool,
     /// What HTTP requests have for the session's task.
