@@ -50,7 +50,7 @@ pub use metrics::Metrics;
 pub use origin::OriginPolicy;
 pub use refusal::Refusal;
 pub use serve::{Graceful, ServeError};
-pub use service::{EngineService, ResponseBody};
+pub use service::{EngineService, ResponseBody, ResponseFuture};
 pub use session::{SendError, Session};
 pub use sid::Sid;
 pub use sockeye_protocol::engineio::Revision;

@@ -251,7 +251,7 @@ where
 /// How long a client of revision 3 is given to listen.
 const LISTENS_AFTER: Duration = Duration::from_millis(5);
 
-/// The answer to come.
+/// The answer to come. To poll it once more after the answer has come panics, as with an `async` block.
 #[derive(Debug)]
 pub struct ResponseFuture(Answer);
 
@@ -271,7 +271,7 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Answer::Ready(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(*response))),
+            Answer::Ready(response) => Poll::Ready(Ok(*response.take().expect("polled although the answer has come"))),
             Answer::Later(future) => future.as_mut().poll(cx).map(Ok),
         }
     }

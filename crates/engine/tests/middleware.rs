@@ -8,11 +8,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use sockeye_engine::{Config, ResponseBody};
-use support::{sid, start_by};
+use sockeye_engine::{Config, ResponseBody, ResponseFuture};
+use support::{sid, start, start_by};
 use tower::{Layer, Service, layer::layer_fn};
 
 /// Lets requests with a token pass, and signs every answer.
@@ -46,6 +48,15 @@ where
             Ok(response)
         })
     }
+}
+
+#[tokio::test]
+#[should_panic(expected = "polled although the answer has come")]
+async fn an_answer_that_has_come_does_not_come_again() {
+    let server = start(Config::default()).await;
+    let mut answer: ResponseFuture = server.engine.service().respond(Request::new(Empty::<Bytes>::new()));
+    assert_eq!((&mut answer).await.unwrap().status(), StatusCode::NOT_FOUND);
+    drop(answer.await);
 }
 
 #[tokio::test]
