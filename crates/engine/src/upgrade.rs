@@ -15,14 +15,14 @@ use crate::{
     switching::Switching,
     transport::{
         polling::Polling,
-        websocket::{ByteStream, Source, WebSocket},
+        websocket::{Ahead, ByteStream, Source, WebSocket},
     },
 };
 
 /// A connection whose WebSocket handshake is done, with what was read beyond it.
 pub(crate) struct Connection {
     stream: Stream,
-    ahead: Vec<u8>,
+    ahead: Ahead,
     answer: Vec<u8>,
 }
 
@@ -49,13 +49,13 @@ impl Connection {
             Ok(parts) => Self::tcp(parts.io.into_inner(), &parts.read_buf),
             Err(upgraded) => {
                 let stream = Stream::Other(Box::pin(TokioIo::new(upgraded)));
-                Self { stream, ahead: Vec::new(), answer: Vec::new() }
+                Self { stream, ahead: Ahead::default(), answer: Vec::new() }
             }
         }
     }
 
     fn tcp(stream: TcpStream, ahead: &[u8]) -> Self {
-        Self { stream: Stream::Tcp(stream), ahead: ahead.to_vec(), answer: Vec::new() }
+        Self { stream: Stream::Tcp(stream), ahead: Ahead::new(ahead), answer: Vec::new() }
     }
 
     /// The answer to the WebSocket handshake, if it was held back: it must be written before anything else.
@@ -77,11 +77,7 @@ impl Connection {
     }
 
     async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.ahead.is_empty() {
-            let count = self.ahead.len().min(buffer.len());
-            let rest = self.ahead.split_off(count);
-            buffer[..count].copy_from_slice(&self.ahead);
-            self.ahead = rest;
+        if let Some(count) = self.ahead.read(buffer) {
             return Ok(count);
         }
         match &mut self.stream {
@@ -130,7 +126,7 @@ pub(crate) async fn probe(session: Arc<Session>, mut connection: Connection) {
         Err(_) => Err(ProbeError::TimedOut),
     };
     let result = match result {
-        Ok(ahead) => hand_over(&session, connection, ahead),
+        Ok(ahead) => hand_over(&session, connection, &ahead),
         Err(error) => {
             turn_away(connection, &session).await;
             Err(error)
@@ -194,9 +190,8 @@ async fn await_upgrade(session: &Arc<Session>, connection: &mut Connection) -> R
     }
 }
 
-fn hand_over(session: &Session, mut connection: Connection, mut ahead: Vec<u8>) -> Result<(), ProbeError> {
-    ahead.append(&mut connection.ahead);
-    connection.ahead = ahead;
+fn hand_over(session: &Session, mut connection: Connection, ahead: &[u8]) -> Result<(), ProbeError> {
+    connection.ahead.put_back(ahead);
     let mut core = session.core().lock();
     // The client has ended its polls by now: a session that takes its leave says its last words here, or nowhere.
     let farewell = match core.stage {

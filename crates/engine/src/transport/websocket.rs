@@ -28,22 +28,44 @@ pub(crate) enum Source {
 pub(crate) struct WebSocket {
     pub(crate) source: Source,
     pub(crate) decoder: Decoder,
-    /// What was read along with something else before this transport took over.
-    ahead: Vec<u8>,
+    ahead: Ahead,
+}
+
+/// What was read from a connection before its time: along with something else, or before it could be handled.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(Vec<u8>);
+
+impl Ahead {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    /// Moves as much into `buffer` as fits; none if there is nothing.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let count = self.0.len().min(buffer.len());
+        let rest = self.0.split_off(count);
+        buffer[..count].copy_from_slice(&self.0);
+        self.0 = rest;
+        Some(count)
+    }
+
+    /// Puts bytes back before the others.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        self.0.splice(..0, bytes.iter().copied());
+    }
 }
 
 impl WebSocket {
-    pub(crate) fn new(source: Source, ahead: Vec<u8>) -> Self {
+    pub(crate) fn new(source: Source, ahead: Ahead) -> Self {
         Self { source, decoder: Decoder::new(Role::Server), ahead }
     }
 
     /// Reads into `buffer`; 0 means that the peer has closed its side.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if !self.ahead.is_empty() {
-            let count = self.ahead.len().min(buffer.len());
-            let rest = self.ahead.split_off(count);
-            buffer[..count].copy_from_slice(&self.ahead);
-            self.ahead = rest;
+        if let Some(count) = self.ahead.read(buffer) {
             return Poll::Ready(Ok(count));
         }
         let mut buffer = ReadBuf::new(buffer);
@@ -56,15 +78,13 @@ impl WebSocket {
 
     /// Puts bytes back that were read but not decoded.
     pub(crate) fn put_back(&mut self, bytes: &[u8]) {
-        let mut all = bytes.to_vec();
-        all.append(&mut self.ahead);
-        self.ahead = all;
+        self.ahead.put_back(bytes);
     }
 }
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("ahead", &self.ahead.len()).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("ahead", &self.ahead.0.len()).finish_non_exhaustive()
     }
 }
 
