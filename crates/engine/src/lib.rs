@@ -35,6 +35,7 @@ mod switching;
 mod tls;
 mod transport;
 mod upgrade;
+mod warned;
 
 pub use batch::Batch;
 pub use close::CloseReason;

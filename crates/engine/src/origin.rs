@@ -2,7 +2,11 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, header};
 
-use crate::{Refusal, handshake::header as header_text};
+use crate::{
+    Refusal,
+    handshake::header as header_text,
+    warned::{Warned, shown},
+};
 
 /// Which web origins may open sessions. A request without an `Origin` header does not come from a web page and is
 /// admitted by every policy.
@@ -23,7 +27,8 @@ impl OriginPolicy {
     /// Checks a request, as the engine does itself; for other services of the same server, such as plain WebSockets.
     ///
     /// # Errors
-    /// If the page is of an origin that is not admitted, which is also logged with the cure.
+    /// If the page is of an origin that is not admitted, which is also logged with the cure, as a warning once an
+    /// hour for each origin.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let Ok(origin) = origin.to_str() else { return Err(Refusal::BadRequest("the Origin header is not text")) };
@@ -43,10 +48,12 @@ impl OriginPolicy {
         if admitted {
             return Ok(());
         }
-        tracing::warn!(
-            origin,
-            "refused a connection from a web page of another origin; to admit it, add {origin:?} to the allowed origins"
-        );
+        let origin = shown(origin);
+        if WARNED.is_due(origin) {
+            tracing::warn!(origin, "{REFUSED}; to admit it, add it to the allowed origins");
+        } else {
+            tracing::debug!(origin, "{REFUSED}");
+        }
         Err(Refusal::Forbidden(format!("{origin} is not an accepted origin.")))
     }
 
@@ -74,6 +81,10 @@ impl fmt::Debug for OriginPolicy {
         }
     }
 }
+
+static WARNED: Warned = Warned::new();
+
+const REFUSED: &str = "refused a connection from a web page of another origin";
 
 /// The scheme, host and port of an address.
 fn origin_of(url: &str) -> Option<&str> {

@@ -2,7 +2,10 @@ use std::borrow::Cow;
 
 use sockeye_protocol::engineio::Revision;
 
-use crate::Refusal;
+use crate::{
+    Refusal,
+    warned::{Warned, shown},
+};
 
 /// The query parameters that the engine itself reads. The first one of a name counts.
 #[derive(Debug, Default)]
@@ -43,12 +46,13 @@ impl<'a> Query<'a> {
             Some("4") => Ok(Revision::V4),
             Some("3") if allow_eio3 => Ok(Revision::V3),
             asked => {
-                tracing::warn!(
-                    asked = asked.unwrap_or("none"),
-                    served = if allow_eio3 { "4 and 3" } else { "4" },
-                    "refused a client that speaks another revision of Engine.IO; Socket.IO clients before version 3 \
-                     need `allow_eio3`"
-                );
+                let asked = shown(asked.unwrap_or("none"));
+                let served = if allow_eio3 { "4 and 3" } else { "4" };
+                if WARNED.is_due(asked) {
+                    tracing::warn!(asked, served, "{REFUSED}; Socket.IO clients before version 3 need `allow_eio3`");
+                } else {
+                    tracing::debug!(asked, served, "{REFUSED}");
+                }
                 Err(Refusal::UnsupportedVersion)
             }
         }
@@ -59,6 +63,10 @@ impl<'a> Query<'a> {
         self.jsonp.filter(|_| revision == Revision::V3)
     }
 }
+
+static WARNED: Warned = Warned::new();
+
+const REFUSED: &str = "refused a client that speaks another revision of Engine.IO";
 
 #[cfg(test)]
 mod tests {
