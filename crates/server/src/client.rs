@@ -51,7 +51,7 @@ impl Client {
             members: SmallVec::new(),
             departed: Vec::new(),
             allowance: Allowance::new(config.max_event_rate),
-            connect_by: Some(Instant::now() + config.connect_timeout),
+            connect_by: Instant::now().checked_add(config.connect_timeout),
             attachments_by: None,
             over: false,
             joins_by_itself: session.revision() == Revision::V3,
@@ -74,15 +74,18 @@ impl Client {
         // The decoder is taken out so that the packet, which may borrow from it, can be handled by the rest.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::MessagePack);
         let result = decoder.decode(message, &limits, |packet| self.handle(packet, cx));
-        self.attachments_by = match decoder.is_waiting() {
-            true => self.attachments_by.or_else(|| Some(Instant::now() + self.server.config().attachments_timeout)),
+        let is_waiting = decoder.is_waiting();
+        self.attachments_by = match is_waiting {
+            true => {
+                self.attachments_by.or_else(|| Instant::now().checked_add(self.server.config().attachments_timeout))
+            }
             false => None,
         };
         self.decoder = decoder;
         match result? {
             Some(handled) => handled,
             // An acknowledgement without an id is ignored, but not from a client that has joined nothing.
-            None if self.members.is_empty() && self.attachments_by.is_none() => Err(Violation::NotJoined),
+            None if self.members.is_empty() && !is_waiting => Err(Violation::NotJoined),
             None => Ok(()),
         }
     }
@@ -266,7 +269,7 @@ impl SessionHandler for Client {
         if self.members.iter().any(Member::is_gone) {
             self.forget_members_gone();
             if self.members.is_empty() && !self.over {
-                self.connect_by = Some(Instant::now() + self.server.config().connect_timeout);
+                self.connect_by = Instant::now().checked_add(self.server.config().connect_timeout);
             }
         }
         all

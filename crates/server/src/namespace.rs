@@ -57,10 +57,9 @@ impl Namespace {
         let server_events = Arc::new(ServerEvents::default());
         let adapter = server.make_adapter(local.clone(), server_events.clone());
         let config = server.config();
-        let recovery = config
-            .recovery
-            .clone()
-            .map(|recovery| Recovery::new(recovery, config.engine.ping_interval + config.engine.ping_timeout));
+        let recovery = config.recovery.clone().map(|recovery| {
+            Recovery::new(recovery, config.engine.ping_interval.saturating_add(config.engine.ping_timeout))
+        });
         let is_child = handlers.is_some();
         Self(Arc::new(Inner {
             name,

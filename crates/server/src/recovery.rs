@@ -107,7 +107,7 @@ struct Logged {
 
 impl Recovery {
     pub(crate) fn new(config: RecoveryConfig, noticed_after: Duration) -> Self {
-        let keep = config.max_disconnection + noticed_after;
+        let keep = config.max_disconnection.saturating_add(noticed_after);
         Self { config, keep, state: Mutex::default() }
     }
 

@@ -11,7 +11,9 @@ use std::{
 };
 
 use http::StatusCode;
-use sockeye::{Config, Data, EngineConfig, Reason, Revision, Server, Socket, TestClientError, matching};
+use sockeye::{
+    Binary, Config, Data, EngineConfig, Reason, RecoveryConfig, Revision, Server, Socket, TestClientError, matching,
+};
 use support::{Log, Raw, settle};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -120,6 +122,28 @@ async fn a_connection_joins_a_limited_number_of_namespaces() {
     client.send(&["41/a,"]).await;
     client.send(&["40/c,"]).await;
     assert!(client.until("/c").await[0].starts_with("40/c,"));
+}
+
+#[tokio::test]
+async fn a_limit_of_time_may_be_as_long_as_can_be_said() {
+    let (forever, defaults) = (Duration::MAX, Config::default());
+    let recovery = Some(RecoveryConfig { max_disconnection: forever, ..RecoveryConfig::default() });
+    let server = server(Config { connect_timeout: forever, attachments_timeout: forever, recovery, ..defaults });
+    let received = Arc::new(Semaphore::new(0));
+    let count = received.clone();
+    server.of("/").on("file", move |Binary(_): Binary| {
+        count.add_permits(1);
+        ready(())
+    });
+    let client = Raw::open(&server, Revision::V4).await;
+    let header = r#"451-["file",{"_placeholder":true,"num":0}]"#;
+    for _ in 0..2 {
+        client.send(&["40"]).await;
+        client.until("40").await;
+        client.send(&[header]).await;
+        assert_eq!(client.send(&["bAQ==", "41"]).await, StatusCode::OK);
+        received.acquire().await.unwrap().forget();
+    }
 }
 
 #[tokio::test(start_paused = true)]
