@@ -163,10 +163,12 @@ impl Recovery {
         let pid: Pid = claim.pid?.into();
         let mut state = self.state.lock();
         self.purge(&mut state, Instant::now());
+        let since = state.absent.get(&pid)?.1.since;
         let seen = match &claim.offset {
-            Some(offset) => u64::from_str_radix(offset, 16).ok().filter(|seen| *seen <= state.last)?,
+            // What was sent before the client first came is none of its business, whatever it claims.
+            Some(offset) => u64::from_str_radix(offset, 16).ok().filter(|seen| *seen <= state.last)?.max(since),
             // The client has never received a numbered packet.
-            None => state.absent.get(&pid)?.1.since,
+            None => since,
         };
         if seen < state.evicted {
             tracing::debug!("a client is not recovered: packets it may have missed had to go; raise `max_bytes`");

@@ -121,6 +121,23 @@ async fn a_claim_that_cannot_be_true_starts_anew() {
 }
 
 #[tokio::test]
+async fn what_was_sent_before_a_client_first_came_stays_unknown_to_it() {
+    let server = server(RecoveryConfig::default());
+    server.emit("before", ()).unwrap();
+    server.to("staff").emit("before", ()).unwrap();
+    let client = server.test_client().connect().await.unwrap();
+    let (sid, pid) = (client.sid().to_owned(), client.pid().unwrap().to_owned());
+    server.of("/").socket(&sid).unwrap().join("staff").unwrap();
+    server.to("staff").emit("after", ()).unwrap();
+    drop(client);
+    gone(&server, &sid).await;
+    let mut again = back(&server, &serde_json::json!({ "pid": pid, "offset": "0" })).await;
+    assert_eq!(again.sid(), sid);
+    let heard: Vec<_> = again.received().into_iter().map(|event| event.name).collect();
+    assert_eq!(heard, ["after"]);
+}
+
+#[tokio::test]
 async fn clients_of_socket_io_2_are_not_offered_what_they_do_not_know() {
     let server = server(RecoveryConfig::default());
     let client = Raw::open(&server, Revision::V3).await;
