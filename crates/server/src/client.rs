@@ -357,7 +357,8 @@ fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValu
     let Some(recovery) = namespace.recovery().filter(|_| session.revision() == Revision::V4) else {
         return insert(new_id(namespace, session), auth, None);
     };
-    let recovered = recovery.restore(auth.as_deref(), |id, rooms, identity| {
+    let space = namespace.config().engine.outbox_bytes.saturating_sub(session.buffered_bytes());
+    let recovered = recovery.restore(auth.as_deref(), space, |id, rooms, identity| {
         let (socket, mut events) = insert(id, auth.clone(), Some(identity));
         // The rooms were within the limit before.
         let _unlimited = namespace.local().join_untold(&socket, &rooms, usize::MAX, &mut events);

@@ -33,7 +33,8 @@ pub struct RecoveryConfig {
     /// forgotten. Default 100,000.
     pub max_absent: usize,
     /// The most bytes of packets that are kept for each namespace. A client that missed one that had to go before its
-    /// time is not recovered. Default 16 MiB.
+    /// time is not recovered, and neither is one that missed more than the `outbox_bytes` of its connection take.
+    /// Default 16 MiB.
     pub max_bytes: usize,
 }
 
@@ -152,35 +153,41 @@ impl Recovery {
         self.purge(&mut state, now);
     }
 
-    /// Lets a client take up where it left off, if its CONNECT payload proves that it can. `enter` puts its socket back
-    /// into the namespace; no packet is published meanwhile, so that none is lost or doubled.
+    /// Lets a client take up where it left off, if its CONNECT payload proves that it can, and what it missed has no more
+    /// than `space` bytes. `enter` puts its socket back into the namespace; no packet is published meanwhile, so that none
+    /// is lost or doubled.
     pub(crate) fn restore<R>(
         &self,
         auth: Option<&RawValue>,
+        space: usize,
         enter: impl FnOnce(Sid, Vec<Arc<str>>, Identity) -> R,
     ) -> Option<R> {
         let claim: Claim = serde_json::from_str(auth?.get()).ok()?;
         let pid: Pid = claim.pid?.into();
         let mut state = self.state.lock();
         self.purge(&mut state, Instant::now());
-        let since = state.absent.get(&pid)?.1.since;
+        let (_, left) = state.absent.get(&pid)?;
         let seen = match &claim.offset {
             // What was sent before the client first came is none of its business, whatever it claims.
-            Some(offset) => u64::from_str_radix(offset, 16).ok().filter(|seen| *seen <= state.last)?.max(since),
+            Some(offset) => u64::from_str_radix(offset, 16).ok().filter(|seen| *seen <= state.last)?.max(left.since),
             // The client has never received a numbered packet.
-            None => since,
+            None => left.since,
         };
         if seen < state.evicted {
             tracing::debug!("a client is not recovered: packets it may have missed had to go; raise `max_bytes`");
             return None;
         }
-        let (_, left) = state.absent.remove(&pid)?;
-        let missed = state
+        let missed: Vec<Frame> = state
             .log
             .iter()
-            .filter(|logged| logged.number > seen && logged.is_for(&left))
+            .filter(|logged| logged.number > seen && logged.is_for(left))
             .flat_map(|logged| logged.packet.frames().iter().cloned())
             .collect();
+        if missed.iter().map(|frame| frame.websocket().len()).sum::<usize>() > space {
+            tracing::debug!("a client is not recovered: it missed more than its outbox takes; raise `outbox_bytes`");
+            return None;
+        }
+        let (_, left) = state.absent.remove(&pid)?;
         let identity = Identity { pid, since: left.since, extensions: left.extensions, missed: Some(missed) };
         Some(enter(left.sid, left.rooms, identity))
     }
@@ -258,7 +265,7 @@ mod tests {
         let deliver = |_: &EncodedPacket| assert!(recovery.state.is_locked(), "a packet is delivered");
         recovery.publish(&Target::default(), encode, deliver).unwrap();
         let auth = serde_json::value::to_raw_value(&serde_json::json!({ "pid": pid.as_ref() })).unwrap();
-        let missed = recovery.restore(Some(&auth), |_, _, identity| {
+        let missed = recovery.restore(Some(&auth), usize::MAX, |_, _, identity| {
             assert!(recovery.state.is_locked(), "a client enters again");
             identity.missed.map(|frames| frames.len())
         });

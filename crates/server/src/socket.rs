@@ -418,14 +418,11 @@ impl Socket {
         if self.0.stage.load(Ordering::Acquire) != CONNECTING {
             return false;
         }
-        let pid = shared.recovery.as_mut().map(|recovery| {
-            if let Some(missed) = recovery.missed.take() {
-                // A closed session is noticed by its own task; the socket then leaves in the ordinary way.
-                let _closed = self.0.session.send_all(missed);
-            }
-            recovery.pid.clone()
-        });
-        let sent = with_encoded(
+        let missed = shared.recovery.as_mut().and_then(|recovery| recovery.missed.take());
+        // A closed session is noticed by its own task; the socket then leaves in the ordinary way.
+        let mut sent = self.0.session.send_all(missed.unwrap_or_default());
+        let pid = shared.recovery.as_ref().map(|recovery| recovery.pid.clone());
+        let answered = with_encoded(
             |buffer| match self.revision() {
                 Revision::V3 => namespace.config().parser.connect(buffer, Revision::V3, namespace.name(), None::<&()>),
                 Revision::V4 => {
@@ -435,9 +432,13 @@ impl Socket {
             },
             |buffer, wire| send(&self.0.session, buffer, wire),
         );
-        log_encoding(sent.map(drop));
+        log_encoding(answered.map(|answered| sent = sent.and(answered)));
         if let Some(held) = shared.held.take() {
-            let _closed = self.0.session.send_all(held.frames);
+            sent = sent.and(self.0.session.send_all(held.frames));
+        }
+        if sent == Err(SendError::SlowConsumer) {
+            // It would come back for the same again and again.
+            shared.recovery = None;
         }
         self.0.stage.store(CONNECTED, Ordering::Release);
         true

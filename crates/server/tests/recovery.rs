@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient};
+use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient, TestClientError};
 use support::{Raw, settle};
 use tokio::sync::Notify;
 
@@ -18,6 +18,11 @@ fn server(recovery: RecoveryConfig) -> Server {
     let defaults = Config::default();
     let engine = EngineConfig { allow_eio3: true, ..defaults.engine.clone() };
     Server::builder().config(Config { recovery: Some(recovery), engine, ..defaults }).build()
+}
+
+fn server_with_outbox(outbox_bytes: usize) -> Server {
+    let engine = EngineConfig { outbox_bytes, ..EngineConfig::default() };
+    Server::builder().config(Config { recovery: Some(RecoveryConfig::default()), engine, ..Config::default() }).build()
 }
 
 /// Connects, hears one event, loses the connection, and returns what it would come back with.
@@ -86,6 +91,34 @@ async fn who_missed_a_packet_that_had_to_go_starts_anew() {
         assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
         assert_eq!(client.received().len(), if recovers { packets } else { 0 });
     }
+}
+
+#[tokio::test]
+async fn who_missed_more_than_the_outbox_takes_starts_anew() {
+    for (packets, recovers) in [(3, true), (30, false)] {
+        let server = server_with_outbox(2_000);
+        let (sid, auth) = cut_off(&server).await;
+        for _ in 0..packets {
+            server.emit("missed", "x".repeat(100)).unwrap();
+        }
+        let mut client = back(&server, &auth).await;
+        assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
+        assert_eq!(client.received().len(), if recovers { packets } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_let_in_behind_what_it_missed_starts_anew_the_next_time() {
+    let server = server_with_outbox(2_000);
+    let (sid, auth) = cut_off(&server).await;
+    // It fits the outbox, and the CONNECT behind it does not.
+    server.emit("missed", "x".repeat(1_960)).unwrap();
+    let refused = server.test_client().auth(auth.clone()).connect().await;
+    assert!(matches!(refused, Err(TestClientError::Closed)), "{refused:?}");
+    gone(&server, &sid).await;
+    let mut client = back(&server, &auth).await;
+    assert_ne!(client.sid(), sid);
+    assert_eq!(client.received().len(), 0);
 }
 
 #[tokio::test]
