@@ -292,7 +292,10 @@ impl<H: SessionHandler> Driver<H> {
             } else {
                 match self.heartbeat.beat(now) {
                     Beat::Early => {}
-                    Beat::Ping => drop(self.session.send(PING.with(Frame::clone))),
+                    Beat::Ping => {
+                        self.session.pinged(now);
+                        let _closed = self.session.send(PING.with(Frame::clone));
+                    }
                     Beat::Dead if self.held_back => self.heartbeat.excuse(now),
                     Beat::Dead => self.close(CloseReason::PingTimeout, None),
                 }
@@ -470,7 +473,10 @@ fn on_packet<H: SessionHandler>(
     match (packet, session.revision()) {
         (Packet::Text(text), _) => handler.message(Message::Text(text), cx),
         (Packet::Binary(data), _) => handler.message(Message::Binary(&data), cx),
-        (Packet::Pong(_), Revision::V4) => heartbeat.answered(Instant::now()),
+        (Packet::Pong(_), Revision::V4) => {
+            heartbeat.answered(Instant::now());
+            session.ponged();
+        }
         (Packet::Ping(payload), Revision::V3) => {
             heartbeat.answered(Instant::now());
             let _closed = session.send_text(format!("3{payload}").as_bytes());

@@ -16,7 +16,7 @@ use sockeye_protocol::{
     engineio::{Packet, Revision},
     websocket::{CloseCode, Opcode, encode_close},
 };
-use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot};
+use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot, time::Instant};
 
 use crate::{
     CloseReason, Frame, Handshake, Refusal, Sid, TransportKind,
@@ -70,6 +70,8 @@ impl Session {
             held: false,
             inbox: VecDeque::new(),
             driver: None,
+            pinged: None,
+            answered_ping: None,
             packets_out: 0,
             bytes_out: 0,
         };
@@ -167,6 +169,12 @@ impl Session {
         self.core.lock().stage == Stage::Open
     }
 
+    /// When the last ping was sent that the peer has answered; what was sent to it before that has reached it. `None` as
+    /// long as it has answered none, and always in revision 3, whose clients ping by themselves.
+    pub fn answered_ping(&self) -> Option<Instant> {
+        self.core.lock().answered_ping
+    }
+
     /// Closes the session. What was sent before is still delivered, within the close timeout.
     pub fn close(&self) {
         self.close_for(CloseReason::ForcedClose);
@@ -196,6 +204,17 @@ impl Session {
     pub(crate) fn close_for(&self, reason: CloseReason) {
         self.is_ending.store(true, Ordering::Relaxed);
         self.core.lock().close(reason);
+    }
+
+    /// Notes that a ping is about to be sent.
+    pub(crate) fn pinged(&self, now: Instant) {
+        self.core.lock().pinged = Some(now);
+    }
+
+    /// Notes that the peer has answered the ping, if there was one.
+    pub(crate) fn ponged(&self) {
+        let mut core = self.core.lock();
+        core.answered_ping = core.pinged.take().or(core.answered_ping);
     }
 
     /// Logs a packet that has come in the body of a request, if the settings say so.
@@ -332,6 +351,10 @@ pub(crate) struct Core {
     /// What HTTP requests have for the session's task.
     pub(crate) inbox: VecDeque<Delivery>,
     pub(crate) driver: Option<Waker>,
+    /// When the ping was sent whose answer is still to come.
+    pinged: Option<Instant>,
+    /// When the last ping was sent that was answered.
+    answered_ping: Option<Instant>,
     packets_out: u64,
     bytes_out: u64,
 }

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use sockeye_engine::{Batch, CloseReason, Config, Frame, Graceful, SendError};
-use support::{NotFound, PATIENCE, Received, Server, start, start_in_memory};
+use support::{NotFound, PATIENCE, Received, Server, WebSocket, start, start_in_memory};
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -108,6 +108,30 @@ fn a_broadcast_is_written_even_if_the_runtime_of_its_writers_is_gone() {
             assert_eq!(client.text().await, "4to all");
         }
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answered_ping_tells_what_has_reached_the_peer() {
+    let mut server = start_in_memory(Config { ping_interval: PATIENCE / 2, ..Config::default() }).await;
+    let mut websocket = server.websocket(WEBSOCKET).await;
+    let session = server.next_session().await;
+    websocket.text().await;
+    pong(&mut websocket).await;
+    assert_eq!(session.answered_ping(), None, "nobody had asked for it");
+    assert_eq!(websocket.text().await, "2");
+    let pinged = Instant::now();
+    sleep(PATIENCE / 10).await;
+    for _ in 0..2 {
+        pong(&mut websocket).await;
+        assert_eq!(session.answered_ping(), Some(pinged));
+    }
+}
+
+/// Sends a pong, and waits until the server has handled it.
+async fn pong(websocket: &mut WebSocket) {
+    websocket.send("3").await;
+    websocket.send("4hello").await;
+    assert_eq!(websocket.text().await, "4hello");
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,6 @@ use crate::{
         AckId, Admission, ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture,
         Occasion, OnConnect, OnDisconnect, OnEvent, Rejection,
     },
-    recovery::Left,
 };
 
 /// One socket and the work for it: its handlers run one after the other, in the order of what they handle.
@@ -323,12 +322,10 @@ impl Member {
     fn take_out(&self, reason: Option<DisconnectReason>) {
         let namespace = self.socket.namespace();
         let rooms = namespace.local().remove(&self.socket);
-        let kept = self.socket.finish_leaving(&rooms);
-        if let (Some((pid, since, extensions)), Some(recovery)) = (kept, namespace.recovery())
+        if let (Some((pid, left)), Some(recovery)) = (self.socket.finish_leaving(rooms), namespace.recovery())
             && reason.is_some_and(DisconnectReason::is_recoverable)
         {
-            let sid = self.socket.id().clone();
-            recovery.leave(pid, Left { sid, rooms, extensions, since });
+            recovery.leave(pid, left);
         }
         if namespace.is_child() {
             namespace.server().cleanup(namespace);

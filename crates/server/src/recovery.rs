@@ -24,7 +24,8 @@ use crate::{
 /// handler of python-socketio that takes a fixed number of arguments then needs `*args`.
 #[derive(Debug, Clone)]
 pub struct RecoveryConfig {
-    /// How long a client may have been away. Default 2 minutes.
+    /// How long a client may have been away, from when its connection was seen to break. One that comes back while a
+    /// handler is still at work for it starts anew. Default 2 minutes.
     pub max_disconnection: Duration,
     /// Whether a client that is recovered skips the namespace's middleware; its connect handler runs in any case.
     /// Default true.
@@ -32,8 +33,8 @@ pub struct RecoveryConfig {
     /// The most clients of each namespace that are remembered while they are away; beyond it, the one that left first is
     /// forgotten. Default 100,000.
     pub max_absent: usize,
-    /// The most bytes of packets that are kept for each namespace. A client that missed one that had to go before its
-    /// time is not recovered, and neither is one that missed more than the `outbox_bytes` of its connection take.
+    /// The most bytes of packets that are kept for each namespace. A client that may have missed one that had to go
+    /// before its time is not recovered, and neither is one that missed more than the `outbox_bytes` of its connection take.
     /// Default 16 MiB.
     pub max_bytes: usize,
 }
@@ -56,6 +57,7 @@ pub(crate) type Pid = Arc<str>;
 pub(crate) struct Identity {
     pub(crate) pid: Pid,
     pub(crate) since: u64,
+    pub(crate) reached: Instant,
     pub(crate) extensions: Option<Box<Values>>,
     /// What the client missed, if it takes up where it left off.
     pub(crate) missed: Option<Vec<Frame>>,
@@ -68,6 +70,10 @@ pub(crate) struct Left {
     pub(crate) extensions: Option<Box<Values>>,
     /// The last number there was when the client first came.
     pub(crate) since: u64,
+    /// What was published before this time and was for the client has reached it.
+    pub(crate) reached: Instant,
+    /// When the connection broke.
+    pub(crate) at: Instant,
 }
 
 /// What a client that comes back says of itself in its CONNECT payload.
@@ -91,11 +97,11 @@ struct State {
     bytes: usize,
     /// The number of the last packet.
     last: u64,
-    /// The highest number that had to go before its time.
-    evicted: u64,
-    /// Those who may come back, and since when they are away.
-    absent: HashMap<Pid, (Instant, Left)>,
-    /// When each of the absent left, oldest first.
+    /// The number and the time of the newest packet that is kept no more.
+    forgotten: Option<(u64, Instant)>,
+    /// Those who may come back.
+    absent: HashMap<Pid, Left>,
+    /// When the connection of each of the absent broke, oldest first.
     departures: VecDeque<(Instant, Pid)>,
 }
 
@@ -141,16 +147,18 @@ impl Recovery {
     /// known which ones are for the client.
     pub(crate) fn begin<R>(&self, enter: impl FnOnce(Identity) -> R) -> R {
         let state = self.state.lock();
-        enter(Identity { pid: Sid::random().as_str().into(), since: state.last, extensions: None, missed: None })
+        let (pid, reached) = (Sid::random().as_str().into(), Instant::now());
+        enter(Identity { pid, since: state.last, reached, extensions: None, missed: None })
     }
 
     /// Keeps what a socket leaves behind when its connection breaks.
     pub(crate) fn leave(&self, pid: Pid, left: Left) {
-        let now = Instant::now();
         let mut state = self.state.lock();
-        state.departures.push_back((now, pid.clone()));
-        state.absent.insert(pid, (now, left));
-        self.purge(&mut state, now);
+        // Its handlers may have kept it for a while, so that others who left later stand in the queue already.
+        let behind = state.departures.partition_point(|(at, _)| *at <= left.at);
+        state.departures.insert(behind, (left.at, pid.clone()));
+        state.absent.insert(pid, left);
+        self.purge(&mut state, Instant::now());
     }
 
     /// Lets a client take up where it left off, if its CONNECT payload proves that it can, and what it missed has no more
@@ -166,14 +174,14 @@ impl Recovery {
         let pid: Pid = claim.pid?.into();
         let mut state = self.state.lock();
         self.purge(&mut state, Instant::now());
-        let (_, left) = state.absent.get(&pid)?;
+        let left = state.absent.get(&pid)?;
         let seen = match &claim.offset {
             // What was sent before the client first came is none of its business, whatever it claims.
             Some(offset) => u64::from_str_radix(offset, 16).ok().filter(|seen| *seen <= state.last)?.max(left.since),
             // The client has never received a numbered packet.
             None => left.since,
         };
-        if seen < state.evicted {
+        if state.forgotten.is_some_and(|(number, at)| number > seen && at >= left.reached) {
             tracing::debug!("a client is not recovered: packets it may have missed had to go; raise `max_bytes`");
             return None;
         }
@@ -187,20 +195,17 @@ impl Recovery {
             tracing::debug!("a client is not recovered: it missed more than its outbox takes; raise `outbox_bytes`");
             return None;
         }
-        let (_, left) = state.absent.remove(&pid)?;
-        let identity = Identity { pid, since: left.since, extensions: left.extensions, missed: Some(missed) };
-        Some(enter(left.sid, left.rooms, identity))
+        let left = state.absent.remove(&pid)?;
+        let Left { sid, rooms, extensions, since, reached, .. } = left;
+        let identity = Identity { pid, since, reached, extensions, missed: Some(missed) };
+        Some(enter(sid, rooms, identity))
     }
 
     fn purge(&self, state: &mut State, now: Instant) {
-        while let Some(oldest) = state.log.front() {
-            let due = now.duration_since(oldest.at) > self.keep;
-            if !due && state.bytes <= self.config.max_bytes {
-                break;
-            }
-            if !due {
-                state.evicted = oldest.number;
-            }
+        while let Some(oldest) = state.log.front()
+            && (state.bytes > self.config.max_bytes || now.duration_since(oldest.at) > self.keep)
+        {
+            state.forgotten = Some((oldest.number, oldest.at));
             state.bytes -= oldest.packet.len();
             state.log.pop_front();
         }
@@ -210,7 +215,7 @@ impl Recovery {
                 break;
             }
             // A client that came back and left again stands further back in the queue too.
-            if state.absent.get(pid).is_some_and(|(since, _)| since == at) {
+            if state.absent.get(pid).is_some_and(|left| left.at == *at) {
                 state.absent.remove(pid);
             }
             state.departures.pop_front();
@@ -256,7 +261,8 @@ mod tests {
             assert!(recovery.state.is_locked(), "a new client enters");
             identity.pid
         });
-        let left = Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0 };
+        let now = Instant::now();
+        let left = Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0, reached: now, at: now };
         recovery.leave(pid.clone(), left);
         let encode = |offset: &str| {
             assert!(recovery.state.is_locked(), "a packet is numbered");
@@ -270,5 +276,23 @@ mod tests {
             identity.missed.map(|frames| frames.len())
         });
         assert_eq!(missed, Some(Some(1)));
+    }
+
+    /// The time for which packets are kept is that in which a broken connection is noticed, but for one that is not read
+    /// while a handler is at work.
+    #[tokio::test(start_paused = true)]
+    async fn however_late_its_end_was_noticed_nobody_is_recovered_without_what_it_may_have_missed() {
+        let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
+        let (pid, reached) = recovery.begin(|identity| (identity.pid, identity.reached));
+        let encode = |offset: &str| EncodedPacket::event(&Parser::default(), "/", None, "x", &offset, false);
+        recovery.publish(&Target::default(), encode, |_| {}).unwrap();
+        tokio::time::sleep(recovery.keep * 2).await;
+        let auth = serde_json::value::to_raw_value(&serde_json::json!({ "pid": pid.as_ref() })).unwrap();
+        for (reached, recovers) in [(reached, false), (reached + recovery.keep, true)] {
+            let left =
+                Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0, reached, at: Instant::now() };
+            recovery.leave(pid.clone(), left);
+            assert_eq!(recovery.restore(Some(&auth), usize::MAX, |_, _, _| ()).is_some(), recovers);
+        }
     }
 }

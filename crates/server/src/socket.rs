@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use sockeye_engine::{Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
 use sockeye_handler::Values;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
+use tokio::time::Instant;
 
 use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
@@ -21,7 +22,7 @@ use crate::{
     outgoing,
     packet::{EncodedPacket, check_name, with_encoded},
     parser::Wire,
-    recovery::{Identity, Pid},
+    recovery::{Identity, Left, Pid},
     target::{RoomNames, add_rooms},
 };
 
@@ -72,9 +73,22 @@ struct Recovery {
     pid: Pid,
     /// The number of the log's last packet when the client first came.
     since: u64,
+    /// What was published before this time has reached the client, for all that is known when it comes.
+    reached: Instant,
+    admitted_at: Option<Instant>,
+    left_at: Option<Instant>,
     /// What the client missed, until it is let in again.
     missed: Option<Vec<Frame>>,
     was_recovered: bool,
+}
+
+impl Recovery {
+    /// Until when what was published is known to have reached the client. A ping proves it for what it follows: neither
+    /// what the client missed nor what was held back for it was sent before it was let in.
+    fn reached(&self, session: &Session) -> Instant {
+        let proof = self.admitted_at.and_then(|at| session.answered_ping().filter(|pinged| *pinged > at));
+        proof.unwrap_or(self.reached)
+    }
 }
 
 /// The client waits to be let in; what is emitted is held back.
@@ -98,6 +112,9 @@ impl Socket {
             shared.recovery = Some(Box::new(Recovery {
                 pid: recovery.pid,
                 since: recovery.since,
+                reached: recovery.reached,
+                admitted_at: None,
+                left_at: None,
                 was_recovered: recovery.missed.is_some(),
                 missed: recovery.missed,
             }));
@@ -436,9 +453,11 @@ impl Socket {
         if let Some(held) = shared.held.take() {
             sent = sent.and(self.0.session.send_all(held.frames));
         }
-        if sent == Err(SendError::SlowConsumer) {
+        match &mut shared.recovery {
             // It would come back for the same again and again.
-            shared.recovery = None;
+            recovery if sent == Err(SendError::SlowConsumer) => *recovery = None,
+            Some(recovery) => recovery.admitted_at = Some(Instant::now()),
+            None => {}
         }
         self.0.stage.store(CONNECTED, Ordering::Release);
         true
@@ -451,6 +470,9 @@ impl Socket {
         let stage = self.0.stage.swap(LEFT, Ordering::AcqRel);
         shared.leaving.get_or_insert(reason);
         shared.is_expelled |= reason == DisconnectReason::ServerNamespaceDisconnect;
+        if let Some(recovery) = &mut shared.recovery {
+            recovery.left_at.get_or_insert_with(Instant::now);
+        }
         shared.held = None;
         let acks = shared.acks.take();
         drop(shared);
@@ -479,14 +501,23 @@ impl Socket {
         self.0.shared.lock().last_rooms = rooms;
     }
 
-    /// Keeps the rooms for handlers to come, and returns what recovery needs: the private id, the log's number since
-    /// which the client was in, and the values kept with the socket.
-    pub(crate) fn finish_leaving(&self, rooms: &[Arc<str>]) -> Option<(Pid, u64, Option<Box<Values>>)> {
+    /// Keeps the rooms for handlers to come, and returns what recovery needs.
+    pub(crate) fn finish_leaving(&self, rooms: Vec<Arc<str>>) -> Option<(Pid, Left)> {
         let mut shared = self.0.shared.lock();
         if shared.last_rooms.is_empty() {
-            shared.last_rooms = rooms.to_vec();
+            shared.last_rooms.clone_from(&rooms);
         }
-        shared.recovery.as_ref().map(|recovery| (recovery.pid.clone(), recovery.since, shared.extensions.clone()))
+        shared.recovery.as_ref().map(|recovery| {
+            let left = Left {
+                sid: self.id().clone(),
+                rooms,
+                extensions: shared.extensions.clone(),
+                since: recovery.since,
+                reached: recovery.reached(&self.0.session),
+                at: recovery.left_at.unwrap_or_else(Instant::now),
+            };
+            (recovery.pid.clone(), left)
+        })
     }
 
     /// Calls `with` with the socket's own handlers, if it has any.

@@ -12,7 +12,7 @@ use std::{
 
 use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient, TestClientError};
 use support::{Raw, settle};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 fn server(recovery: RecoveryConfig) -> Server {
     let defaults = Config::default();
@@ -91,6 +91,93 @@ async fn who_missed_a_packet_that_had_to_go_starts_anew() {
         assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
         assert_eq!(client.received().len(), if recovers { packets } else { 0 });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_away_counts_from_when_the_connection_broke() {
+    for (away, recovers) in [(110, true), (130, false)] {
+        let server = server(RecoveryConfig::default());
+        server.of("/").on("slow", async || tokio::time::sleep(Duration::from_secs(100)).await);
+        let mut client = server.test_client().connect().await.unwrap();
+        let (sid, auth) = (client.sid().to_owned(), serde_json::json!({ "pid": client.pid().unwrap() }));
+        client.emit("slow", ()).await.unwrap();
+        drop(client);
+        while server.of("/").socket(&sid).unwrap().is_connected() {
+            tokio::task::yield_now().await;
+        }
+        let broke = Instant::now();
+        server.emit("missed", ()).unwrap();
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        // One that leaves later, and is through earlier because no handler is at work for it.
+        cut_off(&server).await;
+        tokio::time::sleep_until(broke + Duration::from_secs(away)).await;
+        let mut client = back(&server, &auth).await;
+        assert_eq!(client.sid() == sid, recovers, "after {away} s");
+        let heard: Vec<_> = client.received().into_iter().map(|event| event.name).collect();
+        assert_eq!(heard, if recovers { vec!["missed", "seen"] } else { vec![] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_answered_a_ping_since_missed_nothing_of_what_had_to_go() {
+    for (stays, recovers) in [(10, false), (60, true)] {
+        let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+        let mut client = server.test_client().connect().await.unwrap();
+        for _ in 0..30 {
+            server.to("others").emit("burst", "x".repeat(100)).unwrap();
+        }
+        let until = Instant::now() + Duration::from_secs(stays);
+        while Instant::now() < until {
+            let heard = tokio::time::timeout_at(until, client.receive()).await;
+            assert!(!matches!(heard, Ok(Ok(_))), "{heard:?}");
+        }
+        let (sid, auth) = (client.sid().to_owned(), serde_json::json!({ "pid": client.pid().unwrap() }));
+        drop(client);
+        gone(&server, &sid).await;
+        assert_eq!(back(&server, &auth).await.sid() == sid, recovers, "after {stays} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_again_may_be_missed_again() {
+    for (packets, recovers) in [(1, true), (2, false)] {
+        let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+        let (sid, auth) = cut_off(&server).await;
+        server.emit("missed", "x".repeat(500)).unwrap();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        // It is sent what it missed, and takes none of it before its connection breaks once more.
+        let client = back(&server, &auth).await;
+        assert_eq!(client.sid(), sid);
+        drop(client);
+        gone(&server, &sid).await;
+        for _ in 0..packets {
+            server.emit("missed", "x".repeat(300)).unwrap();
+        }
+        let mut client = back(&server, &auth).await;
+        assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
+        assert_eq!(client.received().len(), if recovers { 1 + packets } else { 0 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_proves_nothing_of_what_was_sent_behind_it() {
+    let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+    server.of("/other");
+    let (sid, auth) = cut_off(&server).await;
+    server.emit("missed", "x".repeat(500)).unwrap();
+    let client = Raw::open(&server, Revision::V4).await;
+    client.send(&["40/other,"]).await;
+    client.until("40/other,").await;
+    assert_eq!(client.poll().await.unwrap(), ["2"]);
+    client.send(&["3"]).await;
+    client.send(&[&format!("40{auth}")]).await;
+    assert!(client.until("40").await.iter().any(|packet| packet.contains(&sid)), "not recovered");
+    client.send(&["1"]).await;
+    gone(&server, &sid).await;
+    for _ in 0..2 {
+        server.emit("missed", "x".repeat(300)).unwrap();
+    }
+    assert_ne!(back(&server, &auth).await.sid(), sid);
 }
 
 #[tokio::test]
@@ -279,9 +366,9 @@ async fn coming_back_during_a_flood_loses_and_doubles_nothing() {
         // The server may still be about to notice that the client has gone.
         let auth = serde_json::json!({ "pid": pid, "offset": last });
         client = back(&server, &auth).await;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         while client.sid() != sid {
-            assert!(tokio::time::Instant::now() < deadline, "not recovered after {returns} returns");
+            assert!(Instant::now() < deadline, "not recovered after {returns} returns");
             client = back(&server, &auth).await;
         }
         returns += 1;
