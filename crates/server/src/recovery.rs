@@ -131,6 +131,7 @@ impl Recovery {
         deliver: impl FnOnce(&EncodedPacket),
     ) -> Result<(), EmitError> {
         let _batch = Batch::open();
+        let mut dropped = Vec::new();
         let mut state = self.state.lock();
         let number = state.last + 1;
         let packet = encode(&format!("{number:x}"))?;
@@ -139,7 +140,7 @@ impl Recovery {
         deliver(&packet);
         let now = Instant::now();
         state.log.push_back(Logged { number, at: now, target: target.clone(), packet });
-        self.purge(&mut state, now);
+        self.purge(&mut state, now, &mut dropped);
         Ok(())
     }
 
@@ -153,12 +154,13 @@ impl Recovery {
 
     /// Keeps what a socket leaves behind when its connection breaks.
     pub(crate) fn leave(&self, pid: Pid, left: Left) {
+        let mut dropped = Vec::new();
         let mut state = self.state.lock();
         // Its handlers may have kept it for a while, so that others who left later stand in the queue already.
         let behind = state.departures.partition_point(|(at, _)| *at <= left.at);
         state.departures.insert(behind, (left.at, pid.clone()));
         state.absent.insert(pid, left);
-        self.purge(&mut state, Instant::now());
+        self.purge(&mut state, Instant::now(), &mut dropped);
     }
 
     /// Lets a client take up where it left off, if its CONNECT payload proves that it can, and what it missed has no more
@@ -172,8 +174,9 @@ impl Recovery {
     ) -> Option<R> {
         let claim: Claim = serde_json::from_str(auth?.get()).ok()?;
         let pid: Pid = claim.pid?.into();
+        let mut dropped = Vec::new();
         let mut state = self.state.lock();
-        self.purge(&mut state, Instant::now());
+        self.purge(&mut state, Instant::now(), &mut dropped);
         let left = state.absent.get(&pid)?;
         let seen = match &claim.offset {
             // What was sent before the client first came is none of its business, whatever it claims.
@@ -201,7 +204,9 @@ impl Recovery {
         Some(enter(sid, rooms, identity))
     }
 
-    fn purge(&self, state: &mut State, now: Instant) {
+    /// Takes out what is due. Of clients it is left in `dropped`, which is declared before the lock is taken so that it is
+    /// dropped after the release: among it are values of the user's, whose `Drop` may emit.
+    fn purge(&self, state: &mut State, now: Instant, dropped: &mut Vec<Left>) {
         while let Some(oldest) = state.log.front()
             && (state.bytes > self.config.max_bytes || now.duration_since(oldest.at) > self.keep)
         {
@@ -216,7 +221,7 @@ impl Recovery {
             }
             // A client that came back and left again stands further back in the queue too.
             if state.absent.get(pid).is_some_and(|left| left.at == *at) {
-                state.absent.remove(pid);
+                dropped.extend(state.absent.remove(pid));
             }
             state.departures.pop_front();
         }
@@ -261,9 +266,7 @@ mod tests {
             assert!(recovery.state.is_locked(), "a new client enters");
             identity.pid
         });
-        let now = Instant::now();
-        let left = Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0, reached: now, at: now };
-        recovery.leave(pid.clone(), left);
+        recovery.leave(pid.clone(), left(Instant::now()));
         let encode = |offset: &str| {
             assert!(recovery.state.is_locked(), "a packet is numbered");
             EncodedPacket::event(&Parser::default(), "/", None, "x", &offset, false)
@@ -289,10 +292,49 @@ mod tests {
         tokio::time::sleep(recovery.keep * 2).await;
         let auth = serde_json::value::to_raw_value(&serde_json::json!({ "pid": pid.as_ref() })).unwrap();
         for (reached, recovers) in [(reached, false), (reached + recovery.keep, true)] {
-            let left =
-                Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0, reached, at: Instant::now() };
-            recovery.leave(pid.clone(), left);
+            recovery.leave(pid.clone(), left(reached));
             assert_eq!(recovery.restore(Some(&auth), usize::MAX, |_, _, _| ()).is_some(), recovers);
         }
+    }
+
+    /// A value of the user's that is kept for a client, and whether the lock was held when it was dropped.
+    struct Kept {
+        recovery: Arc<Recovery>,
+        dropped: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            self.dropped.lock().push(self.recovery.state.is_locked());
+        }
+    }
+
+    /// Their `Drop` may emit, which would wait for the lock for ever.
+    #[tokio::test(start_paused = true)]
+    async fn values_of_those_who_do_not_come_back_are_dropped_when_the_lock_is_released() {
+        let recovery = Arc::new(Recovery::new(RecoveryConfig::default(), Duration::ZERO));
+        let publish = |recovery: &Recovery| {
+            let encode = |offset: &str| EncodedPacket::event(&Parser::default(), "/", None, "x", &offset, false);
+            recovery.publish(&Target::default(), encode, |_| {}).unwrap();
+        };
+        let leave = |recovery: &Recovery| recovery.leave("another".into(), left(Instant::now()));
+        let restore = |recovery: &Recovery| {
+            let auth = serde_json::value::to_raw_value(&serde_json::json!({ "pid": "one" })).unwrap();
+            assert!(recovery.restore(Some(&auth), usize::MAX, |_, _, _| ()).is_none());
+        };
+        for next in [&publish as &dyn Fn(&Recovery), &leave, &restore] {
+            let dropped = Arc::new(Mutex::new(Vec::new()));
+            let mut values = Values::default();
+            values.insert(Kept { recovery: recovery.clone(), dropped: dropped.clone() });
+            recovery.leave("one".into(), Left { extensions: Some(Box::new(values)), ..left(Instant::now()) });
+            tokio::time::sleep(recovery.config.max_disconnection * 2).await;
+            next(&recovery);
+            assert_eq!(*dropped.lock(), [false]);
+        }
+    }
+
+    /// What is kept of a socket whose connection has broken now.
+    fn left(reached: Instant) -> Left {
+        Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0, reached, at: Instant::now() }
     }
 }
