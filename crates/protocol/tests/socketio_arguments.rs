@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sockeye_protocol::socketio::{
-    Args, ArgsBuf, ArgumentError, Arguments, Decoder, Limits, Packet, Value, encode_ack, encode_connect,
-    encode_connect_error, encode_disconnect, encode_event, msgpack,
+    Args, ArgsBuf, ArgumentError, Arguments, Decoder, Limits, Packet, Value, append_argument, encode_ack,
+    encode_connect, encode_connect_error, encode_disconnect, encode_event, msgpack,
 };
 
 fn text_of(args: &impl Arguments) -> (String, Vec<Bytes>) {
@@ -105,6 +106,37 @@ fn placeholders_stand_where_the_data_was() {
     assert_eq!(attachments, [&b"a"[..], &[0, 1, 255], b"x", b"", b"seven"]);
     assert!(text.starts_with(r#"455-["e",1,{"_placeholder":true,"num":0},{"name":"#), "{text}");
     assert!(text.contains(r#""parts":["Empty",{"Data":{"_placeholder":true,"num":2}},{"Range":"#), "{text}");
+}
+
+#[test]
+fn one_more_argument_is_added_to_an_event_that_is_written() {
+    /// So many arguments, of which the last is still to come.
+    struct Announced(usize);
+
+    impl Arguments for Announced {
+        fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+            (1..self.0).try_for_each(|number| seq.serialize_element(&number))
+        }
+
+        fn count(&self) -> usize {
+            self.0
+        }
+    }
+
+    for count in [1, 2, 15, 70_000] {
+        let check = |packet: Option<Packet<'_>>| {
+            let Some(Packet::Event(event)) = packet else { panic!("no event") };
+            assert_eq!((event.args.len(), event.args.get(count - 1)), (count, Ok("the \"last\"".to_owned())));
+        };
+        let mut out = Vec::new();
+        encode_event(&mut out, "/", None, "e", &Announced(count)).unwrap();
+        append_argument(&mut out, "the \"last\"").unwrap();
+        check(Decoder::new().decode_text(std::str::from_utf8(&out).unwrap(), &Limits::default()).unwrap());
+        let mut out = Vec::new();
+        msgpack::encode_event(&mut out, "/", None, "e", &Announced(count)).unwrap();
+        msgpack::append_argument(&mut out, "the \"last\"").unwrap();
+        check(msgpack::decode(&out, &Limits::default()).unwrap());
+    }
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::{
     background::Watched,
     handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
     outgoing,
-    packet::check_name,
-    recovery::{Numbered, Recovery},
+    packet::{Unnumbered, check_name},
+    recovery::Recovery,
 };
 
 /// A namespace: its handlers, and the sockets that have joined it. Cheap to clone, and usable from any task or thread.
@@ -306,13 +306,12 @@ impl Namespace {
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let parser = &self.config().parser;
         match &self.0.recovery {
-            Some(recovery) if !target.volatile => outgoing::after(|| {
-                recovery.publish(
-                    target,
-                    |offset| EncodedPacket::event(parser, self.name(), None, event, &Numbered { args, offset }, keep),
-                    |packet| self.0.adapter.broadcast(packet, target),
-                )
-            }),
+            Some(recovery) if !target.volatile => {
+                // What serialises the arguments is the user's and may emit, so that no lock is held yet.
+                let packet = Unnumbered::new(parser, self.name(), event, args, keep)?;
+                let deliver = |packet: &EncodedPacket| self.0.adapter.broadcast(packet, target);
+                outgoing::after(|| recovery.publish(target, |number| packet.number(number), deliver))
+            }
             _ => {
                 let packet = EncodedPacket::event(parser, self.name(), None, event, args, keep)?;
                 self.0.adapter.broadcast(&packet, target);

@@ -1,12 +1,13 @@
 use std::cell::Cell;
 
+use serde::ser::SerializeSeq;
 use smallvec::SmallVec;
 use sockeye_engine::{Frame, FrameBuilder};
 use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, EncodeError};
 
 use crate::{
     EmitError,
-    parser::{Parser, Wire},
+    parser::{BegunEvent, Parser, Wire},
 };
 
 /// One event, encoded once for however many sockets.
@@ -34,15 +35,8 @@ impl EncodedPacket {
         check_name(name)?;
         let mut builder = FrameBuilder::with_capacity(64);
         let wire = parser.event(builder.packet(), namespace, ack, name, args)?;
-        let frames = match wire {
-            Wire::Text(attachments) => std::iter::once(builder.finish_text())
-                .chain(attachments.iter().map(|attachment| Frame::binary(attachment)))
-                .collect(),
-            Wire::Binary => SmallVec::from_iter([builder.finish_binary()]),
-            Wire::Frames(frames) => frames.into(),
-        };
         let args = if keep { Some(ArgsBuf::new(args)?) } else { None };
-        Ok(Self { frames, name: name.into(), args })
+        Ok(Self { frames: frames(builder, wire), name: name.into(), args })
     }
 
     /// The frames, to be sent in this order with nothing between them.
@@ -68,6 +62,65 @@ impl EncodedPacket {
     /// The arguments, if they were kept.
     pub fn args(&self) -> Option<&ArgsBuf> {
         self.args.as_ref()
+    }
+}
+
+/// An event that is encoded but for its number, the last of its arguments.
+pub(crate) struct Unnumbered {
+    builder: FrameBuilder,
+    event: BegunEvent,
+    name: Box<str>,
+    args: Option<ArgsBuf>,
+}
+
+impl Unnumbered {
+    /// Encodes an event; with `keep`, its arguments can be read again.
+    pub(crate) fn new(
+        parser: &Parser,
+        namespace: &str,
+        name: &str,
+        args: &impl Arguments,
+        keep: bool,
+    ) -> Result<Self, EmitError> {
+        let mut builder = FrameBuilder::with_capacity(64);
+        let event = parser.begin_event(builder.packet(), namespace, name, args)?;
+        let args = if keep { Some(ArgsBuf::new(args)?) } else { None };
+        Ok(Self { builder, event, name: name.into(), args })
+    }
+
+    /// Adds the number.
+    pub(crate) fn number(self, number: &str) -> Result<EncodedPacket, EmitError> {
+        let Self { mut builder, event, name, args } = self;
+        let wire = event.finish(builder.packet(), number)?;
+        let args = args.map(|args| ArgsBuf::new(&Numbered { args: &args, number })).transpose()?;
+        Ok(EncodedPacket { frames: frames(builder, wire), name, args })
+    }
+}
+
+/// Arguments with the packet's number behind them.
+struct Numbered<'a> {
+    args: &'a ArgsBuf,
+    number: &'a str,
+}
+
+impl Arguments for Numbered<'_> {
+    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        self.args.serialize_elements(seq)?;
+        seq.serialize_element(self.number)
+    }
+
+    fn count(&self) -> usize {
+        self.args.count() + 1
+    }
+}
+
+fn frames(builder: FrameBuilder, wire: Wire) -> SmallVec<[Frame; 1]> {
+    match wire {
+        Wire::Text(attachments) => std::iter::once(builder.finish_text())
+            .chain(attachments.iter().map(|attachment| Frame::binary(attachment)))
+            .collect(),
+        Wire::Binary => SmallVec::from_iter([builder.finish_binary()]),
+        Wire::Frames(frames) => frames.into(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sockeye_engine::{Frame, Message, Revision};
 use sockeye_handler::guard;
-use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, DecodeError, EncodeError, Limits, Value, msgpack};
+use sockeye_protocol::socketio::{self, Args, ArgsBuf, Arguments, DecodeError, EncodeError, Limits, Value, msgpack};
 
 /// The format of a server's packets.
 #[derive(Clone, Default)]
@@ -25,7 +25,8 @@ pub enum Parser {
 
 /// A format of your own.
 pub trait CustomParser: Send + Sync + 'static {
-    /// Writes a packet as the messages that carry it.
+    /// Writes a packet as the messages that carry it. With recovery it must not emit to the packet's namespace, whose
+    /// events are numbered while it runs.
     ///
     /// # Errors
     /// If the packet has no form in this format.
@@ -123,6 +124,32 @@ impl Parser {
             Self::Custom(parser) => {
                 custom(&**parser, namespace, CustomBody::Event { ack, name: name.into(), args: values(args)? })
             }
+        }
+    }
+
+    /// Writes an event that lacks the last of its arguments, a string.
+    pub(crate) fn begin_event(
+        &self,
+        out: &mut Vec<u8>,
+        namespace: &str,
+        name: &str,
+        args: &impl Arguments,
+    ) -> Result<BegunEvent, EncodeError> {
+        match self {
+            Self::Json => {
+                out.push(b'4');
+                socketio::encode_event(out, namespace, None, name, args).map(BegunEvent::Json)
+            }
+            Self::MessagePack => {
+                msgpack::encode_event(out, namespace, None, name, &AndOneMore(args))?;
+                Ok(BegunEvent::MessagePack)
+            }
+            Self::Custom(parser) => Ok(BegunEvent::Custom {
+                parser: parser.clone(),
+                namespace: namespace.into(),
+                name: name.into(),
+                args: values(args)?,
+            }),
         }
     }
 
@@ -234,6 +261,33 @@ impl fmt::Debug for Parser {
     }
 }
 
+/// An event in the making, as far as it is not in the buffer.
+pub(crate) enum BegunEvent {
+    /// These attachments will follow it.
+    Json(Vec<Bytes>),
+    MessagePack,
+    Custom {
+        parser: Arc<dyn CustomParser>,
+        namespace: String,
+        name: String,
+        args: Vec<Value>,
+    },
+}
+
+impl BegunEvent {
+    /// Adds the last argument, without running code that serialises.
+    pub(crate) fn finish(self, out: &mut Vec<u8>, last: &str) -> Result<Wire, EncodeError> {
+        match self {
+            Self::Json(attachments) => socketio::append_argument(out, last).map(|()| Wire::Text(attachments)),
+            Self::MessagePack => msgpack::append_argument(out, last).map(|()| Wire::Binary),
+            Self::Custom { parser, namespace, name, mut args } => {
+                args.push(last.into());
+                custom(&*parser, &namespace, CustomBody::Event { ack: None, name, args })
+            }
+        }
+    }
+}
+
 /// The decoder of one connection.
 pub(crate) enum Decoder {
     Json(socketio::Decoder),
@@ -330,6 +384,23 @@ fn control(
     out.push(b'4');
     serde_json::to_writer(out, &Control { kind, nsp: namespace.into(), data })?;
     Ok(Wire::Text(Vec::new()))
+}
+
+/// Arguments behind which another is to come.
+struct AndOneMore<'a, A>(&'a A);
+
+impl<A: Arguments> Arguments for AndOneMore<'_, A> {
+    fn serialize_elements<S: serde::ser::SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
+        self.0.serialize_elements(seq)
+    }
+
+    fn count(&self) -> usize {
+        self.0.count() + 1
+    }
+
+    fn encoded(&self) -> Option<Args<'_>> {
+        self.0.encoded()
+    }
 }
 
 /// Arguments that are values already.

@@ -6,11 +6,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use serde::{Deserialize, ser::SerializeSeq};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use sockeye_engine::{Batch, Frame, Sid};
 use sockeye_handler::Values;
-use sockeye_protocol::socketio::Arguments;
 use tokio::time::Instant;
 
 use crate::{
@@ -127,19 +126,19 @@ impl Recovery {
     pub(crate) fn publish(
         &self,
         target: &Target,
-        encode: impl FnOnce(&str) -> Result<EncodedPacket, EmitError>,
+        number: impl FnOnce(&str) -> Result<EncodedPacket, EmitError>,
         deliver: impl FnOnce(&EncodedPacket),
     ) -> Result<(), EmitError> {
         let _batch = Batch::open();
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
-        let number = state.last + 1;
-        let packet = encode(&format!("{number:x}"))?;
-        state.last = number;
+        let next = state.last + 1;
+        let packet = number(&format!("{next:x}"))?;
+        state.last = next;
         state.bytes += packet.len();
         deliver(&packet);
         let now = Instant::now();
-        state.log.push_back(Logged { number, at: now, target: target.clone(), packet });
+        state.log.push_back(Logged { number: next, at: now, target: target.clone(), packet });
         self.purge(&mut state, now, &mut dropped);
         Ok(())
     }
@@ -232,23 +231,6 @@ impl Logged {
     fn is_for(&self, left: &Left) -> bool {
         let is_in = |room: &Arc<str>| left.rooms.contains(room);
         (self.target.rooms.is_empty() || self.target.rooms.iter().any(is_in)) && !self.target.except.iter().any(is_in)
-    }
-}
-
-/// Arguments with the packet's number behind them.
-pub(crate) struct Numbered<'a, A> {
-    pub(crate) args: &'a A,
-    pub(crate) offset: &'a str,
-}
-
-impl<A: Arguments> Arguments for Numbered<'_, A> {
-    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
-        self.args.serialize_elements(seq)?;
-        seq.serialize_element(self.offset)
-    }
-
-    fn count(&self) -> usize {
-        self.args.count() + 1
     }
 }
 

@@ -1,12 +1,12 @@
 //! The formats of packets: MessagePack, one of the user's own, and what clients of Socket.IO 2 make of MessagePack.
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use sockeye::{
-    Auth, Config, ConnectRefusal, EmitError, EngineConfig, Parser, RawArgs, Reply, Revision, Server, Socket,
-    TestClientError, Value,
+    ArgsBuf, Auth, Config, ConnectRefusal, EmitError, EngineConfig, Parser, RawArgs, RecoveryConfig, Reply, Revision,
+    Server, Socket, TestClientError, Value,
     parser::{CustomBody, CustomDecoder, CustomMessage, CustomPacket, CustomParser, ParserError},
 };
 use sockeye_engine::Message;
@@ -76,6 +76,33 @@ async fn a_parser_of_ones_own_carries_everything() {
     client.send(&["4event\n/\n[7,\"echo\",[1]]"]).await;
     // The acknowledgement is `ack\n/\n[7,[1]]` in a binary message.
     assert_eq!(client.until("b").await, ["4event\n/\n[null,\"echoed\",[1]]", "bYWNrCi8KWzcsWzFdXQ=="]);
+}
+
+#[tokio::test]
+async fn with_recovery_a_number_is_the_last_argument_in_every_format() {
+    for parser in [Parser::Json, Parser::MessagePack, Parser::Custom(Arc::new(Lines))] {
+        let is_custom = matches!(parser, Parser::Custom(_));
+        let config = Config { parser, recovery: Some(RecoveryConfig::default()), ..Config::default() };
+        let server = Server::builder().config(config).build();
+        let observed = Arc::new(Mutex::new(Vec::new()));
+        let note = observed.clone();
+        server.of("/").on_any_outgoing(move |_, _, args| note.lock().unwrap().push(args.all::<Vec<Value>>().unwrap()));
+        let mut client = server.test_client().connect().await.unwrap();
+        let bytes = if is_custom { "no bytes".into() } else { Value::Binary(Bytes::from_static(&[0, 255])) };
+        server.emit("none", ()).unwrap();
+        server.emit("two", (0.5, &bytes)).unwrap();
+        server.emit("passed on", ArgsBuf::new(&("é", [1, -1])).unwrap()).unwrap();
+        let expected: [Vec<Value>; 3] = [
+            vec!["1".into()],
+            vec![0.5.into(), bytes, "2".into()],
+            vec!["é".into(), Value::Array(vec![1.into(), (-1).into()]), "3".into()],
+        ];
+        for args in &expected {
+            let received = client.receive().await.unwrap();
+            assert_eq!(received.args.as_args().all::<Vec<Value>>().as_ref(), Ok(args), "{}", received.name);
+        }
+        assert_eq!(*observed.lock().unwrap(), expected);
+    }
 }
 
 #[tokio::test]

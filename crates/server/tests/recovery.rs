@@ -11,7 +11,7 @@ use std::{
 };
 
 use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient, TestClientError};
-use support::{Raw, settle};
+use support::{Raw, in_time, settle};
 use tokio::{sync::Notify, time::Instant};
 
 fn server(recovery: RecoveryConfig) -> Server {
@@ -332,6 +332,29 @@ async fn what_was_held_back_before_admission_is_recovered_too() {
     let mut again = back(&server, &auth).await;
     assert_eq!(again.sid(), sid);
     assert_eq!(again.received().len(), 1, "an event was lost");
+}
+
+/// Data that emits when it is serialised.
+struct Telling(Server);
+
+impl serde::Serialize for Telling {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.emit("told", ()).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str("data")
+    }
+}
+
+#[test]
+fn what_serialises_the_data_of_an_event_may_emit() {
+    in_time(async {
+        let server = server(RecoveryConfig::default());
+        let mut client = server.test_client().connect().await.unwrap();
+        server.emit("telling", &Telling(server.clone())).unwrap();
+        for (name, number) in [("told", "1"), ("telling", "2")] {
+            let event = client.receive().await.unwrap();
+            assert_eq!((event.name.as_str(), offset(&event).as_str()), (name, number));
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

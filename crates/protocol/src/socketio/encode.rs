@@ -31,6 +31,19 @@ pub fn encode_event(
     })
 }
 
+/// Adds a string behind the last argument of the event that `out` ends with.
+///
+/// # Errors
+/// None that is known: a string always has a JSON form.
+pub fn append_argument(out: &mut Vec<u8>, argument: &str) -> Result<(), EncodeError> {
+    // An event's array is never empty, because it holds the name.
+    out.pop_if(|last| *last == b']');
+    out.push(b',');
+    serde_json::to_writer(&mut *out, argument)?;
+    out.push(b']');
+    Ok(())
+}
+
 /// Appends the answer to the event that carried `id`; otherwise like [`encode_event`].
 ///
 /// # Errors

@@ -17,7 +17,7 @@ mod value;
 pub use args::{Args, ArgsBuf, ArgumentError};
 pub use arguments::Arguments;
 pub use decoder::Decoder;
-pub use encode::{encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
+pub use encode::{append_argument, encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
 pub use error::{DecodeError, EncodeError, ValueError};
 pub use packet::{Ack, Event, Limits, Packet, Revision, is_reserved};
 pub use value::{Map, Value};

@@ -84,6 +84,15 @@ pub fn encode_event(
     })
 }
 
+/// Adds a string behind the last argument of the event that `out` ends with. What that was encoded from must have
+/// [counted](Arguments::count) it among its arguments, because MessagePack announces how many there are.
+///
+/// # Errors
+/// The string is longer than MessagePack can hold; `out` is then as it was.
+pub fn append_argument(out: &mut Vec<u8>, argument: &str) -> Result<(), EncodeError> {
+    append(out, |writer| writer.string(argument))
+}
+
 /// Appends the answer to the event that carried `id`.
 ///
 /// # Errors
