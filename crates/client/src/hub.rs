@@ -15,7 +15,7 @@ use crate::{
     core::{Core, Handle, News, Shared, State},
     error::{ConnectErrorKind, Refusal},
     handler::AckId,
-    inbox::Inbox,
+    inbox::{Inbox, Joining},
     transport::Lost,
 };
 
@@ -287,10 +287,13 @@ impl Sockets {
             && let Some(last) = event.args.len().checked_sub(1)
             && let Ok(offset) = event.args.get(last)
         {
-            inbox.joining.offset = Some(offset);
+            let Joining { offset: known, early_offset, .. } = &mut inbox.joining;
+            *(if state == State::Joining { early_offset } else { known }) = Some(offset);
         }
         if state == State::Joining {
             if inbox.push_early(&event.name, event.args, ack) > self.shared.config.receive_buffer {
+                // It would be the same with the next connection, unless that starts anew.
+                (inbox.joining.pid, inbox.joining.offset) = (None, None);
                 let error = "the server sent more events before CONNECT than `receive_buffer` allows";
                 return Err(Lost::by(DisconnectReason::ParseError, error));
             }
@@ -330,7 +333,7 @@ fn joined(core: &mut Core, inbox: &mut Inbox, id: Option<Arc<str>>, pid: Option<
     socket.state = State::Joined;
     socket.id = id;
     socket.recovered = pid.is_some() && pid == inbox.joining.pid;
-    if !socket.recovered && !inbox.has_early() {
+    if !socket.recovered {
         inbox.joining.offset = None;
     }
     inbox.joining.pid = pid;

@@ -51,6 +51,8 @@ pub(crate) struct Joining {
     pub(crate) pid: Option<String>,
     /// What the server calls the last event that came.
     pub(crate) offset: Option<String>,
+    /// The same of those that came before the server's CONNECT: they count when that comes.
+    pub(crate) early_offset: Option<String>,
 }
 
 enum Item {
@@ -130,20 +132,18 @@ impl Inbox {
         self.early_bytes
     }
 
-    /// Whether events came before the server's CONNECT.
-    pub(crate) fn has_early(&self) -> bool {
-        !self.early.is_empty()
-    }
-
     /// The server's CONNECT has come, and the news of it is told: now for the events before it.
     pub(crate) fn release_early(&mut self) {
         self.bytes += std::mem::take(&mut self.early_bytes);
         self.waiting.append(&mut self.early);
+        let Joining { offset, early_offset, .. } = &mut self.joining;
+        *offset = early_offset.take().or_else(|| offset.take());
     }
 
     pub(crate) fn drop_early(&mut self) {
         self.early = VecDeque::new();
         self.early_bytes = 0;
+        self.joining.early_offset = None;
     }
 
     /// Forgets everything, because nobody is left to be told.

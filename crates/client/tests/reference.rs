@@ -341,6 +341,9 @@ async fn the_state_of_a_lost_connection_is_recovered() {
         }
     };
     assert!(detail.contains("`receive_buffer`"), "{detail}");
+    // It would be too much again, so that it starts anew, and says so.
+    eventually("it is connected again", || socket.is_connected()).await;
+    assert!(!socket.is_recovered());
 }
 
 #[tokio::test]

@@ -1,0 +1,123 @@
+//! How sockets join their namespaces, leave them and come back, packet by packet.
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use script::{Line, Script};
+use serde_json::{Value, json};
+use sockeye_client::{ConnectError, ConnectErrorKind, Data, Manager, Reconnection, Socket};
+use support::{Local, eventually};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it comes in time")
+}
+
+fn begin_connecting(socket: &Socket) -> JoinHandle<Result<(), ConnectError>> {
+    let socket = socket.clone();
+    tokio::spawn(async move { socket.connect().await })
+}
+
+/// A manager whose socket of the namespace `/` is connected, so that the connection lasts whatever the others do.
+async fn with_root(manager: Manager, script: &Script) -> (Socket, Line) {
+    let root = manager.socket("/");
+    let connecting = begin_connecting(&root);
+    let line = script.let_in(r#"{"sid":"root"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    (root, line)
+}
+
+/// Checks that the client had nothing else to say, by having it say something twice: what the first is the occasion for
+/// comes before the second.
+async fn nothing_else_was_sent(root: &Socket, line: &mut Line) {
+    for number in 0..2 {
+        root.emit("nothing else", number).unwrap();
+        assert_eq!(line.next().await, format!(r#"2["nothing else",{number}]"#));
+    }
+}
+
+fn parts(packet: &str) -> (&str, Value) {
+    let (head, payload) = packet.split_at(packet.find('{').unwrap_or(packet.len()));
+    (head, if payload.is_empty() { Value::Null } else { serde_json::from_str(payload).unwrap() })
+}
+
+/// What the handlers of a socket are told: of its connecting, and of the event `news`.
+fn told(socket: &Socket) -> mpsc::UnboundedReceiver<String> {
+    let (sender, told) = mpsc::unbounded_channel();
+    let (connected, failed) = (sender.clone(), sender.clone());
+    socket.on_connect(move |socket: Socket| {
+        let connected = connected.clone();
+        async move { connected.send(format!("recovered {}", socket.is_recovered())).unwrap() }
+    });
+    socket.on_connect_error(move |error: ConnectError| {
+        let failed = failed.clone();
+        async move { failed.send(error.to_string()).unwrap() }
+    });
+    socket.on("news", move |Data(text): Data<String>| {
+        let sender = sender.clone();
+        async move { sender.send(text).unwrap() }
+    });
+    told
+}
+
+#[tokio::test]
+async fn what_came_before_a_connect_that_did_not_come_is_asked_for_again() {
+    let script = Script::begin().await;
+    let socket = script.client().build().unwrap().socket("/");
+    let mut told = told(&socket);
+    let connecting = begin_connecting(&socket);
+    let session = r#"{"sid":"a","pid":"p"}"#;
+    let mut line = script.let_in(session).await;
+    line.send(r#"2["news","one","first"]"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    line.end().await;
+    let asked = |offset: &str| ("0", json!({ "pid": "p", "offset": offset }));
+
+    let mut line = script.accept().await;
+    assert_eq!(parts(&line.next().await), asked("first"));
+    line.send(r#"2["news","two","second"]"#).await;
+    line.end().await;
+
+    let mut line = script.accept().await;
+    assert_eq!(parts(&line.next().await), asked("first"));
+    line.send(r#"2["news","two","second"]"#).await;
+    line.send(r#"2["news","three","third"]"#).await;
+    line.send(&format!("0{session}")).await;
+    for expected in ["recovered false", "one", "recovered true", "two", "three"] {
+        assert_eq!(in_time(told.recv()).await.unwrap(), expected);
+    }
+    line.end().await;
+    assert_eq!(parts(&script.accept().await.next().await), asked("third"));
+}
+
+#[tokio::test]
+async fn who_missed_more_than_it_may_hold_starts_anew() {
+    let script = Script::begin().await;
+    let socket = script.client().receive_buffer(100).build().unwrap().socket("/");
+    let mut told = told(&socket);
+    let connecting = begin_connecting(&socket);
+    let mut line = script.let_in(r#"{"sid":"a","pid":"p"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    line.send(r#"2["news","one","first"]"#).await;
+    line.end().await;
+
+    let mut line = script.accept().await;
+    assert_eq!(parts(&line.next().await), ("0", json!({ "pid": "p", "offset": "first" })));
+    line.send(&format!(r#"2["news","{}","second"]"#, "x".repeat(200))).await;
+    let _line = script.let_in(r#"{"sid":"b","pid":"q"}"#).await;
+    for expected in ["recovered false", "one", "recovered false"] {
+        assert_eq!(in_time(told.recv()).await.unwrap(), expected);
+    }
+}
