@@ -324,7 +324,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Whoever waits is told when the task ends otherwise than by itself, as by a handler that panics.
+    /// Whoever waits is told when the task ends otherwise than by itself, as with its runtime.
     fn drop(&mut self) {
         let mut core = self.shared.core();
         if !core.running {

@@ -1,18 +1,21 @@
 use std::{
+    error::Error as StdError,
+    future::ready,
     sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use serde_json::value::RawValue;
+use sockeye_handler::guard;
 use sockeye_protocol::socketio::{self, ArgsBuf, Decoder, Limits, Packet, Revision};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     ConnectError, DisconnectReason, EngineVersion, Manager, Parser, Socket,
     ack::Outcome,
-    config::Auth,
+    config::{Auth, AuthFuture},
     connection::Receiver,
-    core::{Core, Handle, News, Shared, State},
+    core::{Core, Handle, News, Shared, SocketInner, State},
     error::{ConnectErrorKind, Refusal},
     handler::AckId,
     inbox::{Inbox, Joining},
@@ -119,6 +122,8 @@ impl Hub {
     pub(crate) fn join(&mut self, cx: &mut Context<'_>, now: Instant) {
         let Sockets { shared, inboxes, in_root, sid, .. } = &mut self.sockets;
         let version = shared.config.engine_version;
+        // What makes authentication data is the user's, and may use its socket: nothing is locked when it runs or ends.
+        let (mut functions, mut outdated) = (Vec::new(), Vec::new());
         let mut core = shared.core();
         for (index, inbox) in inboxes.iter_mut().enumerate() {
             let Some(socket) = core.sockets.get_mut(index) else { continue };
@@ -127,6 +132,7 @@ impl Hub {
                 socket.stay += 1;
                 inbox.drop_early();
                 inbox.joining.until = Some(now + shared.config.timeout);
+                outdated.extend(inbox.joining.auth.take());
                 let auth = socket.auth.clone();
                 if version == EngineVersion::V3 && *inbox.socket.namespace == *"/" {
                     if *in_root {
@@ -136,21 +142,36 @@ impl Hub {
                     match auth {
                         None => send_connect(shared, &mut core, inbox, None),
                         Some(Auth::Value(auth)) => send_connect(shared, &mut core, inbox, Some(&auth)),
-                        Some(Auth::Function(make)) => inbox.joining.auth = Some(make()),
+                        Some(Auth::Function(make)) => functions.push((index, make)),
                     }
                 }
             }
         }
         drop(core);
+        drop(outdated);
+        for (index, make) in functions {
+            let Some(inbox) = inboxes.get_mut(index) else { continue };
+            let panicked = |panic: String| -> AuthFuture { Box::pin(ready(Err(auth_panicked(&inbox.socket, &panic)))) };
+            inbox.joining.auth = Some(guard(|| make()).unwrap_or_else(panicked));
+        }
         for inbox in inboxes {
-            let Some(auth) = &mut inbox.joining.auth else { continue };
-            let Poll::Ready(auth) = auth.as_mut().poll(cx) else { continue };
-            inbox.joining.auth = None;
-            let mut core = shared.core();
-            if core.sockets.get(inbox.socket.index).is_none_or(|socket| socket.state != State::Joining) {
+            let Some(mut auth) = inbox.joining.auth.take() else { continue };
+            let is_joining =
+                |core: &Core| core.sockets.get(inbox.socket.index).is_some_and(|socket| socket.state == State::Joining);
+            if !is_joining(&shared.core()) {
                 continue;
             }
-            match auth {
+            let made = match guard(|| auth.as_mut().poll(cx)) {
+                Ok(Poll::Pending) => {
+                    inbox.joining.auth = Some(auth);
+                    continue;
+                }
+                Ok(Poll::Ready(made)) => made,
+                Err(panic) => Err(auth_panicked(&inbox.socket, &panic)),
+            };
+            let mut core = shared.core();
+            match made {
+                _ if !is_joining(&core) => {}
                 Ok(auth) => send_connect(shared, &mut core, inbox, auth.as_deref()),
                 Err(error) => {
                     let kind = ConnectErrorKind::Auth { namespace: inbox.socket.namespace.to_string() };
@@ -362,6 +383,12 @@ fn refuse(core: &mut Core, inbox: &mut Inbox, error: &ConnectError) {
     socket.fail_waiters(&|_| error.clone());
     socket.news.push_back(News::ConnectFailed(error.clone()));
     socket.news.drain(..).for_each(|news| inbox.push_news(news));
+}
+
+/// What makes authentication data has panicked, which is as if it had failed.
+fn auth_panicked(socket: &SocketInner, panic: &str) -> Box<dyn StdError + Send + Sync> {
+    tracing::error!(namespace = &*socket.namespace, panic, "what makes the authentication data panicked");
+    format!("it panicked: {panic}").into()
 }
 
 fn send_connect(shared: &Shared, core: &mut Core, inbox: &mut Inbox, auth: Option<&RawValue>) {

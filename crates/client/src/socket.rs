@@ -122,7 +122,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Like [`set_auth`](Self::set_auth), but asked for anew at every connect and reconnect.
+    /// Like [`set_auth`](Self::set_auth), but asked for anew at every connect and reconnect. The function may use the
+    /// socket; one that captures it keeps the manager from ever being dropped.
     pub fn set_auth_with<F, Fut, T, E>(&self, auth: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,

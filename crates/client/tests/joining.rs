@@ -121,3 +121,50 @@ async fn who_missed_more_than_it_may_hold_starts_anew() {
         assert_eq!(in_time(told.recv()).await.unwrap(), expected);
     }
 }
+
+#[tokio::test]
+async fn what_makes_the_authentication_may_use_its_socket() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    let other = root.manager().socket("/other");
+    let own = other.clone();
+    other.set_auth_with(move || {
+        own.emit("early", own.is_recovered()).unwrap();
+        let waiting = own.buffered();
+        let transport = own.manager().transport().map(|transport| transport.to_string());
+        async move { Ok::<_, ConnectError>(json!({ "waiting": waiting, "transport": transport })) }
+    });
+    let connecting = begin_connecting(&other);
+    let asked = line.next().await;
+    assert_eq!(parts(&asked), ("0/other,", json!({ "waiting": 1, "transport": "websocket" })));
+    line.send(r#"0/other,{"sid":"o"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    assert_eq!(line.next().await, r#"2/other,["early",false]"#);
+}
+
+#[tokio::test]
+async fn a_panic_of_what_makes_the_authentication_is_its_own_sockets_affair() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    let [first, second] = ["/first", "/second"].map(|namespace| root.manager().socket(namespace));
+    first.set_auth_with(|| {
+        if true {
+            panic!("no token");
+        }
+        async { Ok::<_, ConnectError>(()) }
+    });
+    second.set_auth_with(|| async {
+        tokio::task::yield_now().await;
+        if true {
+            panic!("no token");
+        }
+        Ok::<_, ConnectError>(())
+    });
+    for socket in [&first, &second] {
+        let error = in_time(socket.connect()).await.unwrap_err();
+        let ConnectErrorKind::Auth { namespace } = error.kind() else { panic!("{error:?}") };
+        assert_eq!(namespace, socket.namespace());
+        assert!(error.to_string().contains("no token"), "{error}");
+    }
+    nothing_else_was_sent(&root, &mut line).await;
+}
