@@ -12,6 +12,9 @@ const elsewhere = (_, answer) => answer.writeHead(404).end();
 const http = tls ? createSecureServer(tls, elsewhere) : createServer(elsewhere);
 const parser = msgpack ? { parser: require("socket.io-msgpack-parser") } : {};
 const io = version === 2 ? require("socket.io-2")(http, options) : new Server(http, { ...options, ...parser });
+// Those who ask for `/slow`, until somebody has them let in, and how many have left it.
+const held = [];
+let left = 0;
 
 function serve(socket) {
   socket.emit("hello", socket.id);
@@ -29,6 +32,9 @@ function serve(socket) {
   socket.on("flood", (count, size) => {
     for (let number = 0; number < count; number += 1) socket.emit("drop-of-flood", number, "x".repeat(size));
   });
+  socket.on("held", (done) => done(held.length));
+  socket.on("left", (done) => done(left));
+  socket.on("let-in", () => held.splice(0).forEach((next) => next()));
   socket.on("garbage", () => socket.conn.write("not a packet"));
   socket.on("seq", (...args) => {
     const done = typeof args.at(-1) === "function" ? args.pop() : () => {};
@@ -46,6 +52,12 @@ if (version !== 2) {
     next(Object.assign(new Error("who are you?"), { data: { retry: false } }));
   });
   refused.on("connection", serve);
+  const slow = io.of("/slow");
+  slow.use((_, next) => held.push(next));
+  slow.on("connection", (socket) => {
+    serve(socket);
+    socket.on("disconnect", () => (left += 1));
+  });
 }
 http.on("error", (error) => {
   console.error(error);

@@ -88,7 +88,7 @@ pub(crate) struct SocketCore {
 /// Where a socket stands with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The server knows nothing of it.
+    /// It is not in its namespace, nor does it ask to be let in.
     Apart,
     /// The server was asked, or is about to be.
     Joining,
@@ -224,18 +224,17 @@ impl Shared {
     /// Takes a socket out of its namespace at the user's wish.
     pub(crate) fn leave(&self, core: &mut Core, index: usize) {
         let Some(socket) = core.sockets.get_mut(index) else { return };
-        let was = socket.state;
+        // Who has asked to be let in says so when it is: see the hub.
+        let was_joined = socket.state == State::Joined;
         socket.active = false;
         socket.ended = true;
         socket.fail_waiters(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
-        if was == State::Joined {
+        if was_joined {
             socket.part(DisconnectReason::ClientDisconnect);
         }
         socket.state = State::Apart;
         socket.reject_acks(true);
-        if was != State::Apart
-            && let Ok(packet) = self.config.parser.disconnect(&socket.socket.namespace)
-        {
+        if was_joined && let Ok(packet) = self.config.parser.disconnect(&socket.socket.namespace) {
             core.push(packet);
         }
     }

@@ -70,6 +70,8 @@ impl Hub {
     /// The connection is gone.
     pub(crate) fn closed(&mut self) {
         for inbox in &mut self.sockets.inboxes {
+            inbox.joining.due = false;
+            inbox.joining.asked = false;
             inbox.joining.auth = None;
             inbox.joining.until = None;
             inbox.drop_early();
@@ -132,7 +134,11 @@ impl Hub {
                 socket.stay += 1;
                 inbox.drop_early();
                 inbox.joining.until = Some(now + shared.config.timeout);
+                inbox.joining.due = true;
                 outdated.extend(inbox.joining.auth.take());
+            }
+            if inbox.joining.due && !inbox.joining.asked && socket.state == State::Joining {
+                inbox.joining.due = false;
                 let auth = socket.auth.clone();
                 if version == EngineVersion::V3 && *inbox.socket.namespace == *"/" {
                     if *in_root {
@@ -203,9 +209,6 @@ impl Hub {
             let namespace = inbox.socket.namespace.to_string();
             let timeout = shared.config.timeout;
             refuse(&mut core, inbox, &ConnectErrorKind::NamespaceTimedOut { namespace, timeout }.into());
-            if let Ok(packet) = shared.config.parser.disconnect(&inbox.socket.namespace) {
-                core.push(packet);
-            }
         }
     }
 }
@@ -269,8 +272,9 @@ impl Sockets {
                 };
                 let mut core = self.shared.core();
                 core.changed = true;
+                inbox.joining.asked = false;
                 let Some(socket) = core.sockets.get_mut(inbox.socket.index) else { return Ok(()) };
-                if socket.state == State::Apart {
+                if socket.state == State::Apart || inbox.is_due(socket.state) {
                     return Ok(());
                 }
                 inbox.joining.until = None;
@@ -289,8 +293,14 @@ impl Sockets {
                 let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *namespace) else {
                     return Ok(());
                 };
-                let error = ConnectErrorKind::Refused(Refusal::parse(namespace, &payload)).into();
-                refuse(&mut self.shared.core(), inbox, &error);
+                let mut core = self.shared.core();
+                core.changed = true;
+                inbox.joining.asked = false;
+                // Otherwise it is for who has left meanwhile.
+                if !inbox.joining.due {
+                    let error = ConnectErrorKind::Refused(Refusal::parse(namespace, &payload)).into();
+                    refuse(&mut core, inbox, &error);
+                }
             }
         }
         Ok(())
@@ -301,7 +311,8 @@ impl Sockets {
             return Ok(());
         };
         let stand = self.shared.core().sockets.get(inbox.socket.index).map(|socket| (socket.state, socket.stay));
-        let Some((state, stay)) = stand.filter(|(state, _)| *state != State::Apart) else { return Ok(()) };
+        let is_for_it = |state| state != State::Apart && !inbox.is_due(state);
+        let Some((state, stay)) = stand.filter(|(state, _)| is_for_it(*state)) else { return Ok(()) };
         let ack = event.ack.map(|number| AckId { number, stay });
         // With connection state recovery the server names each event by one more argument.
         if inbox.joining.pid.is_some()
@@ -336,6 +347,16 @@ impl Sockets {
         self.in_root |= namespace == "/";
         let Some(inbox) = self.inboxes.iter_mut().find(|inbox| *inbox.socket.namespace == *namespace) else { return };
         let mut core = self.shared.core();
+        let state = core.sockets.get(inbox.socket.index).map(|socket| socket.state);
+        let asked = std::mem::take(&mut inbox.joining.asked);
+        if state.is_none_or(|state| state == State::Apart || inbox.is_due(state)) {
+            // Who asked has left meanwhile, which the server learns now.
+            inbox.drop_early();
+            if asked && let Ok(packet) = self.shared.config.parser.disconnect(namespace) {
+                core.push(packet);
+            }
+            return;
+        }
         // Over revision 3 nobody says the id, but this is how it is made.
         let id = payload.sid.map_or_else(
             || if namespace == "/" { self.sid.clone() } else { format!("{namespace}#{}", self.sid).into() },
@@ -411,7 +432,10 @@ fn send_connect(shared: &Shared, core: &mut Core, inbox: &mut Inbox, auth: Optio
         }
     };
     match packet {
-        Ok(packet) => core.push(packet),
+        Ok(packet) => {
+            inbox.joining.asked = true;
+            core.push(packet);
+        }
         Err(error) => {
             let kind = ConnectErrorKind::Auth { namespace: namespace.to_owned() };
             refuse(core, inbox, &ConnectError::with_source(kind, error));

@@ -13,7 +13,7 @@ use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 use crate::{
     Event, Reply, Socket,
     config::AuthFuture,
-    core::{News, SocketInner},
+    core::{News, SocketInner, State},
     handler::{
         AckId, ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture,
         Occasion, OnEvent, Rejection,
@@ -43,6 +43,11 @@ pub(crate) struct Inbox {
 /// What joining a namespace needs.
 #[derive(Default)]
 pub(crate) struct Joining {
+    /// Whether the server is to be asked as soon as it has answered what it was asked before.
+    pub(crate) due: bool,
+    /// Whether a CONNECT is unanswered, perhaps one for which nobody waits any more. The reference closes the connection
+    /// for a DISCONNECT before its answer.
+    pub(crate) asked: bool,
     /// The authentication data in the making.
     pub(crate) auth: Option<AuthFuture>,
     /// When it must be done.
@@ -107,6 +112,11 @@ impl Inbox {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.left.is_empty() && self.running.is_none()
+    }
+
+    /// Whether its socket, which is in this state, waits for an answer to who has left before it asks for itself.
+    pub(crate) fn is_due(&self, state: State) -> bool {
+        self.joining.due && state == State::Joining
     }
 
     pub(crate) fn push_news(&mut self, news: News) {

@@ -168,3 +168,109 @@ async fn a_panic_of_what_makes_the_authentication_is_its_own_sockets_affair() {
     }
     nothing_else_was_sent(&root, &mut line).await;
 }
+
+#[tokio::test]
+async fn authentication_that_comes_too_late_is_not_sent() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    let other = root.manager().socket("/other");
+    let (gate, calls) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (closed, count) = (gate.clone(), calls.clone());
+    other.set_auth_with(move || {
+        let closed = closed.clone();
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            drop(closed.acquire().await.unwrap());
+            Ok::<_, ConnectError>(json!({ "token": "old" }))
+        }
+    });
+    let cancelled = begin_connecting(&other);
+    eventually("it is asked for", || calls.load(Ordering::SeqCst) == 1).await;
+    other.disconnect();
+    let error = in_time(cancelled).await.unwrap().unwrap_err();
+    assert!(matches!(error.kind(), ConnectErrorKind::Cancelled { .. }), "{error:?}");
+    // The server has not been asked, and need not be told.
+    nothing_else_was_sent(&root, &mut line).await;
+    other.set_auth(json!({ "token": "new" })).unwrap();
+    let connecting = begin_connecting(&other);
+    assert_eq!(line.next().await, r#"0/other,{"token":"new"}"#);
+    gate.add_permits(1);
+    nothing_else_was_sent(&root, &mut line).await;
+    line.send(r#"0/other,{"sid":"o"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_leaves_before_it_is_let_in_says_so_when_it_is() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    let other = root.manager().socket("/other");
+    let cancelled = begin_connecting(&other);
+    assert_eq!(line.next().await, "0/other,");
+    other.disconnect();
+    in_time(cancelled).await.unwrap().unwrap_err();
+    nothing_else_was_sent(&root, &mut line).await;
+    line.send(r#"0/other,{"sid":"o"}"#).await;
+    assert_eq!(line.next().await, "1/other,");
+    assert!(!other.is_connected());
+    // The server has answered: it can be asked again.
+    let connecting = begin_connecting(&other);
+    assert_eq!(line.next().await, "0/other,");
+    line.send(r#"0/other,{"sid":"p"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    other.disconnect();
+    assert_eq!(line.next().await, "1/other,");
+    nothing_else_was_sent(&root, &mut line).await;
+}
+
+#[tokio::test]
+async fn the_server_is_asked_again_only_when_it_has_answered() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    let other = root.manager().socket("/other");
+    let mut told = told(&other);
+    for (answer, goodbye) in [(r#"0/other,{"sid":"old"}"#, true), (r#"4/other,{"message":"not you"}"#, false)] {
+        other.set_auth(json!({ "token": "old" })).unwrap();
+        let cancelled = begin_connecting(&other);
+        assert_eq!(line.next().await, r#"0/other,{"token":"old"}"#);
+        other.disconnect();
+        in_time(cancelled).await.unwrap().unwrap_err();
+        other.set_auth(json!({ "token": "new" })).unwrap();
+        let connecting = begin_connecting(&other);
+        nothing_else_was_sent(&root, &mut line).await;
+        // This is for who has left.
+        line.send(r#"2/other,["news","old"]"#).await;
+        line.send(answer).await;
+        if goodbye {
+            assert_eq!(line.next().await, "1/other,");
+        }
+        assert_eq!(line.next().await, r#"0/other,{"token":"new"}"#);
+        line.send(r#"2/other,["news","new"]"#).await;
+        line.send(r#"0/other,{"sid":"new"}"#).await;
+        in_time(connecting).await.unwrap().unwrap();
+        assert_eq!(other.id().as_deref(), Some("new"));
+        for expected in ["recovered false", "new"] {
+            assert_eq!(in_time(told.recv()).await.unwrap(), expected);
+        }
+        other.disconnect();
+        assert_eq!(line.next().await, "1/other,");
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_does_not_answer_in_time_is_left_when_it_does() {
+    let script = Script::begin().await;
+    let limit = Duration::from_secs(3);
+    let (root, mut line) = with_root(script.client().timeout(limit).build().unwrap(), &script).await;
+    let other = root.manager().socket("/other");
+    for _ in 0..2 {
+        // The second time it is not even asked: it has not answered the first question.
+        let error = in_time(other.connect()).await.unwrap_err();
+        assert!(matches!(error.kind(), ConnectErrorKind::NamespaceTimedOut { .. }), "{error:?}");
+    }
+    assert_eq!(line.next().await, "0/other,");
+    nothing_else_was_sent(&root, &mut line).await;
+    line.send(r#"0/other,{"sid":"o"}"#).await;
+    assert_eq!(line.next().await, "1/other,");
+    nothing_else_was_sent(&root, &mut line).await;
+}

@@ -164,6 +164,28 @@ async fn refusals_are_told(server: &Process) {
 }
 
 #[tokio::test]
+async fn who_leaves_before_it_is_let_in_leaves_the_other_namespaces_alone() {
+    let server = node(json!({}));
+    for (round, transports) in TRANSPORTS.into_iter().enumerate() {
+        let manager = Manager::builder(&server.url()).transports(transports).build().unwrap();
+        let (root, slow) = (manager.socket("/"), manager.socket("/slow"));
+        timeout(LIMIT, root.connect()).await.unwrap().unwrap();
+        let session = manager.sid();
+        let connecting = tokio::spawn({
+            let slow = slow.clone();
+            async move { slow.connect().await }
+        });
+        while root.emit_with_ack::<usize>("held", ()).await.unwrap() == 0 {}
+        slow.disconnect();
+        timeout(LIMIT, connecting).await.unwrap().unwrap().unwrap_err();
+        root.emit("let-in", ()).unwrap();
+        while root.emit_with_ack::<usize>("left", ()).await.unwrap() == round {}
+        assert_eq!(manager.sid(), session, "{transports:?}");
+        manager.disconnect().await;
+    }
+}
+
+#[tokio::test]
 async fn refusals_of_the_reference_are_told() {
     let server = node(json!({}));
     refusals_are_told(&server).await;
