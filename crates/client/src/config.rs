@@ -249,13 +249,15 @@ impl ManagerBuilder {
     }
 
     /// Whether the very first connection is tried again too, as [`reconnection`](Self::reconnection) says, instead of
-    /// failing if it cannot be opened or is lost before the server has let a socket in; `false` by default.
+    /// failing if it cannot be opened or is lost before the server has let a socket in, or if authentication data cannot
+    /// be made or a namespace does not answer; `false` by default.
     pub fn retry_first(mut self, retry: bool) -> Self {
         self.config.retry_first = retry;
         self
     }
 
-    /// How long one attempt to connect may take, and each namespace after it; 20 s by default.
+    /// How long one attempt to connect may take, and each namespace after it; 20 s by default. When a socket is connected
+    /// again, the namespace may take longer, but [`on_connect_error`](Socket::on_connect_error) tells so each time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self

@@ -11,7 +11,10 @@ use std::{
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use sockeye_handler::Named;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     ConnectError, DisconnectReason, Event, ManagerEvent, Transport,
@@ -69,6 +72,12 @@ pub(crate) struct SocketCore {
     pub(crate) active: bool,
     /// Whether it was disconnected for good, so that nothing is buffered for it.
     pub(crate) ended: bool,
+    /// Why it was.
+    pub(crate) end: Option<ConnectError>,
+    /// Whether the server has let it in since it was to be connected, so that it is joined again by itself.
+    pub(crate) was_joined: bool,
+    /// When it is to be joined again, if not at once.
+    pub(crate) again: Option<Instant>,
     pub(crate) id: Option<Arc<str>>,
     /// How often the server was asked to let it in: acknowledgements belong to the stay they were asked for in.
     pub(crate) stay: u64,
@@ -226,9 +235,7 @@ impl Shared {
         let Some(socket) = core.sockets.get_mut(index) else { return };
         // Who has asked to be let in says so when it is: see the hub.
         let was_joined = socket.state == State::Joined;
-        socket.active = false;
-        socket.ended = true;
-        socket.fail_waiters(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
+        socket.end(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
         if was_joined {
             socket.part(DisconnectReason::ClientDisconnect);
         }
@@ -296,15 +303,14 @@ impl Core {
                 socket.part(lost.reason);
             }
             socket.state = State::Apart;
+            socket.again = None;
         }
     }
 
     /// Gives up on all sockets that are to be connected.
     pub(crate) fn give_up(&mut self, error: &dyn Fn(String) -> ConnectError) {
         for socket in self.sockets.iter_mut().filter(|socket| socket.active) {
-            socket.active = false;
-            socket.ended = true;
-            socket.fail_waiters(error);
+            socket.end(error);
         }
     }
 }
@@ -316,6 +322,9 @@ impl SocketCore {
             state: State::Apart,
             active: false,
             ended: false,
+            end: None,
+            was_joined: false,
+            again: None,
             id: None,
             stay: 0,
             recovered: false,
@@ -381,10 +390,16 @@ impl SocketCore {
         }
     }
 
-    pub(crate) fn fail_waiters(&mut self, error: &dyn Fn(String) -> ConnectError) {
+    /// It is not to be connected any more, and nothing is buffered for it.
+    pub(crate) fn end(&mut self, error: &dyn Fn(String) -> ConnectError) {
+        self.active = false;
+        self.ended = true;
+        self.again = None;
+        let error = error(self.socket.namespace.to_string());
         for waiter in self.waiters.drain(..) {
-            let _gone = waiter.send(Err(error(self.socket.namespace.to_string())));
+            let _gone = waiter.send(Err(error.clone()));
         }
+        self.end = Some(error);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::{
     ConnectError, DisconnectReason, ManagerEvent,
-    backoff::Backoff,
+    backoff::{Backoff, random},
     connection::{Change, Connection, Link},
     core::{Core, Handle, News, Shared, State},
     error::{AckErrorKind, ConnectErrorKind},
@@ -19,7 +19,7 @@ use crate::{
     hub::Hub,
     packet::Queue,
     retry::Step,
-    transport::{Lost, Opened, open, random_bytes},
+    transport::{Lost, Opened, open},
 };
 
 /// The task of a manager, whatever it is at: it connects, reads, runs handlers, keeps the heartbeat, writes, and
@@ -235,8 +235,7 @@ impl Driver {
     /// Tries again after a while, or gives up.
     fn retry(&mut self, now: Instant, error: &dyn Fn(String) -> ConnectError) {
         let again = self.is_tried_again();
-        let random = f64::from(u32::from_ne_bytes(random_bytes())) / (f64::from(u32::MAX) + 1.0);
-        let delay = if again { self.backoff.next(&self.shared.config.reconnection, random) } else { None };
+        let delay = if again { self.backoff.next(&self.shared.config.reconnection, random()) } else { None };
         let mut core = self.shared.core();
         match delay {
             Some(delay) => {
@@ -317,7 +316,8 @@ impl Driver {
             Phase::Open(_, due) => {
                 let joined = core.sockets.iter().filter(|socket| socket.state == State::Joined);
                 let retries = joined.filter_map(|socket| socket.retry.deadline());
-                retries.chain(self.hub.deadline()).chain(self.attentive).fold(*due, Instant::min)
+                let joins = core.sockets.iter().filter(|socket| socket.active).filter_map(|socket| socket.again);
+                retries.chain(joins).chain(self.hub.deadline()).chain(self.attentive).fold(*due, Instant::min)
             }
         }
     }
@@ -335,9 +335,7 @@ impl Drop for Driver {
         core.closed.clear();
         core.flushed.clear();
         for socket in &mut core.sockets {
-            socket.active = false;
-            socket.ended = true;
-            socket.fail_waiters(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
+            socket.end(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
             socket.reject_acks(true);
         }
     }

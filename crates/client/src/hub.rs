@@ -13,6 +13,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     ConnectError, DisconnectReason, EngineVersion, Manager, Parser, Socket,
     ack::Outcome,
+    backoff::{Backoff, random},
     config::{Auth, AuthFuture},
     connection::Receiver,
     core::{Core, Handle, News, Shared, SocketInner, State},
@@ -129,9 +130,10 @@ impl Hub {
         let mut core = shared.core();
         for (index, inbox) in inboxes.iter_mut().enumerate() {
             let Some(socket) = core.sockets.get_mut(index) else { continue };
-            if socket.active && socket.state == State::Apart {
+            if socket.active && socket.state == State::Apart && socket.again.is_none_or(|again| again <= now) {
                 socket.state = State::Joining;
                 socket.stay += 1;
+                socket.again = None;
                 inbox.drop_early();
                 inbox.joining.until = Some(now + shared.config.timeout);
                 inbox.joining.due = true;
@@ -181,7 +183,7 @@ impl Hub {
                 Ok(auth) => send_connect(shared, &mut core, inbox, auth.as_deref()),
                 Err(error) => {
                     let kind = ConnectErrorKind::Auth { namespace: inbox.socket.namespace.to_string() };
-                    refuse(&mut core, inbox, &ConnectError::with_source(kind, error));
+                    put_off(shared, &mut core, inbox, &ConnectError::with_source(kind, error), now);
                 }
             }
         }
@@ -208,7 +210,8 @@ impl Hub {
             }
             let namespace = inbox.socket.namespace.to_string();
             let timeout = shared.config.timeout;
-            refuse(&mut core, inbox, &ConnectErrorKind::NamespaceTimedOut { namespace, timeout }.into());
+            let error = ConnectErrorKind::NamespaceTimedOut { namespace, timeout }.into();
+            put_off(shared, &mut core, inbox, &error, now);
         }
     }
 }
@@ -278,10 +281,8 @@ impl Sockets {
                     return Ok(());
                 }
                 inbox.joining.until = None;
-                socket.active = false;
-                socket.ended = true;
                 let reason = DisconnectReason::ServerDisconnect;
-                socket.fail_waiters(&|namespace| ConnectErrorKind::Lost { namespace, reason }.into());
+                socket.end(&|namespace| ConnectErrorKind::Lost { namespace, reason }.into());
                 if socket.state == State::Joined {
                     socket.part(reason);
                 }
@@ -373,6 +374,7 @@ fn joined(core: &mut Core, inbox: &mut Inbox, id: Option<Arc<str>>, pid: Option<
         return;
     }
     socket.state = State::Joined;
+    socket.was_joined = true;
     socket.id = id;
     socket.recovered = pid.is_some() && pid == inbox.joining.pid;
     if !socket.recovered {
@@ -380,6 +382,7 @@ fn joined(core: &mut Core, inbox: &mut Inbox, id: Option<Arc<str>>, pid: Option<
     }
     inbox.joining.pid = pid;
     inbox.joining.until = None;
+    inbox.joining.backoff = Backoff::default();
     socket.succeed_waiters();
     let buffered = socket.buffer.drain();
     socket.news.push_back(News::Connected);
@@ -399,11 +402,34 @@ fn refuse(core: &mut Core, inbox: &mut Inbox, error: &ConnectError) {
     inbox.joining.until = None;
     inbox.drop_early();
     socket.state = State::Apart;
-    socket.active = false;
-    socket.ended = true;
-    socket.fail_waiters(&|_| error.clone());
+    socket.end(&|_| error.clone());
     socket.news.push_back(News::ConnectFailed(error.clone()));
     socket.news.drain(..).for_each(|news| inbox.push_news(news));
+}
+
+/// A socket is not let in for a reason that may pass. If it was before, it is tried again, like a connection that was
+/// lost.
+fn put_off(shared: &Shared, core: &mut Core, inbox: &mut Inbox, error: &ConnectError, now: Instant) {
+    let config = &shared.config;
+    let Some(socket) = core.sockets.get_mut(inbox.socket.index) else { return };
+    if socket.state != State::Joining {
+        return;
+    }
+    let is_tried_again = socket.was_joined || config.retry_first;
+    let delay = if is_tried_again { inbox.joining.backoff.next(&config.reconnection, random()) } else { None };
+    let Some(delay) = delay else { return refuse(core, inbox, error) };
+    if inbox.joining.asked {
+        // The server must not be asked twice, and may still answer.
+        inbox.joining.until = Some(now + config.timeout);
+    } else {
+        inbox.joining.until = None;
+        inbox.drop_early();
+        socket.state = State::Apart;
+        socket.again = Some(now + delay);
+    }
+    socket.news.push_back(News::ConnectFailed(error.clone()));
+    socket.news.drain(..).for_each(|news| inbox.push_news(news));
+    core.changed = true;
 }
 
 /// What makes authentication data has panicked, which is as if it had failed.

@@ -12,6 +12,7 @@ use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use crate::{
     Event, Reply, Socket,
+    backoff::Backoff,
     config::AuthFuture,
     core::{News, SocketInner, State},
     handler::{
@@ -52,6 +53,8 @@ pub(crate) struct Joining {
     pub(crate) auth: Option<AuthFuture>,
     /// When it must be done.
     pub(crate) until: Option<Instant>,
+    /// How often it has failed since the socket was last joined.
+    pub(crate) backoff: Backoff,
     /// The private id of the server's session, to recover it with.
     pub(crate) pid: Option<String>,
     /// What the server calls the last event that came.

@@ -87,7 +87,7 @@ impl Socket {
     /// Waits until the socket is connected, if it is being connected or reconnected.
     ///
     /// # Errors
-    /// Why it is not going to be connected.
+    /// Why it is not going to be connected: what its last try failed of, or that it was not to be.
     pub async fn ready(&self) -> Result<(), ConnectError> {
         let namespace = self.namespace().to_owned();
         let (sender, waiter) = oneshot::channel();
@@ -95,6 +95,8 @@ impl Socket {
         self.with(|socket| {
             if socket.active {
                 socket.waiters.push(sender);
+            } else if let Some(error) = &socket.end {
+                let _sent = sender.send(Err(error.clone()));
             }
             if socket.state == State::Joined {
                 socket.succeed_waiters();
@@ -124,6 +126,9 @@ impl Socket {
 
     /// Like [`set_auth`](Self::set_auth), but asked for anew at every connect and reconnect. The function may use the
     /// socket; one that captures it keeps the manager from ever being dropped.
+    ///
+    /// If it fails when the socket is connected again, that is tried again later, as
+    /// [`reconnection`](crate::ManagerBuilder::reconnection) says.
     pub fn set_auth_with<F, Fut, T, E>(&self, auth: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -403,8 +408,10 @@ impl fmt::Debug for Socket {
 /// Marks a socket as one to be connected, and promises to say when it is.
 pub(crate) fn begin_connect(socket: &mut SocketCore) -> (String, Waiter) {
     let (sender, receiver) = oneshot::channel();
+    socket.was_joined &= socket.active;
     socket.active = true;
     socket.ended = false;
+    socket.end = None;
     socket.waiters.push(sender);
     if socket.state == State::Joined {
         socket.succeed_waiters();

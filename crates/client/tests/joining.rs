@@ -274,3 +274,117 @@ async fn a_namespace_that_does_not_answer_in_time_is_left_when_it_does() {
     assert_eq!(line.next().await, "1/other,");
     nothing_else_was_sent(&root, &mut line).await;
 }
+
+#[tokio::test]
+async fn authentication_that_fails_on_a_reconnect_is_asked_for_again() {
+    let script = Script::begin().await;
+    let manager = script.client().build().unwrap();
+    let socket = manager.socket("/");
+    let mut told = told(&socket);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    socket.set_auth_with(move || {
+        let call = count.fetch_add(1, Ordering::SeqCst);
+        async move { if call == 1 || call == 2 { Err(format!("failure {call}")) } else { Ok(json!({ "call": call })) } }
+    });
+    let connecting = begin_connecting(&socket);
+    let mut line = script.accept().await;
+    assert_eq!(line.next().await, r#"0{"call":0}"#);
+    line.send(r#"0{"sid":"a"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    line.end().await;
+    eventually("the loss is noticed", || !socket.is_connected()).await;
+    socket.emit("kept", ()).unwrap();
+    let mut line = script.accept().await;
+    assert_eq!(line.next().await, r#"0{"call":3}"#);
+    assert!(socket.is_active());
+    line.send(r#"0{"sid":"b"}"#).await;
+    assert_eq!(line.next().await, r#"2["kept"]"#);
+    let failure = |call| format!("the authentication data for namespace / could not be made: failure {call}");
+    for expected in ["recovered false".to_owned(), failure(1), failure(2), "recovered false".to_owned()] {
+        assert_eq!(in_time(told.recv()).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_answers_late_on_a_reconnect_is_waited_for() {
+    let script = Script::begin().await;
+    let limit = Duration::from_secs(3);
+    let (root, line) = with_root(script.client().timeout(limit).build().unwrap(), &script).await;
+    let mut told = told(&root);
+    line.end().await;
+    let mut line = script.accept().await;
+    assert_eq!(line.next().await, "0");
+    for _ in 0..2 {
+        assert!(in_time(told.recv()).await.unwrap().contains("did not let the client into namespace /"));
+        assert!(root.is_active() && !root.is_connected());
+    }
+    line.send(r#"0{"sid":"b"}"#).await;
+    in_time(root.ready()).await.unwrap();
+    nothing_else_was_sent(&root, &mut line).await;
+}
+
+#[tokio::test]
+async fn authentication_that_fails_at_first_is_asked_for_again_if_told_so() {
+    let script = Script::begin().await;
+    let tries = Arc::new(Mutex::new(0));
+    let count = tries.clone();
+    let builder = script.client().retry_first(true).auth_with(move || {
+        let mut tries = count.lock();
+        *tries += 1;
+        let tries = *tries;
+        async move { if tries < 3 { Err("not yet") } else { Ok(json!({ "try": tries })) } }
+    });
+    let connecting = tokio::spawn(builder.connect());
+    let mut line = script.accept().await;
+    assert_eq!(line.next().await, r#"0{"try":3}"#);
+    line.send(r#"0{"sid":"a"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_is_told_why_a_socket_is_given_up() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    assert!(root.ready().await.is_ok());
+    line.send("1").await;
+    eventually("it is noticed", || !root.is_active()).await;
+    line.end().await;
+    let kind = |error: ConnectError| error.kind().clone();
+    let why = kind(root.ready().await.unwrap_err());
+    assert!(matches!(why, ConnectErrorKind::Lost { .. }), "{why:?}");
+
+    let connecting = begin_connecting(&root);
+    let line = script.let_in(r#"{"sid":"b"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    assert!(root.ready().await.is_ok());
+    line.end().await;
+    let mut line = script.accept().await;
+    assert_eq!(line.next().await, "0");
+    line.send(r#"4{"message":"no more"}"#).await;
+    eventually("it is noticed", || !root.is_active()).await;
+    let ConnectErrorKind::Refused(refusal) = kind(root.ready().await.unwrap_err()) else { panic!("it was refused") };
+    assert_eq!(refusal.message, "no more");
+    root.disconnect();
+    let why = kind(root.ready().await.unwrap_err());
+    assert!(matches!(why, ConnectErrorKind::Cancelled { .. }), "{why:?}");
+
+    // However often it may be tried, this fails.
+    let script = Script::begin().await;
+    let policy = Reconnection { delay: Duration::from_millis(1), attempts: Some(2), ..Reconnection::default() };
+    let socket = script.client().reconnection(policy).build().unwrap().socket("/");
+    let mut told = told(&socket);
+    let first = begin_connecting(&socket);
+    let line = script.let_in(r#"{"sid":"a"}"#).await;
+    in_time(first).await.unwrap().unwrap();
+    socket.set_auth_with(|| async { Err::<(), _>("no token") });
+    line.end().await;
+    let _line = script.accept().await;
+    eventually("it is given up", || !socket.is_active()).await;
+    let error = socket.ready().await.unwrap_err();
+    assert!(matches!(error.kind(), ConnectErrorKind::Auth { .. }), "{error:?}");
+    assert_eq!(in_time(told.recv()).await.unwrap(), "recovered false");
+    for _ in 0..3 {
+        assert_eq!(in_time(told.recv()).await.unwrap(), error.to_string());
+    }
+}
