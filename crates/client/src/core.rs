@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use hashbrown::{HashMap, HashSet};
@@ -152,6 +153,10 @@ impl Drop for Handle {
     }
 }
 
+/// Who has left its namespace may ask for it again after this time. The reference closes the connection for a CONNECT
+/// that it reads together with the DISCONNECT before it, and nothing tells when it has read that.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// So many bytes wait at most for a task that is attentive.
 const ATTENTION: usize = 32 * 1024;
 
@@ -241,7 +246,17 @@ impl Shared {
         }
         socket.state = State::Apart;
         socket.reject_acks(true);
-        if was_joined && let Ok(packet) = self.config.parser.disconnect(&socket.socket.namespace) {
+        if was_joined {
+            self.say_goodbye(core, index);
+        }
+    }
+
+    /// Tells the server that a socket is no longer in its namespace.
+    pub(crate) fn say_goodbye(&self, core: &mut Core, index: usize) {
+        let Some(socket) = core.sockets.get_mut(index) else { return };
+        socket.state = State::Apart;
+        socket.again = Some(Instant::now() + PAUSE);
+        if let Ok(packet) = self.config.parser.disconnect(&socket.socket.namespace) {
             core.push(packet);
         }
     }

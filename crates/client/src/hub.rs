@@ -353,8 +353,8 @@ impl Sockets {
         if state.is_none_or(|state| state == State::Apart || inbox.is_due(state)) {
             // Who asked has left meanwhile, which the server learns now.
             inbox.drop_early();
-            if asked && let Ok(packet) = self.shared.config.parser.disconnect(namespace) {
-                core.push(packet);
+            if asked {
+                self.shared.say_goodbye(&mut core, inbox.socket.index);
             }
             return;
         }

@@ -258,6 +258,26 @@ async fn the_server_is_asked_again_only_when_it_has_answered() {
 }
 
 #[tokio::test]
+async fn who_leaves_and_comes_back_gives_the_server_time_to_see_it() {
+    let script = Script::begin().await;
+    let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
+    let other = root.manager().socket("/other");
+    let connecting = begin_connecting(&other);
+    assert_eq!(line.next().await, "0/other,");
+    line.send(r#"0/other,{"sid":"o"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    let began = Instant::now();
+    other.disconnect();
+    let connecting = begin_connecting(&other);
+    assert_eq!(line.next().await, "1/other,");
+    assert_eq!(line.next().await, "0/other,");
+    // The reference would close the connection for both at once.
+    assert!(began.elapsed() >= Duration::from_millis(50), "{:?}", began.elapsed());
+    line.send(r#"0/other,{"sid":"p"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_namespace_that_does_not_answer_in_time_is_left_when_it_does() {
     let script = Script::begin().await;
     let limit = Duration::from_secs(3);
