@@ -115,8 +115,13 @@ impl Driver {
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         let wanted = {
-            let core = self.shared.core();
-            !core.abandoned && core.sockets.iter().any(|socket| socket.active)
+            let mut core = self.shared.core();
+            let wanted = !core.abandoned && core.sockets.iter().any(|socket| socket.active);
+            if wanted && !matches!(self.phase, Phase::Closing(..)) {
+                // Somebody connects again, so that the end that others wait for may never come.
+                core.closed.clear();
+            }
+            wanted
         };
         match &mut self.phase {
             Phase::Idle if wanted => self.connect(),

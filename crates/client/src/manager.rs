@@ -87,7 +87,8 @@ impl Manager {
     }
 
     /// Disconnects all sockets and closes the connection, after what was emitted before has been sent, for which it
-    /// takes at most the `close_timeout`. Handlers at work are not waited for.
+    /// takes at most the `close_timeout`. Handlers at work are not waited for, nor is the end of a connection that stays
+    /// because somebody connects a socket again meanwhile.
     pub async fn disconnect(&self) {
         let closed = {
             let mut core = self.shared().core();

@@ -408,3 +408,17 @@ async fn who_waits_is_told_why_a_socket_is_given_up() {
         assert_eq!(in_time(told.recv()).await.unwrap(), error.to_string());
     }
 }
+
+#[tokio::test]
+async fn a_disconnect_is_not_waited_for_when_somebody_connects_again() {
+    let local = Local::serve(sockeye::Server::new()).await;
+    let manager = support::quick(Manager::builder(&local.url())).build().unwrap();
+    let socket = manager.socket("/");
+    in_time(socket.connect()).await.unwrap();
+    socket.on_disconnect(async |socket: Socket| {
+        socket.connect().await.unwrap();
+    });
+    in_time(manager.disconnect()).await;
+    in_time(socket.ready()).await.unwrap();
+    assert!(socket.is_connected());
+}
