@@ -3,7 +3,11 @@ use hashbrown::HashMap;
 use crate::{ErasedHandler, Occasion};
 
 /// The handlers of events, by the events' names. Each event's run in the order in which they were added.
-pub struct Named<O: Occasion>(HashMap<Box<str>, Vec<Entry<O>>>);
+pub struct Named<O: Occasion> {
+    by_event: HashMap<Box<str>, Vec<Entry<O>>>,
+    /// How many handlers run once, of all events.
+    once: usize,
+}
 
 struct Entry<O: Occasion> {
     handler: ErasedHandler<O>,
@@ -13,26 +17,35 @@ struct Entry<O: Occasion> {
 impl<O: Occasion> Named<O> {
     /// Adds a handler; one that runs `once` is for the next event alone.
     pub fn on(&mut self, event: &str, handler: ErasedHandler<O>, once: bool) {
-        self.0.entry(event.into()).or_default().push(Entry { handler, once });
+        self.once += usize::from(once);
+        self.by_event.entry(event.into()).or_default().push(Entry { handler, once });
     }
 
     /// Removes the handlers of an event.
     pub fn off(&mut self, event: &str) {
-        self.0.remove(event);
+        for entry in self.by_event.remove(event).into_iter().flatten() {
+            self.once -= usize::from(entry.once);
+        }
+    }
+
+    /// Whether one of an event's handlers runs once. Where no event has such a one, nothing is looked up.
+    pub fn runs_once(&self, event: &str) -> bool {
+        self.once > 0 && self.by_event.get(event).is_some_and(|entries| entries.iter().any(|entry| entry.once))
     }
 
     /// The handlers of an event.
     pub fn of<'a>(&'a self, event: &str) -> impl Iterator<Item = &'a ErasedHandler<O>> {
-        self.0.get(event).into_iter().flatten().map(|entry| &entry.handler)
+        self.by_event.get(event).into_iter().flatten().map(|entry| &entry.handler)
     }
 
     /// The handlers of an event; those that run once are removed.
     pub fn take(&mut self, event: &str) -> Vec<ErasedHandler<O>> {
-        let Some(entries) = self.0.get_mut(event) else { return Vec::new() };
-        let handlers = entries.iter().map(|entry| entry.handler.clone()).collect();
+        let Some(entries) = self.by_event.get_mut(event) else { return Vec::new() };
+        let handlers: Vec<_> = entries.iter().map(|entry| entry.handler.clone()).collect();
         entries.retain(|entry| !entry.once);
+        self.once -= handlers.len() - entries.len();
         if entries.is_empty() {
-            self.0.remove(event);
+            self.by_event.remove(event);
         }
         handlers
     }
@@ -40,13 +53,13 @@ impl<O: Occasion> Named<O> {
 
 impl<O: Occasion> Default for Named<O> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { by_event: HashMap::new(), once: 0 }
     }
 }
 
 impl<O: Occasion> Clone for Named<O> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { by_event: self.by_event.clone(), once: self.once }
     }
 }
 

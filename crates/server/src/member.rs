@@ -156,7 +156,7 @@ impl Member {
     fn begin(&mut self, name: &str, args: Args<'_>, ack: Option<u64>, cx: &mut Context<'_>) {
         let namespace = self.socket.namespace().clone();
         let table = namespace.handlers();
-        let once = namespace.take_once(name);
+        let once = namespace.take_once(&table, name);
         let own = self.socket.with_handlers(|handlers| handlers.events.take(name)).unwrap_or_default();
         let mut of_event = once.as_ref().unwrap_or(&table).events.of(name).chain(&own).peekable();
         let fallback = if of_event.peek().is_none() { table.fallback.as_slice() } else { &[] };

@@ -38,8 +38,6 @@ struct Inner {
     adapter: Arc<dyn Adapter>,
     /// Replaced as a whole when one is added, so that events never wait for a lock.
     handlers: ArcSwap<Handlers>,
-    /// Whether some handler runs once, and the tables must be changed by events.
-    has_once: AtomicBool,
     observers: ArcSwap<Vec<Observer>>,
     is_observed: AtomicBool,
     server_events: Arc<ServerEvents>,
@@ -67,7 +65,6 @@ impl Namespace {
             local,
             adapter,
             handlers: ArcSwap::from_pointee(handlers.unwrap_or_default()),
-            has_once: AtomicBool::new(false),
             observers: ArcSwap::default(),
             is_observed: AtomicBool::new(false),
             server_events,
@@ -118,9 +115,7 @@ impl Namespace {
     /// Handles the next event of this name, whichever socket sends it, and no other.
     pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
-        self.change(|handlers| handlers.events.on(event, handler.clone(), true));
-        self.0.has_once.store(true, Ordering::Release);
-        self
+        self.change(|handlers| handlers.events.on(event, handler.clone(), true))
     }
 
     /// Removes the handlers of an event.
@@ -280,9 +275,9 @@ impl Namespace {
         self.0.handlers.load()
     }
 
-    /// The handlers of an event; those that run once are removed by it.
-    pub(crate) fn take_once(&self, event: &str) -> Option<Arc<Handlers>> {
-        if !self.0.has_once.load(Ordering::Acquire) {
+    /// The handlers there are, if some of them run once for this event, which removes those.
+    pub(crate) fn take_once(&self, table: &Handlers, event: &str) -> Option<Arc<Handlers>> {
+        if !table.events.runs_once(event) {
             return None;
         }
         Some(self.0.handlers.rcu(|handlers| {
@@ -394,5 +389,28 @@ impl Namespace {
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_runs_once_has_the_table_copied_by_its_own_event_alone() {
+        let server = Server::new();
+        let root = server.of("/");
+        root.once("once", async || ()).on("other", async || ());
+        let mut client = server.test_client().connect().await.unwrap();
+        let waiting = root.handlers().clone();
+        client.emit("other", ()).await.unwrap();
+        assert!(Arc::ptr_eq(&waiting, &root.handlers()), "copied by another event");
+        client.emit("once", ()).await.unwrap();
+        let through = root.handlers().clone();
+        assert!(!Arc::ptr_eq(&waiting, &through), "it would run again");
+        for event in ["once", "other"] {
+            client.emit(event, ()).await.unwrap();
+            assert!(Arc::ptr_eq(&through, &root.handlers()), "copied by `{event}` after it has run");
+        }
     }
 }
