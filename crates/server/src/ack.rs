@@ -14,7 +14,7 @@ use sockeye_engine::Sid;
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{EmitError, LimitError, Socket};
@@ -49,7 +49,7 @@ pub struct AckFuture<T> {
 #[derive(Debug)]
 enum State {
     Failed(Option<EmitError>),
-    Waiting { socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, timeout: Pin<Box<Sleep>> },
+    Waiting { socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, patience: Patience },
 }
 
 impl<T> AckFuture<T> {
@@ -58,8 +58,8 @@ impl<T> AckFuture<T> {
     }
 
     pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, timeout: Duration) -> Self {
-        let timeout = Box::pin(sleep(timeout));
-        Self { state: State::Waiting { socket, id, answer, timeout }, answer: PhantomData }
+        let patience = Patience::new(timeout);
+        Self { state: State::Waiting { socket, id, answer, patience }, answer: PhantomData }
     }
 
     /// Waits for the answer as it comes, with all its arguments: `answer.as_args().all::<(i64, String)>()`.
@@ -76,9 +76,9 @@ impl<T> AckFuture<T> {
                 Some(error) => Poll::Ready(Err(error.into())),
                 None => Poll::Pending,
             },
-            State::Waiting { answer, timeout, .. } => match Pin::new(answer).poll(cx) {
+            State::Waiting { answer, patience, .. } => match Pin::new(answer).poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(answer.map_err(|_| AckError::Disconnected)),
-                Poll::Pending => timeout.as_mut().poll(cx).map(|()| Err(AckError::TimedOut)),
+                Poll::Pending => patience.poll(cx).map(|()| Err(AckError::TimedOut)),
             },
         }
     }
@@ -108,7 +108,7 @@ pub struct BroadcastAcks<T> {
     id: u64,
     sockets: HashMap<Sid, Socket>,
     answers: mpsc::UnboundedReceiver<(Sid, Option<ArgsBuf>)>,
-    timeout: Pin<Box<Sleep>>,
+    patience: Patience,
     failed: Option<EmitError>,
     answer: PhantomData<fn() -> T>,
 }
@@ -130,13 +130,13 @@ impl<T> BroadcastAcks<T> {
         timeout: Duration,
     ) -> Self {
         let sockets = sockets.into_iter().map(|socket| (socket.id().clone(), socket)).collect();
-        Self { id, sockets, answers, timeout: Box::pin(sleep(timeout)), failed: None, answer: PhantomData }
+        Self { id, sockets, answers, patience: Patience::new(timeout), failed: None, answer: PhantomData }
     }
 
     pub(crate) fn failed(error: EmitError) -> Self {
         let (_, answers) = mpsc::unbounded_channel();
-        let timeout = Box::pin(sleep(Duration::ZERO));
-        Self { id: 0, sockets: HashMap::new(), answers, timeout, failed: Some(error), answer: PhantomData }
+        let patience = Patience::new(Duration::ZERO);
+        Self { id: 0, sockets: HashMap::new(), answers, patience, failed: Some(error), answer: PhantomData }
     }
 
     /// How many sockets have not answered yet.
@@ -180,7 +180,7 @@ impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
                 let answer = answer.map_or(Err(AckError::Disconnected), |args| Ok(first(&args)?));
                 return Poll::Ready(Some((sid, answer)));
             }
-            if self.timeout.as_mut().poll(cx).is_pending() {
+            if self.patience.poll(cx).is_pending() {
                 return Poll::Pending;
             }
             // The time is up: each socket that is left is one item.
@@ -198,6 +198,26 @@ impl<T> Drop for BroadcastAcks<T> {
         for socket in self.sockets.values() {
             socket.forget_ack(self.id);
         }
+    }
+}
+
+/// How long an answer is waited for. The time runs at once, but the timer is made when somebody waits, because events are
+/// emitted outside of a runtime, too.
+#[derive(Debug)]
+struct Patience {
+    /// None is beyond all time.
+    ends: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn new(timeout: Duration) -> Self {
+        Self { ends: Instant::now().checked_add(timeout), timer: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(ends) = self.ends else { return Poll::Pending };
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(ends))).as_mut().poll(cx)
     }
 }
 

@@ -270,6 +270,40 @@ async fn a_handler_that_asks_its_own_client_is_told_at_once_that_it_has_left() {
 }
 
 #[tokio::test]
+async fn acknowledgements_can_be_asked_for_outside_of_a_runtime() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut client = server.test_client().connect().await.unwrap();
+    let socket = root.socket(client.sid()).unwrap();
+    let asking = std::thread::spawn(move || {
+        let one = socket.emit_with_ack::<u8>("one", ());
+        (one, root.timeout(Duration::MAX).emit_with_ack::<u8>("all", ()))
+    });
+    let (one, all) = asking.join().expect("it needs a runtime");
+    for number in [1, 2] {
+        let question = client.receive().await.unwrap();
+        client.acknowledge(&question, number).await.unwrap();
+    }
+    assert_eq!(one.await.unwrap(), 1);
+    assert_eq!(all.collect().await.unwrap().answers, [(client.sid().into(), 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_an_answer_runs_from_the_question() {
+    let server = Server::new();
+    let root = server.of("/");
+    let client = server.test_client().connect().await.unwrap();
+    let timeout = Duration::from_secs(5);
+    let one = root.socket(client.sid()).unwrap().timeout(timeout).emit_with_ack::<()>("one", ());
+    let all = root.timeout(timeout).emit_with_ack::<()>("all", ());
+    tokio::time::sleep(timeout).await;
+    let begun = Instant::now();
+    assert!(matches!(one.await, Err(AckError::TimedOut)));
+    assert!(matches!(&all.collect().await.unwrap().missing[..], [(_, AckError::TimedOut)]));
+    assert!(begun.elapsed() < timeout, "it was waited for {:?} more", begun.elapsed());
+}
+
+#[tokio::test]
 async fn an_answer_of_several_arguments_can_be_had_whole() {
     let server = Server::new();
     let mut client = server.test_client().connect().await.unwrap();
