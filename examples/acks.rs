@@ -20,8 +20,8 @@ pub(crate) fn acks() -> Server {
     // Whoever does not answer within a second has not voted.
     root.on("hold a vote", async |socket: Socket| -> Result<usize, String> {
         let everyone = socket.namespace().timeout(Duration::from_secs(1));
-        let votes =
-            everyone.emit_with_ack::<bool>("yes or no?", ()).collect().await.map_err(|error| error.to_string())?;
+        let asked = everyone.emit_with_ack::<bool>("yes or no?", ()).map_err(|error| error.to_string())?;
+        let votes = asked.collect().await;
         Ok(votes.answers.iter().filter(|(_, yes)| *yes).count())
     });
     server

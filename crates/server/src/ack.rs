@@ -101,15 +101,15 @@ impl<T> Drop for AckFuture<T> {
 }
 
 /// The acknowledgements of a broadcast, as a stream: one item a socket, in the order they come, with
-/// [`AckError::TimedOut`] for those that do not answer in time. [`collect`](Self::collect) waits for all.
+/// [`AckError::TimedOut`] for those that do not answer in time, and [`AckError::Emit`] for those that owe so many answers
+/// already that they were not asked. [`collect`](Self::collect) waits for all.
 #[derive(Debug)]
 #[must_use = "the acknowledgements are only waited for when the stream is polled; to emit without them, use `emit`"]
 pub struct BroadcastAcks<T> {
     id: u64,
     sockets: HashMap<Sid, Socket>,
-    answers: mpsc::UnboundedReceiver<(Sid, Option<ArgsBuf>)>,
+    answers: mpsc::UnboundedReceiver<(Sid, Answer)>,
     patience: Patience,
-    failed: Option<EmitError>,
     answer: PhantomData<fn() -> T>,
 }
 
@@ -126,17 +126,11 @@ impl<T> BroadcastAcks<T> {
     pub(crate) fn new(
         id: u64,
         sockets: Vec<Socket>,
-        answers: mpsc::UnboundedReceiver<(Sid, Option<ArgsBuf>)>,
+        answers: mpsc::UnboundedReceiver<(Sid, Answer)>,
         timeout: Duration,
     ) -> Self {
         let sockets = sockets.into_iter().map(|socket| (socket.id().clone(), socket)).collect();
-        Self { id, sockets, answers, patience: Patience::new(timeout), failed: None, answer: PhantomData }
-    }
-
-    pub(crate) fn failed(error: EmitError) -> Self {
-        let (_, answers) = mpsc::unbounded_channel();
-        let patience = Patience::new(Duration::ZERO);
-        Self { id: 0, sockets: HashMap::new(), answers, patience, failed: Some(error), answer: PhantomData }
+        Self { id, sockets, answers, patience: Patience::new(timeout), answer: PhantomData }
     }
 
     /// How many sockets have not answered yet.
@@ -147,13 +141,7 @@ impl<T> BroadcastAcks<T> {
 
 impl<T: DeserializeOwned> BroadcastAcks<T> {
     /// Waits until every socket has answered, has left, or the time is up. Partial answers are kept.
-    ///
-    /// # Errors
-    /// If the event could not be emitted at all.
-    pub async fn collect(mut self) -> Result<BroadcastAnswers<T>, EmitError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
+    pub async fn collect(mut self) -> BroadcastAnswers<T> {
         let mut collected = BroadcastAnswers { answers: Vec::new(), missing: Vec::new() };
         while let Some((sid, answer)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             match answer {
@@ -161,7 +149,7 @@ impl<T: DeserializeOwned> BroadcastAcks<T> {
                 Err(error) => collected.missing.push((sid, error)),
             }
         }
-        Ok(collected)
+        collected
     }
 }
 
@@ -177,7 +165,7 @@ impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
                 if self.sockets.remove(&sid).is_none() {
                     continue;
                 }
-                let answer = answer.map_or(Err(AckError::Disconnected), |args| Ok(first(&args)?));
+                let answer = answer.and_then(|args| Ok(first(&args)?));
                 return Poll::Ready(Some((sid, answer)));
             }
             if self.patience.poll(cx).is_pending() {
@@ -221,6 +209,12 @@ impl Patience {
     }
 }
 
+/// What became of one socket's acknowledgement of a broadcast.
+type Answer = Result<ArgsBuf, AckError>;
+
+/// Where the sockets that a broadcast asks leave their answers.
+pub(crate) type Answers = mpsc::UnboundedSender<(Sid, Answer)>;
+
 /// The acknowledgements one socket still owes.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAcks {
@@ -231,7 +225,7 @@ pub(crate) struct PendingAcks {
 #[derive(Debug)]
 pub(crate) enum PendingAck {
     One(oneshot::Sender<ArgsBuf>),
-    Broadcast(Sid, mpsc::UnboundedSender<(Sid, Option<ArgsBuf>)>),
+    Broadcast(Sid, Answers),
 }
 
 /// The ids of a server's acknowledgements. All sockets share them, for two reasons: one encoding of a broadcast serves
@@ -248,17 +242,12 @@ impl AckIds {
 }
 
 impl PendingAcks {
-    pub(crate) fn expect(&mut self, id: u64, limit: usize) -> Result<oneshot::Receiver<ArgsBuf>, LimitError> {
+    pub(crate) fn expect(&mut self, id: u64, ack: PendingAck, limit: usize) -> Result<(), LimitError> {
         if self.waiting.len() >= limit {
             return Err(LimitError::PendingAcks { limit });
         }
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(id, PendingAck::One(sender));
-        Ok(receiver)
-    }
-
-    pub(crate) fn insert(&mut self, id: u64, ack: PendingAck) {
         self.waiting.insert(id, ack);
+        Ok(())
     }
 
     pub(crate) fn take(&mut self, id: u64) -> Option<PendingAck> {
@@ -277,7 +266,7 @@ impl PendingAck {
         match self {
             Self::One(answer) => drop(answer),
             // Whoever waited may have given up.
-            Self::Broadcast(sid, answers) => drop(answers.send((sid, None))),
+            Self::Broadcast(sid, answers) => drop(answers.send((sid, Err(AckError::Disconnected)))),
         }
     }
 
@@ -285,7 +274,7 @@ impl PendingAck {
         // Whoever waited may have given up in this moment.
         match self {
             Self::One(answer) => drop(answer.send(args)),
-            Self::Broadcast(sid, answers) => drop(answers.send((sid, Some(args)))),
+            Self::Broadcast(sid, answers) => drop(answers.send((sid, Ok(args)))),
         }
     }
 }
@@ -318,11 +307,11 @@ mod tests {
         let client = server.test_client().connect().await.unwrap();
         let socket = server.of("/").socket(client.sid()).unwrap();
         let (sender, mut answers) = mpsc::unbounded_channel();
-        socket.expect_broadcast_ack(1, PendingAck::Broadcast(socket.id().clone(), sender.clone()));
+        assert!(socket.expect_broadcast_ack(1, &sender));
         assert!(answers.try_recv().is_err(), "it is there");
         client.disconnect().await.unwrap();
-        assert!(matches!(answers.try_recv(), Ok((_, None))), "it has left");
-        socket.expect_broadcast_ack(2, PendingAck::Broadcast(socket.id().clone(), sender));
-        assert!(matches!(answers.try_recv(), Ok((_, None))), "it had left before");
+        assert!(matches!(answers.try_recv(), Ok((_, Err(AckError::Disconnected)))), "it has left");
+        assert!(!socket.expect_broadcast_ack(2, &sender));
+        assert!(matches!(answers.try_recv(), Ok((_, Err(AckError::Disconnected)))), "it had left before");
     }
 }

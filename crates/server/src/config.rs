@@ -44,7 +44,8 @@ pub struct Config {
     pub max_child_namespaces: usize,
     /// The most rooms one socket may be in, its own left out. Default 1,000.
     pub max_rooms: usize,
-    /// The most acknowledgements that may be waited for from one socket. Default 10,000.
+    /// The most acknowledgements that may be waited for from one socket, those of broadcasts included. Who owes as many
+    /// is not sent an event that asks for one more; whoever asks gets the error. Default 10,000.
     pub max_pending_acks: usize,
     /// The most events, and requests to join a namespace, that one connection may send a second for long; beyond them
     /// it is not read until it is within them again, and closed by the heartbeat if that takes too long. Bursts of as

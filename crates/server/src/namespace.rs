@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 
 use crate::{
     Adapter, BroadcastAcks, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
-    ack::PendingAck,
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
     background::Watched,
     handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
@@ -294,10 +293,7 @@ impl Namespace {
 
     pub(crate) fn broadcast(&self, event: &str, args: &impl Arguments, target: &Target) -> Result<(), EmitError> {
         check_name(event)?;
-        if self.config().log_events {
-            let rooms = target.rooms.iter().map(|room| self.shown(room)).collect::<Vec<_>>();
-            tracing::info!(target: "sockeye::events", namespace = self.name(), event, ?rooms, "emit");
-        }
+        self.log_emit(event, target);
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let parser = &self.config().parser;
         match &self.0.recovery {
@@ -322,24 +318,22 @@ impl Namespace {
         args: &impl Arguments,
         target: &Target,
         timeout: Duration,
-    ) -> BroadcastAcks<T> {
+    ) -> Result<BroadcastAcks<T>, EmitError> {
+        check_name(event)?;
+        self.log_emit(event, target);
         let id = self.0.server.next_ack_id();
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
-        let packet = check_name(event)
-            .and_then(|()| EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep));
-        let packet = match packet {
-            Ok(packet) => packet,
-            Err(error) => return BroadcastAcks::failed(error),
-        };
+        let packet = EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep)?;
         let (sender, answers) = mpsc::unbounded_channel();
         let mut sockets = self.0.local.sockets(target);
         sockets.retain(|socket| socket.is_connected() && (!target.volatile || socket.is_writable()));
         let _batch = sockeye_engine::Batch::open();
         for socket in &sockets {
-            socket.expect_broadcast_ack(id, PendingAck::Broadcast(socket.id().clone(), sender.clone()));
-            socket.deliver(&packet, false);
+            if socket.expect_broadcast_ack(id, &sender) {
+                socket.deliver(&packet, false);
+            }
         }
-        BroadcastAcks::new(id, sockets, answers, timeout)
+        Ok(BroadcastAcks::new(id, sockets, answers, timeout))
     }
 
     pub(crate) fn is_observed(&self) -> bool {
@@ -365,6 +359,14 @@ impl Namespace {
         self.0.server.counters().limit_hit(limit);
         tracing::warn!(namespace = self.name(), %limit, "a limit was reached");
         limit
+    }
+
+    /// Logs a broadcast, if the settings say so.
+    fn log_emit(&self, event: &str, target: &Target) {
+        if self.config().log_events {
+            let rooms = target.rooms.iter().map(|room| self.shown(room)).collect::<Vec<_>>();
+            tracing::info!(target: "sockeye::events", namespace = self.name(), event, ?rooms, "emit");
+        }
     }
 
     /// A room's name as it may stand in a log: of a socket's own room the beginning, because in Socket.IO 2 a socket's id

@@ -71,7 +71,14 @@ impl Operator {
 
     /// Emits an event and waits for the acknowledgement of every chosen socket of this server, one by one as a stream,
     /// or all of them by [`collect`](BroadcastAcks::collect).
-    pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> BroadcastAcks<T> {
+    ///
+    /// # Errors
+    /// If the data cannot be serialised, or the name is reserved.
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: impl Arguments,
+    ) -> Result<BroadcastAcks<T>, EmitError> {
         let timeout = self.timeout.unwrap_or(self.namespace.config().ack_timeout);
         self.namespace.broadcast_with_ack(event, &args, &self.target, timeout)
     }

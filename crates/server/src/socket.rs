@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use sockeye_engine::{Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
 use sockeye_handler::Values;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
-    ack::{PendingAck, PendingAcks},
+    ack::{AckError, Answers, PendingAck, PendingAcks},
     handler::{AckId, Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
     outgoing,
     packet::{EncodedPacket, check_name, with_encoded},
@@ -345,14 +345,14 @@ impl Socket {
         args: &impl Arguments,
     ) -> AckFuture<T> {
         let id = self.server().next_ack_id();
+        let (sender, answer) = oneshot::channel();
         let expected = {
             let limit = self.namespace().config().max_pending_acks;
-            self.0.shared.lock().acks.get_or_insert_default().expect(id, limit)
+            self.0.shared.lock().acks.get_or_insert_default().expect(id, PendingAck::One(sender), limit)
         };
-        let answer = match expected {
-            Ok(answer) => answer,
-            Err(limit) => return AckFuture::failed(self.namespace().limit_hit(limit).into()),
-        };
+        if let Err(limit) = expected {
+            return AckFuture::failed(self.namespace().limit_hit(limit).into());
+        }
         match self.emit_expecting(event, Some(id), args) {
             Ok(()) => AckFuture::waiting(self.clone(), id, answer, timeout),
             Err(error) => {
@@ -362,16 +362,28 @@ impl Socket {
         }
     }
 
-    /// Notes that this socket is to acknowledge a broadcast, or says at once that it will not.
-    pub(crate) fn expect_broadcast_ack(&self, id: u64, ack: PendingAck) {
-        let mut shared = self.0.shared.lock();
-        if shared.leaving.is_none() {
-            shared.acks.get_or_insert_default().insert(id, ack);
-            return;
-        }
-        // It may have left altogether, and given up on those it knew of.
-        drop(shared);
-        ack.disconnected();
+    /// Notes that this socket is to acknowledge a broadcast, or says at once why it will not.
+    pub(crate) fn expect_broadcast_ack(&self, id: u64, answers: &Answers) -> bool {
+        let expected = {
+            let mut shared = self.0.shared.lock();
+            match shared.leaving {
+                None => {
+                    let ack = PendingAck::Broadcast(self.id().clone(), answers.clone());
+                    let limit = self.namespace().config().max_pending_acks;
+                    Some(shared.acks.get_or_insert_default().expect(id, ack, limit))
+                }
+                // It may have left altogether, and given up on those it knew of.
+                Some(_) => None,
+            }
+        };
+        let why = match expected {
+            Some(Ok(())) => return true,
+            Some(Err(limit)) => EmitError::from(self.namespace().limit_hit(limit)).into(),
+            None => AckError::Disconnected,
+        };
+        // Whoever asks still listens.
+        let _asking = answers.send((self.id().clone(), Err(why)));
+        false
     }
 
     pub(crate) fn forget_ack(&self, id: u64) {

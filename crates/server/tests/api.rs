@@ -110,7 +110,7 @@ async fn the_answers_to_a_broadcast_are_a_stream() {
     for _ in 0..3 {
         clients.push(server.test_client().connect().await.unwrap());
     }
-    let mut answers = Box::pin(root.timeout(Duration::from_secs(5)).emit_with_ack::<u8>("vote", ()));
+    let mut answers = Box::pin(root.timeout(Duration::from_secs(5)).emit_with_ack::<u8>("vote", ()).unwrap());
     for (number, client) in clients.iter_mut().enumerate().rev() {
         let vote = client.receive().await.unwrap();
         client.acknowledge(&vote, number).await.unwrap();

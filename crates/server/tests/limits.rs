@@ -12,7 +12,8 @@ use std::{
 
 use http::StatusCode;
 use sockeye::{
-    Binary, Config, Data, EngineConfig, Reason, RecoveryConfig, Revision, Server, Socket, TestClientError, matching,
+    AckError, Binary, Config, Data, EmitError, EngineConfig, Reason, RecoveryConfig, Revision, Server, Socket,
+    TestClientError, matching,
 };
 use support::{Log, Raw, settle};
 use tokio::{sync::Semaphore, time::Instant};
@@ -204,6 +205,31 @@ async fn asking_for_namespaces_counts_against_the_rate_too() {
     }
     assert!(begun.elapsed() > Duration::from_secs(3), "50 requests took {:?}", begun.elapsed());
     assert!(server.metrics().rate_limited > 0);
+}
+
+#[tokio::test]
+async fn who_owes_too_many_answers_is_not_asked_by_a_broadcast_either() {
+    let server = server(Config { max_pending_acks: 1, ..Config::default() });
+    let root = server.of("/");
+    let (mut busy, mut idle) =
+        (server.test_client().connect().await.unwrap(), server.test_client().connect().await.unwrap());
+    let owed = root.to(busy.sid()).emit_with_ack::<u8>("owed", ()).unwrap();
+    let one = root.socket(busy.sid()).unwrap().emit_with_ack::<u8>("one", ()).await;
+    assert!(matches!(one, Err(AckError::Emit(EmitError::Limit(_)))), "{one:?}");
+    let all = root.everyone().emit_with_ack::<u8>("all", ()).unwrap();
+    let question = idle.receive().await.unwrap();
+    idle.acknowledge(&question, 7).await.unwrap();
+    let all = all.collect().await;
+    assert_eq!(all.answers, [(idle.sid().into(), 7)]);
+    assert!(
+        matches!(&all.missing[..], [(sid, AckError::Emit(EmitError::Limit(_)))] if **sid == *busy.sid()),
+        "{all:?}"
+    );
+    assert_eq!(server.metrics().acks_limited, 2);
+    drop(owed);
+    let _asked = root.to(busy.sid()).emit_with_ack::<u8>("again", ()).unwrap();
+    let names: Vec<_> = busy.received().into_iter().map(|event| event.name).collect();
+    assert_eq!(names, ["owed", "again"]);
 }
 
 #[tokio::test]

@@ -30,11 +30,14 @@ async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log(
         server.test_client().namespace("/nowhere").auth(serde_json::json!({ "token": secret })).connect().await;
     assert!(matches!(nowhere, Err(TestClientError::Refused { message, .. }) if message == "Invalid namespace"));
     server.emit("told", ()).unwrap();
+    drop(root.to("nobody").emit_with_ack::<()>("asked", ()).unwrap());
     let text = log.text();
     let line = |parts: &[&str]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(line(&["/nowhere", "known", "/number"]), "an unknown namespace is not explained:\n{text}");
     assert!(line(&["sockeye::events", "received", "\"state\""]), "no event is logged that comes in:\n{text}");
-    assert!(line(&["sockeye::events", "emit", "\"told\""]), "no event is logged that goes out:\n{text}");
+    for event in ["\"told\"", "\"asked\""] {
+        assert!(line(&["sockeye::events", "emit", event]), "{event} is not logged, which went out:\n{text}");
+    }
     for packet in ["received sid=", "sent sid="] {
         assert!(line(&["sockeye::packets", packet, "kind=\"message\""]), "no packet was {packet}:\n{text}");
     }

@@ -407,7 +407,7 @@ async fn a_client_takes_up_where_it_left_off() {
         root.to("room").emit("missed", 2).unwrap();
         root.to("elsewhere").emit("not for it", ()).unwrap();
         root.volatile().emit("volatile", ()).unwrap();
-        drop(root.everyone().emit_with_ack::<()>("with an acknowledgement", ()));
+        drop(root.everyone().emit_with_ack::<()>("with an acknowledgement", ()).unwrap());
         let mut again = server.test_client().auth(auth.clone()).connect().await.unwrap();
         assert_eq!(again.sid(), sid);
         let socket = root.socket(&sid).unwrap();

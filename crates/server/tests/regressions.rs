@@ -273,7 +273,7 @@ async fn socketioxide_820_acknowledgements_that_timed_out_are_forgotten() {
     for _ in 0..10 {
         let late = socket.timeout(Duration::from_secs(1)).emit_with_ack::<()>("q", ()).await;
         assert!(matches!(late, Err(sockeye::AckError::TimedOut)), "{late:?}");
-        let gathered = root.timeout(Duration::from_secs(1)).emit_with_ack::<()>("q", ()).collect().await.unwrap();
+        let gathered = root.timeout(Duration::from_secs(1)).emit_with_ack::<()>("q", ()).unwrap().collect().await;
         assert_eq!(gathered.missing.len(), 1);
     }
     assert_eq!(server.metrics().acks_limited, 0);
