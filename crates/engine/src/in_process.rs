@@ -6,15 +6,16 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::request::Parts;
+use tokio::sync::oneshot;
 
 use crate::{
     Application, CloseReason, Engine, Frame, Handshake, Refusal, Revision, Session,
     opening::Opening,
-    session::{Channel, Core, Stage},
+    session::{Channel, Core, Delivery, Stage},
 };
 
-/// A client of a session without a network between: what tests of an application talk to it by. Dropped, it closes the
-/// session like a client that has gone away.
+/// A client of a session without a network between: what tests of an application talk to it by. It answers the pings that
+/// it meets when it looks for messages. Dropped, it closes the session like a client that has gone away.
 #[derive(Debug)]
 pub struct InProcess {
     session: Arc<Session>,
@@ -64,12 +65,6 @@ impl InProcess {
         poll_fn(|cx| self.session.core().lock().poll_frame(cx)).await
     }
 
-    /// Answers a ping, as every client must.
-    pub async fn pong(&self) {
-        // A session that is closed needs no pong.
-        let _closed = self.session.deliver("3".into(), false).await;
-    }
-
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -88,14 +83,24 @@ impl Drop for InProcess {
 }
 
 impl Core {
-    /// Takes what waits first. Once the word of farewell is taken, the session's task has nothing more to wait for.
+    /// Takes what waits first, pings apart, which are answered. Once the word of farewell is taken, the session's task has
+    /// nothing more to wait for.
     fn take_frame(&mut self) -> Option<Frame> {
-        let frame = self.outbox.pop()?;
-        if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
-            self.stage = Stage::Closed(reason);
-            self.wake_driver();
+        loop {
+            let frame = self.outbox.pop()?;
+            if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
+                self.stage = Stage::Closed(reason);
+                self.wake_driver();
+            }
+            if frame.is_binary() || frame.packet() != b"2" {
+                return Some(frame);
+            }
+            if self.stage == Stage::Open {
+                let (answer, _nobody_waits) = oneshot::channel();
+                self.inbox.push_back(Delivery::Payload { body: "3".into(), binary: false, answer });
+                self.wake_driver();
+            }
         }
-        Some(frame)
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {

@@ -155,7 +155,7 @@ impl Server {
 
     /// The namespace of this name, created if it is new. A missing leading slash is added.
     pub fn of(&self, name: &str) -> Namespace {
-        let name: Arc<str> = if name.starts_with('/') { name.into() } else { format!("/{name}").into() };
+        let name = with_slash(name);
         if let Some(namespace) = self.0.namespaces.read().get(&name) {
             return namespace.clone();
         }
@@ -431,6 +431,11 @@ pub async fn listen(address: impl ToSocketAddrs + fmt::Debug) -> Result<Vec<TcpL
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// A namespace's name with its leading slash.
+pub(crate) fn with_slash(name: &str) -> Arc<str> {
+    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
 }
 
 /// Answers paths that are not the server's with 404.

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use http::Request;
 use serde::de::DeserializeOwned;
@@ -6,12 +6,13 @@ use sockeye_engine::{Frame, InProcess, Message, Revision};
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments, EncodeError, Limits, Packet, Value};
 use tokio::time::timeout;
 
-use crate::{Server, ack::first, packet::with_encoded, parser::Decoder, socket::into_frames};
+use crate::{Server, ack::first, packet::with_encoded, parser::Decoder, server::with_slash, socket::into_frames};
 
 /// A client in the same process, for tests of handlers: no port, no network, no waiting for time to pass.
 ///
 /// What it sends is handled when the call returns, as far as handlers do not wait for something else; what the server
-/// emitted by then is [received](Self::received).
+/// emitted by then is [received](Self::received). Pings are answered when the client is asked for anything that has come;
+/// one that is left alone for longer than the heartbeat allows is closed, as any client.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +33,7 @@ pub struct TestClient {
     server: Server,
     connection: InProcess,
     decoder: Decoder,
-    namespace: String,
+    namespace: Arc<str>,
     sid: String,
     pid: Option<String>,
     next_ack: u64,
@@ -64,8 +65,8 @@ pub enum TestClientError {
         /// The data that came with it.
         data: Option<Value>,
     },
-    /// The server has closed the connection.
-    #[error("the server has closed the connection")]
+    /// The server has closed the connection, or taken the client out of the namespace.
+    #[error("the server has closed the connection, or taken the client out of the namespace")]
     Closed,
     /// Nothing came in time.
     #[error("nothing came within {0:?}")]
@@ -83,7 +84,7 @@ pub enum TestClientError {
 #[must_use = "the client connects when `connect` is called"]
 pub struct TestClientBuilder {
     server: Server,
-    namespace: String,
+    namespace: Arc<str>,
     auth: Option<serde_json::Value>,
     query: String,
     headers: Vec<(String, String)>,
@@ -106,9 +107,9 @@ impl Server {
 }
 
 impl TestClientBuilder {
-    /// Joins this namespace instead of `/`.
+    /// Joins this namespace instead of `/`. A missing leading slash is added.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.namespace = with_slash(&namespace.into());
         self
     }
 
@@ -213,7 +214,7 @@ impl TestClient {
         self.next_ack += 1;
         self.emit_expecting(event, Some(id), &args).await?;
         loop {
-            if let Incoming::Ack(acknowledged, args) = self.next().await?
+            if let Incoming::Ack(acknowledged, args) = self.next_inside().await?
                 && acknowledged == id
             {
                 return Ok(first(&args)?);
@@ -241,13 +242,13 @@ impl TestClient {
     /// The next event, waiting for it if need be.
     ///
     /// # Errors
-    /// If none comes within ten seconds, or the connection is closed.
+    /// If none comes within ten seconds, the connection is closed, or the client is taken out of the namespace.
     pub async fn receive(&mut self) -> Result<ReceivedEvent, TestClientError> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            let _something_else = self.next().await?;
+            let _something_else = self.next_inside().await?;
         }
     }
 
@@ -307,6 +308,11 @@ impl TestClient {
         Ok(())
     }
 
+    /// What comes next for a client that is in the namespace, or has been.
+    async fn next_inside(&mut self) -> Result<Incoming, TestClientError> {
+        if self.is_connected { self.next().await } else { Err(TestClientError::Closed) }
+    }
+
     async fn next(&mut self) -> Result<Incoming, TestClientError> {
         let frame = match timeout(PATIENCE, self.connection.receive()).await {
             Ok(Some(frame)) => frame,
@@ -316,10 +322,10 @@ impl TestClient {
             }
             Err(_) => return Err(TestClientError::TimedOut(PATIENCE)),
         };
-        if frame.packet() == b"2" && !frame.is_binary() {
-            self.connection.pong().await;
+        match self.read(&frame) {
+            Incoming::Disconnected => Err(TestClientError::Closed),
+            incoming => Ok(incoming),
         }
-        Ok(self.read(&frame))
     }
 
     fn drain(&mut self) {

@@ -170,3 +170,57 @@ async fn a_test_client_learns_at_once_that_the_server_has_closed_its_connection(
     assert!(matches!(end, Err(TestClientError::Closed)), "{end:?}");
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_test_client_learns_at_once_that_it_was_taken_out_of_its_namespace() {
+    let server = Server::new();
+    let root = server.of("/");
+    root.on("leave", async |socket: Socket| {
+        socket.emit("farewell", ()).unwrap();
+        socket.disconnect(false);
+    });
+    let begun = tokio::time::Instant::now();
+    for looks_first in [false, true] {
+        let mut client = server.test_client().connect().await.unwrap();
+        let asked = client.emit_with_ack::<()>("leave", ()).await;
+        assert!(matches!(asked, Err(TestClientError::Closed)), "{asked:?}");
+        assert_eq!(client.receive().await.unwrap().name, "farewell");
+        let end = client.receive().await;
+        assert!(matches!(end, Err(TestClientError::Closed)), "{end:?}");
+        let mut client = server.test_client().connect().await.unwrap();
+        client.emit("leave", ()).await.unwrap();
+        assert!(!looks_first || !client.is_connected());
+        assert_eq!(client.receive().await.unwrap().name, "farewell");
+        let end = client.receive().await;
+        assert!(matches!(end, Err(TestClientError::Closed)), "{end:?}");
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_client_answers_pings_whatever_it_is_asked() {
+    let server = Server::new();
+    let mut client = server.test_client().connect().await.unwrap();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(client.received().is_empty());
+    }
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(client.is_connected());
+    }
+    for _ in 0..10 {
+        let nothing = client.receive().await;
+        assert!(matches!(nothing, Err(TestClientError::TimedOut(_))), "{nothing:?}");
+    }
+    server.emit("still there", ()).unwrap();
+    assert_eq!(client.receive().await.unwrap().name, "still there");
+}
+
+#[tokio::test]
+async fn a_test_client_joins_a_namespace_that_is_named_without_its_slash() {
+    let server = Server::new();
+    let chat = server.of("chat");
+    let client = server.test_client().namespace("chat").connect().await.unwrap();
+    assert!(chat.socket(client.sid()).is_some());
+}
