@@ -10,7 +10,10 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    runtime::Handle,
+    time::{MissedTickBehavior, interval},
+};
 
 use sockeye_handler::guard;
 
@@ -39,11 +42,13 @@ impl Watched {
         self.jobs.write().push(Arc::new(Job { interval, run, running: AtomicBool::new(false) }));
     }
 
-    /// Starts what does not run yet.
+    /// Starts what does not run yet, within a runtime.
     pub(crate) fn start(&self, namespace: &Namespace) {
         for job in self.jobs.read().iter() {
-            if !job.running.swap(true, Ordering::AcqRel) {
-                tokio::spawn(run(job.clone(), namespace.clone()));
+            if let Ok(runtime) = Handle::try_current()
+                && !job.running.swap(true, Ordering::AcqRel)
+            {
+                runtime.spawn(run(job.clone(), namespace.clone()));
             }
         }
     }

@@ -182,13 +182,17 @@ impl Namespace {
         self
     }
 
-    /// Runs something at intervals for as long as the namespace has sockets: it begins when the first one comes, and
-    /// ends when there is none any more. It is run once for all, however many sockets there are.
+    /// Runs something at intervals for as long as the namespace has sockets: it begins when the first one comes, or at
+    /// once if there are some, and ends when there is none any more. It is run once for all, however many sockets there
+    /// are. Added outside of a runtime, it begins when the next one comes.
     pub fn every<F>(&self, interval: Duration, run: impl Fn(Self) -> F + Send + Sync + 'static) -> &Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         self.0.watched.add(interval, run);
+        if !self.0.local.is_empty() {
+            self.0.watched.start(self);
+        }
         self
     }
 

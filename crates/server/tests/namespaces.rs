@@ -362,6 +362,25 @@ async fn what_runs_at_intervals_begins_with_the_first_socket_and_ends_with_the_l
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_at_intervals_begins_at_once_if_there_are_sockets() {
+    let server = Server::new();
+    let root = server.of("/");
+    let mut client = server.test_client().connect().await.unwrap();
+    let tick = async |namespace: sockeye::Namespace| namespace.emit("tick", ()).unwrap();
+    root.every(Duration::from_secs(5), tick);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(client.received().len(), 3, "one at once and one each five seconds");
+    let added = root.clone();
+    let adding = std::thread::spawn(move || {
+        added.every(Duration::from_secs(60), tick);
+    });
+    adding.join().expect("it needs a runtime");
+    let _second = server.test_client().connect().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(client.received().len(), 1, "what was added outside of a runtime begins with the next socket");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_runs_at_intervals_goes_on_after_a_panic() {
     let server = Server::new();
     let root = server.of("/");
