@@ -123,14 +123,13 @@ pub struct BroadcastAnswers<T> {
 }
 
 impl<T> BroadcastAcks<T> {
-    pub(crate) fn new(
-        id: u64,
-        sockets: Vec<Socket>,
-        answers: mpsc::UnboundedReceiver<(Sid, Answer)>,
-        timeout: Duration,
-    ) -> Self {
-        let sockets = sockets.into_iter().map(|socket| (socket.id().clone(), socket)).collect();
-        Self { id, sockets, answers, patience: Patience::new(timeout), answer: PhantomData }
+    pub(crate) fn new(id: u64, answers: mpsc::UnboundedReceiver<(Sid, Answer)>, timeout: Duration) -> Self {
+        Self { id, sockets: HashMap::new(), answers, patience: Patience::new(timeout), answer: PhantomData }
+    }
+
+    /// Waits for these sockets, too, which have been asked.
+    pub(crate) fn expect(&mut self, sockets: Vec<Socket>) {
+        self.sockets.extend(sockets.into_iter().map(|socket| (socket.id().clone(), socket)));
     }
 
     /// How many sockets have not answered yet.

@@ -29,7 +29,7 @@ type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Job {
     interval: Duration,
-    run: Box<dyn Fn(Namespace) -> Run + Send + Sync>,
+    run: Arc<dyn Fn(Namespace) -> Run + Send + Sync>,
     running: AtomicBool,
 }
 
@@ -38,8 +38,15 @@ impl Watched {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let run = Box::new(move |namespace| -> Run { Box::pin(run(namespace)) });
+        let run = Arc::new(move |namespace| -> Run { Box::pin(run(namespace)) });
         self.jobs.write().push(Arc::new(Job { interval, run, running: AtomicBool::new(false) }));
+    }
+
+    /// Adds what has been added to the parent's.
+    pub(crate) fn inherit(&self, parent: &Self) {
+        self.jobs.write().extend(parent.jobs.read().iter().map(|job| {
+            Arc::new(Job { interval: job.interval, run: job.run.clone(), running: AtomicBool::new(false) })
+        }));
     }
 
     /// Starts what does not run yet, within a runtime.

@@ -9,13 +9,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use serde::de::DeserializeOwned;
 use sockeye_handler::guard;
 use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
-use tokio::sync::mpsc;
 
 use crate::{
-    Adapter, BroadcastAcks, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
+    Adapter, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
+    ack::Answers,
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
     background::Watched,
     handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
@@ -49,27 +48,34 @@ struct Inner {
 type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
 
 impl Namespace {
-    pub(crate) fn new(name: Arc<str>, server: Server, handlers: Option<Handlers>) -> Self {
+    /// A namespace; one that is made for a client takes on what has been added to its parent.
+    pub(crate) fn new(name: Arc<str>, server: Server, parent: Option<&Self>) -> Self {
         let local = Arc::new(Local::new(name.clone()));
         let server_events = Arc::new(ServerEvents::default());
+        let watched = Watched::default();
+        let observers = parent.map(|parent| parent.0.observers.load_full()).unwrap_or_default();
+        if let Some(Self(parent)) = parent {
+            local.inherit(&parent.local);
+            server_events.inherit(&parent.server_events);
+            watched.inherit(&parent.watched);
+        }
         let adapter = server.make_adapter(local.clone(), server_events.clone());
         let config = server.config();
         let recovery = config.recovery.clone().map(|recovery| {
             Recovery::new(recovery, config.engine.ping_interval.saturating_add(config.engine.ping_timeout))
         });
-        let is_child = handlers.is_some();
         Self(Arc::new(Inner {
             name,
             server,
             local,
             adapter,
-            handlers: ArcSwap::from_pointee(handlers.unwrap_or_default()),
-            observers: ArcSwap::default(),
-            is_observed: AtomicBool::new(false),
+            handlers: parent.map(|parent| ArcSwap::new(parent.0.handlers.load_full())).unwrap_or_default(),
+            is_observed: AtomicBool::new(!observers.is_empty()),
+            observers: ArcSwap::new(observers),
             server_events,
-            watched: Watched::default(),
+            watched,
             recovery,
-            is_child,
+            is_child: parent.is_some(),
         }))
     }
 
@@ -315,29 +321,28 @@ impl Namespace {
         }
     }
 
-    /// Emits to the sockets of this server and waits for their acknowledgements.
-    pub(crate) fn broadcast_with_ack<T: DeserializeOwned>(
+    /// Emits to the sockets of this server, which it returns, and has them leave their acknowledgements in `answers`.
+    pub(crate) fn ask(
         &self,
         event: &str,
+        id: u64,
         args: &impl Arguments,
         target: &Target,
-        timeout: Duration,
-    ) -> Result<BroadcastAcks<T>, EmitError> {
+        answers: &Answers,
+    ) -> Result<Vec<Socket>, EmitError> {
         check_name(event)?;
         self.log_emit(event, target);
-        let id = self.0.server.next_ack_id();
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let packet = EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep)?;
-        let (sender, answers) = mpsc::unbounded_channel();
         let mut sockets = self.0.local.sockets(target);
         sockets.retain(|socket| socket.is_connected() && (!target.volatile || socket.is_writable()));
         let _batch = sockeye_engine::Batch::open();
         for socket in &sockets {
-            if socket.expect_broadcast_ack(id, &sender) {
+            if socket.expect_broadcast_ack(id, answers) {
                 socket.deliver(&packet, false);
             }
         }
-        Ok(BroadcastAcks::new(id, sockets, answers, timeout))
+        Ok(sockets)
     }
 
     pub(crate) fn is_observed(&self) -> bool {

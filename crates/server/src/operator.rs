@@ -1,11 +1,13 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments};
+use tokio::sync::mpsc;
 
 use crate::{
-    AckFuture, BroadcastAcks, EmitError, IntoRooms, Namespace, Socket,
+    AckFuture, BroadcastAcks, EmitError, IntoRooms, Namespace, ParentNamespace, Socket,
     adapter::{AdapterError, RemoteSocket},
+    packet::check_name,
     target::{RoomNames, Target, add_rooms},
 };
 
@@ -13,14 +15,26 @@ use crate::{
 #[derive(Debug, Clone)]
 #[must_use = "an operator does nothing until something is emitted through it"]
 pub struct Operator {
-    namespace: Namespace,
+    place: Place,
     target: Target,
     timeout: Option<Duration>,
 }
 
+/// Where the sockets are among whom an operator chooses.
+#[derive(Debug, Clone)]
+enum Place {
+    One(Namespace),
+    Children(ParentNamespace),
+}
+
 impl Operator {
     pub(crate) fn new(namespace: Namespace) -> Self {
-        Self { namespace, target: Target::default(), timeout: None }
+        Self { place: Place::One(namespace), target: Target::default(), timeout: None }
+    }
+
+    /// Chooses among the sockets of all children that there are when it is used.
+    pub(crate) fn of_children(parent: ParentNamespace) -> Self {
+        Self { place: Place::Children(parent), target: Target::default(), timeout: None }
     }
 
     /// Adds the members of these rooms. A socket in several of them receives once.
@@ -58,7 +72,8 @@ impl Operator {
     /// # Errors
     /// If the data cannot be serialised, or the name is reserved.
     pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        self.namespace.broadcast(event, &args, &self.target)
+        let namespaces = self.namespaces_to_hear(event)?;
+        namespaces.iter().try_for_each(|namespace| namespace.broadcast(event, &args, &self.target))
     }
 
     /// Emits the event `message`.
@@ -79,13 +94,18 @@ impl Operator {
         event: &str,
         args: impl Arguments,
     ) -> Result<BroadcastAcks<T>, EmitError> {
-        let timeout = self.timeout.unwrap_or(self.namespace.config().ack_timeout);
-        self.namespace.broadcast_with_ack(event, &args, &self.target, timeout)
+        let id = self.namespace().server().next_ack_id();
+        let (sender, answers) = mpsc::unbounded_channel();
+        let mut acks = BroadcastAcks::new(id, answers, self.ack_timeout());
+        for namespace in self.namespaces_to_hear(event)?.iter() {
+            acks.expect(namespace.ask(event, id, &args, &self.target, &sender)?);
+        }
+        Ok(acks)
     }
 
     /// The chosen sockets of this server.
     pub fn sockets(&self) -> Vec<Socket> {
-        self.namespace.local().sockets(&self.target)
+        self.namespaces().iter().flat_map(|namespace| namespace.local().sockets(&self.target)).collect()
     }
 
     /// The chosen sockets of every server, as far as it is known of them elsewhere.
@@ -93,27 +113,33 @@ impl Operator {
     /// # Errors
     /// If another server does not answer in time.
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
-        let sockets = self.namespace.adapter().fetch_sockets(&self.target).await?;
-        Ok(sockets.into_iter().map(|data| RemoteSocket::new(self.namespace.clone(), data)).collect())
+        let mut sockets = Vec::new();
+        for namespace in self.namespaces().iter() {
+            let fetched = namespace.adapter().fetch_sockets(&self.target).await?;
+            sockets.extend(fetched.into_iter().map(|data| RemoteSocket::new(namespace.clone(), data)));
+        }
+        Ok(sockets)
     }
 
     /// Has the chosen sockets join rooms. One that would be in too many joins none of them.
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
-        self.namespace.adapter().join(&self.target, &names, self.namespace.config().max_rooms);
+        for namespace in self.namespaces().iter() {
+            namespace.adapter().join(&self.target, &names, namespace.config().max_rooms);
+        }
     }
 
     /// Has the chosen sockets leave rooms.
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
-        self.namespace.adapter().leave(&self.target, &names);
+        self.namespaces().iter().for_each(|namespace| namespace.adapter().leave(&self.target, &names));
     }
 
     /// Disconnects the chosen sockets from the namespace, or closes their connections.
     pub fn disconnect_sockets(&self, close: bool) {
-        self.namespace.adapter().disconnect(&self.target, close);
+        self.namespaces().iter().for_each(|namespace| namespace.adapter().disconnect(&self.target, close));
     }
 
     /// Emits an event to the other servers of the cluster, not to any client.
@@ -121,7 +147,8 @@ impl Operator {
     /// # Errors
     /// If the data cannot be serialised.
     pub fn server_side_emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        self.namespace.adapter().server_side_emit(event, &ArgsBuf::new(&args)?);
+        let args = ArgsBuf::new(&args)?;
+        self.namespaces().iter().for_each(|namespace| namespace.adapter().server_side_emit(event, &args));
         Ok(())
     }
 
@@ -135,8 +162,39 @@ impl Operator {
         args: impl Arguments,
     ) -> Result<Vec<ArgsBuf>, AdapterError> {
         let args = ArgsBuf::new(&args).map_err(EmitError::from)?;
-        let timeout = self.timeout.unwrap_or(self.namespace.config().ack_timeout);
-        self.namespace.adapter().server_side_emit_with_ack(event, &args, timeout).await
+        let mut answers = Vec::new();
+        for namespace in self.namespaces().iter() {
+            let asked = namespace.adapter().server_side_emit_with_ack(event, &args, self.ack_timeout());
+            answers.extend(asked.await?);
+        }
+        Ok(answers)
+    }
+
+    fn ack_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(self.namespace().config().ack_timeout)
+    }
+
+    /// The namespace, or the one that the children are made like.
+    fn namespace(&self) -> &Namespace {
+        match &self.place {
+            Place::One(namespace) => namespace,
+            Place::Children(parent) => parent.template(),
+        }
+    }
+
+    fn namespaces(&self) -> Cow<'_, [Namespace]> {
+        match &self.place {
+            Place::One(namespace) => std::slice::from_ref(namespace).into(),
+            Place::Children(parent) => parent.children().into(),
+        }
+    }
+
+    /// The namespaces in which an event is emitted. Each of them looks at the name, but perhaps there is no child.
+    fn namespaces_to_hear(&self, event: &str) -> Result<Cow<'_, [Namespace]>, EmitError> {
+        if let Place::Children(_) = &self.place {
+            check_name(event)?;
+        }
+        Ok(self.namespaces())
     }
 }
 

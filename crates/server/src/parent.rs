@@ -1,26 +1,158 @@
-use std::{ops::Deref, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
-use sockeye_protocol::socketio::Arguments;
+use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 
-use crate::{EmitError, Namespace, handler::table::Handlers};
+use crate::{
+    EmitError, IntoReply, IntoRooms, Namespace, Operator, Socket,
+    adapter::RoomEvent,
+    handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent},
+};
 
-/// Stands for the namespaces that are made when clients ask for them. It takes handlers like a namespace, which its
-/// children get; what is emitted on it reaches the children it has.
+/// Stands for the namespaces that are made when clients ask for them, its children. Cheap to clone, and usable from any
+/// task or thread.
+///
+/// What is added to it, as to a namespace, is for the children that are made from then on. What it emits and commands is
+/// for the children that there are on this server.
 #[derive(Debug, Clone)]
-pub struct ParentNamespace {
+pub struct ParentNamespace(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// What children are made like. It has no sockets itself.
     template: Namespace,
-    children: Arc<RwLock<Vec<Namespace>>>,
+    children: RwLock<Vec<Namespace>>,
 }
 
 impl ParentNamespace {
     pub(crate) fn new(template: Namespace) -> Self {
-        Self { template, children: Arc::default() }
+        Self(Arc::new(Inner { template, children: RwLock::default() }))
     }
 
     /// The namespaces there are.
     pub fn children(&self) -> Vec<Namespace> {
-        self.children.read().clone()
+        self.0.children.read().clone()
+    }
+
+    /// As [`Namespace::on_connect`].
+    pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
+        self.0.template.on_connect(handler);
+        self
+    }
+
+    /// As [`Namespace::middleware`].
+    pub fn middleware<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
+        self.0.template.middleware(handler);
+        self
+    }
+
+    /// As [`Namespace::on_disconnect`].
+    pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
+        self.0.template.on_disconnect(handler);
+        self
+    }
+
+    /// As [`Namespace::on`].
+    pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
+        self.0.template.on(event, handler);
+        self
+    }
+
+    /// As [`Namespace::once`], for the next event in each of the children.
+    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
+        self.0.template.once(event, handler);
+        self
+    }
+
+    /// As [`Namespace::off`].
+    pub fn off(&self, event: &str) -> &Self {
+        self.0.template.off(event);
+        self
+    }
+
+    /// As [`Namespace::on_any`].
+    pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        self.0.template.on_any(handler);
+        self
+    }
+
+    /// As [`Namespace::on_fallback`].
+    pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        self.0.template.on_fallback(handler);
+        self
+    }
+
+    /// As [`Namespace::event_middleware`].
+    pub fn event_middleware<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
+        self.0.template.event_middleware(handler);
+        self
+    }
+
+    /// As [`Namespace::on_any_outgoing`].
+    pub fn on_any_outgoing(&self, observer: impl Fn(&Socket, &str, Args<'_>) + Send + Sync + 'static) -> &Self {
+        self.0.template.on_any_outgoing(observer);
+        self
+    }
+
+    /// As [`Namespace::on_error`].
+    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&HandlerError<'_>) -> R + Send + Sync + 'static) -> &Self {
+        self.0.template.on_error(handler);
+        self
+    }
+
+    /// As [`Namespace::on_room_event`].
+    pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
+        self.0.template.on_room_event(observer);
+        self
+    }
+
+    /// As [`Namespace::on_server_event`].
+    pub fn on_server_event<F, R>(&self, event: &str, handler: impl Fn(ArgsBuf) -> F + Send + Sync + 'static) -> &Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply,
+    {
+        self.0.template.on_server_event(event, handler);
+        self
+    }
+
+    /// As [`Namespace::every`], in each child by itself.
+    pub fn every<F>(&self, interval: Duration, run: impl Fn(Namespace) -> F + Send + Sync + 'static) -> &Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.template.every(interval, run);
+        self
+    }
+
+    /// As [`Namespace::to`].
+    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
+        self.everyone().to(rooms)
+    }
+
+    /// As [`Namespace::except`].
+    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
+        self.everyone().except(rooms)
+    }
+
+    /// As [`Namespace::volatile`].
+    pub fn volatile(&self) -> Operator {
+        self.everyone().volatile()
+    }
+
+    /// As [`Namespace::local_only`].
+    pub fn local_only(&self) -> Operator {
+        self.everyone().local_only()
+    }
+
+    /// As [`Namespace::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Operator {
+        self.everyone().timeout(timeout)
+    }
+
+    /// An operator that chooses every socket of every child, for all its verbs.
+    pub fn everyone(&self) -> Operator {
+        Operator::of_children(self.clone())
     }
 
     /// Emits an event to every socket of every child.
@@ -28,43 +160,27 @@ impl ParentNamespace {
     /// # Errors
     /// If the data cannot be serialised, or the name is reserved.
     pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        for child in self.children() {
-            child.everyone().emit(event, ByReference(&args))?;
-        }
-        Ok(())
+        self.everyone().emit(event, args)
     }
 
-    pub(crate) fn handlers(&self) -> Handlers {
-        Handlers::clone(&self.template.handlers())
+    /// Emits the event `message` to every socket of every child.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn send(&self, args: impl Arguments) -> Result<(), EmitError> {
+        self.emit("message", args)
+    }
+
+    pub(crate) fn template(&self) -> &Namespace {
+        &self.0.template
     }
 
     pub(crate) fn adopt(&self, child: Namespace) {
-        self.children.write().push(child);
+        self.0.children.write().push(child);
     }
 
     pub(crate) fn disown(&self, is_gone: impl Fn(&Namespace) -> bool) {
-        self.children.write().retain(|child| !is_gone(child));
-    }
-}
-
-impl Deref for ParentNamespace {
-    type Target = Namespace;
-
-    fn deref(&self) -> &Namespace {
-        &self.template
-    }
-}
-
-/// Arguments that several emits share.
-struct ByReference<'a, A>(&'a A);
-
-impl<A: Arguments> Arguments for ByReference<'_, A> {
-    fn serialize_elements<S: serde::ser::SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
-        self.0.serialize_elements(seq)
-    }
-
-    fn count(&self) -> usize {
-        self.0.count()
+        self.0.children.write().retain(|child| !is_gone(child));
     }
 }
 

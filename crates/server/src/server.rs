@@ -171,8 +171,9 @@ impl Server {
     }
 
     /// A namespace that stands for all those, not made yet, whose name `matches` when a client asks for it; it is also
-    /// given what the client sent along with CONNECT. None is made for a name of more than 256 bytes. The namespace that is made for the client gets the handlers the
-    /// parent has then. What is emitted on the parent reaches all of its children.
+    /// given what the client sent along with CONNECT. None is made for a name of more than 256 bytes. The namespace that
+    /// is made for the client gets the handlers, and all else, that the parent has then. What is emitted on the parent
+    /// reaches all of its children.
     ///
     /// The first parent that matches makes the namespace. [`matching`](crate::matching) makes a `matches` of a pattern.
     pub fn of_matching(
@@ -354,7 +355,7 @@ impl Server {
                 return Ok(());
             }
             self.make_room(&mut namespaces)?;
-            let new = Namespace::new(name.clone(), self.clone(), Some(parent.handlers()));
+            let new = Namespace::new(name.clone(), self.clone(), Some(parent.template()));
             namespaces.insert(name, new.clone());
             parent.adopt(new.clone());
             new

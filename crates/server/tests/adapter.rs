@@ -10,6 +10,7 @@ use std::{
 use sockeye::{
     Adapter, ArgsBuf, EmitError, Reply, Server, TestClient,
     adapter::{AdapterFuture, EncodedPacket, Local, RemoteSocketData, RoomNames, ServerEvents, Target},
+    matching,
 };
 use support::{next, settle};
 use tokio::sync::mpsc;
@@ -130,6 +131,32 @@ async fn broadcasts_and_commands_go_by_way_of_the_adapter_that_was_given() {
     settle().await;
     assert!(here.local().is_empty() && there.local().is_empty());
     assert!(elsewhere.is_connected());
+}
+
+#[tokio::test]
+async fn a_parent_emits_to_its_children_on_other_servers_and_to_their_handlers() {
+    let bus = Bus::default();
+    let (one, two) = (bus.server(), bus.server());
+    let parents = [&one, &two].map(|server| server.of_matching(matching("/room-*")));
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    parents[1].on_server_event("who", move |args: ArgsBuf| {
+        sender.send(args.as_args().get::<u8>(0).unwrap()).unwrap();
+        ready(Reply::of("the other"))
+    });
+    let mut clients = Vec::new();
+    for (server, name) in [(&one, "/room-1"), (&one, "/room-2"), (&two, "/room-1"), (&two, "/room-3")] {
+        clients.push(server.test_client().namespace(name).connect().await.unwrap());
+    }
+    let mut reached = |emitted: Result<(), EmitError>| -> Vec<usize> {
+        emitted.unwrap();
+        clients.iter_mut().map(|client| client.received().len()).collect()
+    };
+    assert_eq!(reached(parents[0].emit("e", ())), [1, 1, 1, 0], "a child that only the other server has is its own");
+    assert_eq!(reached(parents[0].local_only().emit("e", ())), [1, 1, 0, 0]);
+    parents[0].everyone().server_side_emit("who", 7).unwrap();
+    assert_eq!(next(&mut heard).await, 7);
+    let answers = parents[0].everyone().server_side_emit_with_ack("who", 8).await.unwrap();
+    assert_eq!(answers.iter().map(|answer| answer.as_args().get(0).unwrap()).collect::<Vec<String>>(), ["the other"]);
 }
 
 #[tokio::test]

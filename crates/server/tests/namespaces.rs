@@ -15,7 +15,7 @@ use sockeye::{
     adapter::{RoomEvent, Target},
     matching,
 };
-use support::{Raw, next};
+use support::{Raw, next, settle};
 use tokio::sync::{Semaphore, mpsc};
 
 #[tokio::test]
@@ -337,6 +337,115 @@ async fn namespaces_are_made_for_clients_and_cleaned_up() {
     server.test_client().namespace("/orders/1").connect().await.unwrap();
     let unmatched = server.test_client().namespace("/orders/1/items").connect().await;
     assert!(matches!(unmatched, Err(TestClientError::Refused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_take_on_whatever_was_added_to_their_parent() {
+    let server = Server::new();
+    let parent = server.of_matching(matching("/room-*"));
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let see = move |what: &'static str| {
+        let sender = sender.clone();
+        move |namespace: &str| sender.send(format!("{what} {namespace}")).unwrap()
+    };
+    let (once, outgoing, room, tick, own) = (see("once"), see("outgoing"), see("joined"), see("tick"), see("own"));
+    parent
+        .once("once", move |socket: Socket| {
+            once(socket.namespace().name());
+            std::future::ready(())
+        })
+        .on_any_outgoing(move |socket, _, _| outgoing(socket.namespace().name()))
+        .on_room_event(move |event| {
+            if let RoomEvent::Joined(joined, _) = event {
+                room(joined);
+            }
+        })
+        .every(Duration::from_secs(5), move |namespace: sockeye::Namespace| {
+            tick(namespace.name());
+            std::future::ready(())
+        });
+    let mut clients = Vec::new();
+    for name in ["/room-1", "/room-2"] {
+        let mut client = server.test_client().namespace(name).connect().await.unwrap();
+        for _ in 0..3 {
+            client.emit("once", ()).await.unwrap();
+        }
+        let (child, own) = (server.of(name), own.clone());
+        if name == "/room-1" {
+            child.on_any_outgoing(move |socket, _, _| own(socket.namespace().name()));
+        }
+        let socket = child.socket(client.sid()).unwrap();
+        socket.emit("hello", ()).unwrap();
+        socket.join(format!("a room of {name}")).unwrap();
+        clients.push(client);
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut all = Vec::new();
+    while let Ok(one) = seen.try_recv() {
+        all.push(one);
+    }
+    all.sort();
+    let expected = [
+        "joined a room of /room-1",
+        "joined a room of /room-2",
+        "once /room-1",
+        "once /room-2",
+        "outgoing /room-1",
+        "outgoing /room-2",
+        "own /room-1",
+        "tick /room-1",
+        "tick /room-1",
+        "tick /room-2",
+        "tick /room-2",
+    ];
+    assert_eq!(all, expected);
+}
+
+#[tokio::test]
+async fn every_verb_of_a_parent_is_for_its_children() {
+    let server = Server::new();
+    let parent = server.of_matching(matching("/room-*"));
+    let refused = parent.emit("disconnect", ());
+    assert!(matches!(refused, Err(EmitError::ReservedName(_))), "without children: {refused:?}");
+    let mut clients = Vec::new();
+    for name in ["/room-1", "/room-2"] {
+        for _ in 0..2 {
+            clients.push(server.test_client().namespace(name).connect().await.unwrap());
+        }
+    }
+    let ids: Vec<String> = clients.iter().map(|client| client.sid().to_owned()).collect();
+    parent.to([&ids[0], &ids[2]]).sockets_join("a");
+    let mut reached = |emitted: Result<(), EmitError>| -> Vec<usize> {
+        emitted.unwrap();
+        clients.iter_mut().map(|client| client.received().len()).collect()
+    };
+    assert_eq!(reached(parent.emit("e", ())), [1, 1, 1, 1]);
+    assert_eq!(reached(parent.send(())), [1, 1, 1, 1]);
+    assert_eq!(reached(parent.everyone().emit("e", ())), [1, 1, 1, 1]);
+    assert_eq!(reached(parent.local_only().emit("e", ())), [1, 1, 1, 1]);
+    assert_eq!(reached(parent.to("a").emit("e", ())), [1, 0, 1, 0]);
+    assert_eq!(reached(parent.except("a").emit("e", ())), [0, 1, 0, 1]);
+    assert_eq!(reached(parent.volatile().emit("e", ())), [0, 0, 0, 0], "nobody waits for it");
+    let found = |sockets: Vec<&str>| ids.iter().map(|id| sockets.contains(&&**id)).collect::<Vec<_>>();
+    let sockets = parent.to("a").sockets();
+    assert_eq!(found(sockets.iter().map(|socket| socket.id().as_str()).collect()), [true, false, true, false]);
+    let fetched = parent.except("a").fetch_sockets().await.unwrap();
+    assert_eq!(found(fetched.iter().map(|socket| socket.id().as_str()).collect()), [false, true, false, true]);
+    let asked = parent.timeout(Duration::from_secs(60)).emit_with_ack::<usize>("which", ()).unwrap();
+    assert_eq!(asked.outstanding(), 4);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let question = client.receive().await.unwrap();
+        client.acknowledge(&question, number).await.unwrap();
+    }
+    let mut answers: Vec<_> = asked.collect().await.answers.into_iter().map(|(sid, number)| (number, sid)).collect();
+    answers.sort();
+    assert_eq!(answers.iter().map(|(_, sid)| sid.as_str()).collect::<Vec<_>>(), ids);
+    parent.to("a").sockets_leave("a");
+    assert!(parent.to("a").sockets().is_empty());
+    parent.to(&ids[3]).disconnect_sockets(false);
+    settle().await;
+    let connected: Vec<bool> = clients.iter_mut().map(|client| client.is_connected()).collect();
+    assert_eq!(connected, [true, true, true, false]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -190,6 +190,11 @@ impl Local {
         self.room_observers.write().push(observer);
     }
 
+    /// Takes on the observers of the parent.
+    pub(crate) fn inherit(&self, parent: &Self) {
+        self.room_observers.write().clone_from(&parent.room_observers.read());
+    }
+
     /// A list to note events in, if anybody wants to know.
     fn events(&self) -> Events {
         (!self.room_observers.read().is_empty()).then(Vec::new)

@@ -27,6 +27,11 @@ impl ServerEvents {
         self.handlers.write().entry(event.into()).or_default().push(run);
     }
 
+    /// Takes on the handlers of the parent.
+    pub(crate) fn inherit(&self, parent: &Self) {
+        self.handlers.write().clone_from(&parent.handlers.read());
+    }
+
     /// Runs the handlers of an event, and returns the first answer that is one; for adapters to call.
     pub async fn received(&self, event: &str, args: &ArgsBuf) -> Option<ArgsBuf> {
         let handlers = self.handlers.read().get(event).cloned().unwrap_or_default();
