@@ -14,8 +14,8 @@ use crate::{
     session::{Channel, Core, Delivery, Stage},
 };
 
-/// A client of a session without a network between: what tests of an application talk to it by. It answers the pings that
-/// it meets when it looks for messages. Dropped, it closes the session like a client that has gone away.
+/// A client of a session without a network between: what tests of an application talk to it by. Dropped, it closes the
+/// session like a client that has gone away.
 #[derive(Debug)]
 pub struct InProcess {
     session: Arc<Session>,
@@ -65,6 +65,17 @@ impl InProcess {
         poll_fn(|cx| self.session.core().lock().poll_frame(cx)).await
     }
 
+    /// Answers a ping, as every client must. It does not wait until the session's task has seen the answer.
+    pub fn pong(&self) {
+        let mut core = self.session.core().lock();
+        // A session that is closed needs no pong.
+        if core.stage == Stage::Open {
+            let (answer, _nobody_waits) = oneshot::channel();
+            core.inbox.push_back(Delivery::Payload { body: "3".into(), binary: false, answer });
+            core.wake_driver();
+        }
+    }
+
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -83,24 +94,14 @@ impl Drop for InProcess {
 }
 
 impl Core {
-    /// Takes what waits first, pings apart, which are answered. Once the word of farewell is taken, the session's task has
-    /// nothing more to wait for.
+    /// Takes what waits first. Once the word of farewell is taken, the session's task has nothing more to wait for.
     fn take_frame(&mut self) -> Option<Frame> {
-        loop {
-            let frame = self.outbox.pop()?;
-            if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
-                self.stage = Stage::Closed(reason);
-                self.wake_driver();
-            }
-            if frame.is_binary() || frame.packet() != b"2" {
-                return Some(frame);
-            }
-            if self.stage == Stage::Open {
-                let (answer, _nobody_waits) = oneshot::channel();
-                self.inbox.push_back(Delivery::Payload { body: "3".into(), binary: false, answer });
-                self.wake_driver();
-            }
+        let frame = self.outbox.pop()?;
+        if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
+            self.stage = Stage::Closed(reason);
+            self.wake_driver();
         }
+        Some(frame)
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {

@@ -337,13 +337,18 @@ impl TestClient {
         }
     }
 
-    /// Reads one message; events are kept.
+    /// Reads one message; events are kept, and pings answered.
     fn read(&mut self, frame: &Frame) -> Incoming {
         let text = String::from_utf8_lossy(frame.packet());
         let message = match (frame.is_binary(), text.strip_prefix('4')) {
             (true, _) => Message::Binary(frame.packet()),
             (false, Some(text)) => Message::Text(text),
-            (false, None) => return Incoming::Other,
+            (false, None) => {
+                if text == "2" {
+                    self.connection.pong();
+                }
+                return Incoming::Other;
+            }
         };
         let limits = Limits { max_attachments: usize::MAX, max_attachment_bytes: usize::MAX, ..Limits::default() };
         let events = &mut self.events;
