@@ -88,7 +88,9 @@ impl Hub {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         let Sockets { shared, handle, inboxes, .. } = &mut self.sockets;
         let mut core = shared.core();
-        for socket in core.sockets.get(inboxes.len()..).unwrap_or_default() {
+        let new = core.sockets.get(inboxes.len()..).unwrap_or_default();
+        inboxes.reserve_exact(new.len());
+        for socket in new {
             inboxes.push(Inbox::new(socket.socket.clone()));
         }
         for (socket, inbox) in core.sockets.iter_mut().zip(&mut *inboxes) {

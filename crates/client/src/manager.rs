@@ -53,6 +53,9 @@ impl Manager {
                 next_ack: AtomicU64::new(0),
                 handlers: RwLock::new(Handlers::default()),
             });
+            // Nearly all managers have one socket, for which a growing vector would keep room for four.
+            let room = usize::from(core.sockets.is_empty());
+            core.sockets.reserve_exact(room);
             core.sockets.push(SocketCore::new(inner.clone(), self.shared().config.auth.clone()));
             inner
         });
