@@ -169,23 +169,7 @@ mod tests {
     use std::future::Future as _;
 
     use super::*;
-    use crate::{Application, Batch, CloseReason, Config, Engine, Message, SessionHandler};
-
-    struct Silent;
-
-    impl Application for Silent {
-        type Handler = Self;
-
-        fn open(&self, _: &Arc<Session>) -> Self {
-            Self
-        }
-    }
-
-    impl SessionHandler for Silent {
-        fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
-
-        fn closed(&mut self, _: CloseReason) {}
-    }
+    use crate::{Batch, Config, Engine, silent::Silent};
 
     #[tokio::test]
     async fn a_task_that_ends_within_a_broadcast_leaves_nobody_unwritten() {

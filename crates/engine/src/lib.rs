@@ -31,6 +31,8 @@ mod serve;
 mod service;
 mod session;
 mod sid;
+#[cfg(test)]
+mod silent;
 mod switching;
 mod tls;
 mod transport;

@@ -307,23 +307,7 @@ mod tests {
     use sockeye_protocol::engineio::Revision;
 
     use super::*;
-    use crate::{Application, Config, Engine, Message, SessionHandler, Sid, opening::Opening};
-
-    struct Silent;
-
-    impl Application for Silent {
-        type Handler = Self;
-
-        fn open(&self, _: &Arc<Session>) -> Self {
-            Self
-        }
-    }
-
-    impl SessionHandler for Silent {
-        fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
-
-        fn closed(&mut self, _: CloseReason) {}
-    }
+    use crate::{Config, Engine, Sid, opening::Opening, silent::Silent};
 
     #[tokio::test]
     async fn a_request_that_breaks_off_closes_a_session_that_polls_and_no_other() {
