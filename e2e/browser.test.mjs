@@ -223,10 +223,12 @@ describe("the chat page", () => {
         Object.defineProperty(document, "hidden", { configurable: true, value });
         document.dispatchEvent(new Event("visibilitychange"));
       }, hidden);
-    await looked(true);
     await person(ada, "Bob H").click();
+    await say(ada, "While the list is shown");
+    await person(bob, "Ada H").getByText("1", { exact: true }).waitFor();
+    await looked(true);
     await say(ada, "Not seen yet");
-    const badge = person(bob, "Ada H").getByText("1", { exact: true });
+    const badge = person(bob, "Ada H").getByText("2", { exact: true });
     await badge.waitFor();
     await looked(false);
     assert.ok(await badge.isVisible(), "it is in the list, unread");

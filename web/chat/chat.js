@@ -57,8 +57,7 @@ page.list.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("visibilitychange", () => {
-  const isShown = page.chat.dataset.view === "conversation";
-  if (!document.hidden && session && isShown) select(current, { focus: false });
+  if (session && isRead(current)) select(current, { focus: false });
 });
 
 const remembered = sessionStorage.getItem(STORED_NAME);
@@ -177,8 +176,13 @@ async function deliver(conversation, message) {
 
 function arrive(conversation, message) {
   const recorded = conversations.record(conversation, message);
-  if (!recorded.mine && (conversation.key !== current || document.hidden)) conversation.unread += 1;
+  if (!recorded.mine && !isRead(conversation.key)) conversation.unread += 1;
   append(conversation, recorded);
+}
+
+/** Whether somebody is looking at a conversation. On a phone the list hides the one that was open last. */
+function isRead(key) {
+  return key === current && !document.hidden && page.chat.dataset.view === "conversation";
 }
 
 function note(text) {
