@@ -57,6 +57,19 @@ pub(crate) enum Auth {
     Function(Arc<dyn Fn() -> AuthFuture + Send + Sync>),
 }
 
+impl Config {
+    fn bound_times(&mut self) {
+        let Self { timeout, upgrade_timeout, close_timeout, ack_timeout, reconnection, retries, .. } = self;
+        let Reconnection { delay, delay_max, .. } = reconnection;
+        let of_retries = retries.as_mut().map(|retries| &mut retries.ack_timeout);
+        for time in
+            [timeout, upgrade_timeout, close_timeout, ack_timeout, delay, delay_max].into_iter().chain(of_retries)
+        {
+            *time = LONGEST.min(*time);
+        }
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Nearly everything else may hold a secret: headers, cookies, query, certificates, the proxy's password.
@@ -370,13 +383,7 @@ impl ManagerBuilder {
     }
 
     fn into_parts(mut self) -> Result<(Manager, String), BuildError> {
-        let config = &mut self.config;
-        let (reconnection, retries) = (&mut config.reconnection, &mut config.retries);
-        let limits = [&mut config.timeout, &mut config.upgrade_timeout, &mut config.close_timeout];
-        let others = [&mut config.ack_timeout, &mut reconnection.delay, &mut reconnection.delay_max];
-        for limit in limits.into_iter().chain(others).chain(retries.as_mut().map(|retries| &mut retries.ack_timeout)) {
-            *limit = LONGEST.min(*limit);
-        }
+        self.config.bound_times();
         if let Some(error) = self.error {
             return Err(error);
         }

@@ -71,19 +71,23 @@ enum Item {
 enum Step {
     /// A stream that had no room for the event takes it.
     Stream(Task),
-    /// A handler of every event.
-    Any(ErasedHandler<OnEvent>),
-    /// A handler of this event.
-    Handler(ErasedHandler<OnEvent>),
+    Event(ErasedHandler<OnEvent>, Role),
     /// A handler of news.
     News(Begin),
 }
 
 enum Work {
-    /// A handler of every event: that it has run does not yet mean that the event was handled.
-    Any(HandlerFuture<OnEvent>),
-    Handler(HandlerFuture<OnEvent>),
+    Event(HandlerFuture<OnEvent>, Role),
     Other(Task),
+}
+
+/// What a handler of events is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Every event: that it has run does not yet mean that the event was handled.
+    Any,
+    /// This event.
+    This,
 }
 
 type Begin = Box<dyn FnOnce(&Socket) -> Result<Task, Rejection> + Send>;
@@ -169,7 +173,7 @@ impl Inbox {
         loop {
             if let Some(work) = &mut self.running {
                 let polled = match work {
-                    Work::Any(future) | Work::Handler(future) => guard(|| future.as_mut().poll(cx)),
+                    Work::Event(future, _) => guard(|| future.as_mut().poll(cx)),
                     Work::Other(future) => guard(|| future.as_mut().poll(cx).map(|()| Reply::Empty)),
                 };
                 let reply = match polled {
@@ -182,7 +186,7 @@ impl Inbox {
                     }
                     Err(panic) => panicked(socket, &panic),
                 };
-                let is_handler = matches!(self.running.take(), Some(Work::Handler(_)));
+                let is_handler = matches!(self.running.take(), Some(Work::Event(_, Role::This)));
                 self.settle(socket, is_handler, reply);
             } else if let Some(step) = self.left.pop_front() {
                 self.begin(socket, step);
@@ -237,15 +241,16 @@ impl Inbox {
                 }
             }
         }
-        let of_event = named.into_iter().chain(fallback.iter().cloned()).map(Step::Handler);
-        let mut steps = any.iter().cloned().map(Step::Any).chain(of_event);
+        let of_event = named.into_iter().chain(fallback.iter().cloned()).map(|handler| (handler, Role::This));
+        let mut steps = any.iter().cloned().map(|handler| (handler, Role::Any)).chain(of_event);
         match (steps.next(), steps.next()) {
             (None, _) => {}
             // Nearly always there is one handler, which takes the arguments as they lie.
-            (Some(only), None) if self.left.is_empty() => self.call(socket, only, name, args),
+            (Some((only, role)), None) if self.left.is_empty() => self.call(socket, &only, role, name, args),
             (Some(first), second) => {
                 self.event = Some((name.into(), args.to_owned()));
-                self.left.extend([first].into_iter().chain(second).chain(steps));
+                let all = [first].into_iter().chain(second).chain(steps);
+                self.left.extend(all.map(|(handler, role)| Step::Event(handler, role)));
             }
         }
     }
@@ -261,26 +266,21 @@ impl Inbox {
                 }
                 Err(panic) => drop(panicked(socket, &panic)),
             },
-            handler @ (Step::Any(_) | Step::Handler(_)) => {
+            Step::Event(handler, role) => {
                 let Some((name, args)) = self.event.take() else { return };
-                self.call(socket, handler, &name, args.as_args());
+                self.call(socket, &handler, role, &name, args.as_args());
                 self.event = Some((name, args));
             }
         }
     }
 
     /// Calls a handler of the event at hand.
-    fn call(&mut self, socket: &Socket, step: Step, name: &str, args: Args<'_>) {
-        let (handler, work): (_, fn(_) -> _) = match step {
-            Step::Any(handler) => (handler, Work::Any),
-            Step::Handler(handler) => (handler, Work::Handler),
-            Step::Stream(_) | Step::News(_) => return,
-        };
+    fn call(&mut self, socket: &Socket, handler: &ErasedHandler<OnEvent>, role: Role, name: &str, args: Args<'_>) {
         let mut context = EventContext::new(socket, name, args, self.ack);
         let reply = match guard(|| handler.call(&mut context)) {
             Ok(Ok(future)) => {
                 self.ack = self.ack.filter(|_| !context.is_ack_taken());
-                self.running = Some(work(future));
+                self.running = Some(Work::Event(future, role));
                 return;
             }
             Ok(Err(rejection)) => {
@@ -327,7 +327,8 @@ mod tests {
     #[tokio::test]
     async fn events_that_wait_cost_something_even_if_they_say_nothing() {
         let socket = Manager::builder("http://localhost").build().unwrap().socket("/");
-        let mut inbox = Inbox::new(socket.inner.clone());
+        let inner = socket.manager().shared().core().sockets[0].socket.clone();
+        let mut inbox = Inbox::new(inner);
         let nothing = ArgsBuf::new(&()).unwrap();
         inbox.push_news(News::Connected);
         for _ in 0..3 {

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Socket {
     manager: Manager,
-    pub(crate) inner: Arc<SocketInner>,
+    inner: Arc<SocketInner>,
 }
 
 type Waiter = oneshot::Receiver<Result<(), ConnectError>>;

@@ -1,4 +1,6 @@
 //! The client against Sockeye's own server.
+#[path = "support/script.rs"]
+mod script;
 mod support;
 
 use std::{
@@ -10,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use script::Script;
 use serde_json::json;
 use sockeye::{Reply, Server};
 use sockeye_client::{
@@ -330,6 +333,25 @@ async fn what_is_emitted_offline_is_sent_in_order() {
     }
     socket.emit("back", 50).unwrap();
     assert_eq!(next_data::<u32>(&mut events).await, 50);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_the_answers_is_not_read_either() {
+    let script = Script::begin().await;
+    let limits = BufferLimits { bytes: 64 * 1024, ..BufferLimits::default() };
+    let connecting = tokio::spawn(script.client().send_buffer(limits).connect());
+    let line = script.let_in(r#"{"sid":"socket"}"#).await;
+    let socket = in_time(connecting).await.unwrap().unwrap();
+    // The answers to all of it would be far more than the kernel takes for somebody who does not read.
+    let flood = tokio::spawn(line.flood(64 * 1024 * 1024));
+    let mut before = 0;
+    eventually("nothing more is answered", || {
+        let now = socket.manager().backlog();
+        std::mem::replace(&mut before, now) == now && now > limits.bytes
+    })
+    .await;
+    assert!(before < 1024 * 1024, "{before} bytes wait");
+    flood.abort();
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
 //! A server that says what the test has it say, packet by packet.
+// Each test file uses its part of this.
+#![allow(dead_code)]
 use std::{net::SocketAddr, time::Duration};
 
 use sockeye_client::{Manager, ManagerBuilder, Transport};
@@ -93,6 +95,17 @@ impl Line {
                     assert!(count > 0, "the client has closed the connection");
                 }
             }
+        }
+    }
+
+    /// Sends pings of the WebSocket, of so many bytes in all, and reads no answer.
+    pub(crate) async fn flood(mut self, bytes: usize) {
+        let mut pings = Vec::new();
+        while pings.len() < 64 * 1024 {
+            encode_frame(&mut pings, Opcode::Ping, &[b'x'; 125], None);
+        }
+        for _ in 0..bytes / pings.len() {
+            self.stream.write_all(&pings).await.unwrap();
         }
     }
 
