@@ -10,10 +10,10 @@ use sockeye_handler::Values;
 
 use crate::{
     BufferLimits, BuildError, ConnectError, EngineVersion, Manager, Parser, Reconnection, Retries, Socket, Transport,
-    cookies::Cookies,
+    connection::cookies::Cookies,
+    connection::http::TlsAndProxy,
+    connection::packet_log::PacketLog,
     error::{BuildErrorKind, ConnectErrorKind},
-    http::TlsAndProxy,
-    packet_log::PacketLog,
 };
 
 /// What a manager was built with.

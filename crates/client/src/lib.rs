@@ -32,49 +32,40 @@
 //! | `ssl_verify=False` | [`danger_accept_invalid_certs`](ManagerBuilder::danger_accept_invalid_certs) |
 //! | `Client()` | [`blocking`] |
 //! | `SimpleClient().receive()` | [`Socket::events`] |
-mod ack;
-mod backoff;
-pub mod blocking;
-mod buffer;
 mod config;
 mod connection;
-mod cookies;
-mod core;
-mod driver;
 mod error;
-mod event;
-pub mod handler;
-mod heartbeat;
-mod http;
-mod hub;
-mod inbox;
-mod lifecycle;
-mod manager;
-mod packet;
-mod packet_log;
+mod handles;
+mod member;
 mod reason;
-mod retry;
-mod socket;
-mod transport;
+mod task;
 
-pub use ack::AckFuture;
-pub use backoff::Reconnection;
-pub use buffer::{BufferLimits, OverflowPolicy};
 pub use config::ManagerBuilder;
+pub use connection::{
+    packet::{EngineVersion, Parser},
+    transport::Transport,
+};
 pub use error::{
     AckError, AckErrorKind, BuildError, BuildErrorKind, ConnectError, ConnectErrorKind, EmitError, EmitErrorKind,
     Error, Refusal,
 };
-pub use event::{Event, Events};
 #[doc(inline)]
-pub use handler::{Ack, Reason};
-pub use lifecycle::{ManagerEvent, ManagerEvents};
-pub use manager::{Manager, connect};
-pub use packet::{EngineVersion, Parser};
+pub use handles::handler::{Ack, Reason};
+pub use handles::{
+    ack::AckFuture,
+    blocking,
+    event::{Event, Events},
+    handler,
+    lifecycle::{ManagerEvent, ManagerEvents},
+    manager::{Manager, connect},
+    socket::Socket,
+};
+pub use member::{
+    buffer::{BufferLimits, OverflowPolicy},
+    retry::Retries,
+};
 pub use reason::DisconnectReason;
-pub use retry::Retries;
-pub use socket::Socket;
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
 pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
-pub use transport::Transport;
+pub use task::backoff::Reconnection;

@@ -2,7 +2,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{BufferLimits, buffer::Full, packet::Outgoing};
+use crate::{BufferLimits, connection::packet::Outgoing, member::buffer::Full};
 
 /// Sends every event of a socket until it is acknowledged: one at a time, in order.
 ///

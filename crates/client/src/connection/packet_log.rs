@@ -1,6 +1,6 @@
 use sockeye_protocol::engineio::{Packet, Revision};
 
-use crate::{Transport, packet::Outgoing};
+use crate::{Transport, connection::packet::Outgoing};
 
 /// Logs the packets of a connection, with what they say, if the settings ask for it.
 #[derive(Debug, Clone, Copy)]

@@ -20,10 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Transport;
 use crate::{
     ConnectError,
+    connection::http::{self, Requests},
+    connection::packet::{Outgoing, Queue},
+    connection::packet_log::PacketLog,
     error::ConnectErrorKind,
-    http::{self, Requests},
-    packet::{Outgoing, Queue},
-    packet_log::PacketLog,
 };
 
 /// A WebSocket. While nothing is under way it owns no buffer.

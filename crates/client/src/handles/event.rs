@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     EmitError, Socket,
-    handler::{AckId, Acknowledge as _},
+    handles::handler::{AckId, Acknowledge as _},
 };
 
 /// An event that the server has sent, as [`Events`] hands it out.

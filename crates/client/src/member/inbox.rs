@@ -12,13 +12,13 @@ use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use crate::{
     Event, Reply, Socket,
-    backoff::Backoff,
     config::AuthFuture,
-    core::{News, SocketInner, State},
-    handler::{
+    handles::handler::{
         AckId, ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture,
         Occasion, OnEvent, Rejection,
     },
+    task::backoff::Backoff,
+    task::core::{News, SocketInner, State},
 };
 
 /// What has come for one socket and what its handlers are doing about it: one thing after the other, in order.

@@ -6,12 +6,12 @@ use tokio::sync::oneshot;
 
 use crate::{
     AckFuture, BuildError, ConnectError, EmitError, Events, Manager,
-    ack::Outcome,
     config::Auth,
-    core::{Handlers, SocketCore, SocketInner, State},
+    connection::packet::{Origin, Outgoing},
     error::{AckErrorKind, ConnectErrorKind, EmitErrorKind},
-    handler::{AckId, Acknowledge, Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
-    packet::{Origin, Outgoing},
+    handles::ack::Outcome,
+    handles::handler::{AckId, Acknowledge, Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
+    task::core::{Handlers, SocketCore, SocketInner, State},
 };
 
 /// The client's end of one namespace. Cheap to clone, and usable from any task or thread.

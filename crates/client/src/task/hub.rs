@@ -12,15 +12,15 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     ConnectError, DisconnectReason, EngineVersion, Manager, Parser, Socket,
-    ack::Outcome,
-    backoff::{Backoff, random},
     config::{Auth, AuthFuture},
-    connection::Receiver,
-    core::{Core, Handle, News, Shared, SocketInner, State},
+    connection::session::Receiver,
+    connection::transport::Lost,
     error::{ConnectErrorKind, Refusal},
-    handler::AckId,
-    inbox::{Inbox, Joining},
-    transport::Lost,
+    handles::ack::Outcome,
+    handles::handler::AckId,
+    member::inbox::{Inbox, Joining},
+    task::backoff::{Backoff, random},
+    task::core::{Core, Handle, News, Shared, SocketInner, State},
 };
 
 /// Takes the messages of a connection apart and gives them to the sockets they are for.

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     AckError, ConnectError, DisconnectReason, EmitError, Event, ManagerBuilder, Reason,
     error::ConnectErrorKind,
-    handler::{EventContext, FromContext, HasSocket as _, Rejection},
+    handles::handler::{EventContext, FromContext, HasSocket as _, Rejection},
 };
 
 /// One connection to a server and its sockets, driven by a thread that ends with the last handle.

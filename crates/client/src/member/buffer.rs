@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::packet::Outgoing;
+use crate::connection::packet::Outgoing;
 
 /// How much may wait to be sent, for each namespace while it is offline, and for the connection while the server
 /// doesn't read.

@@ -8,8 +8,8 @@ use sockeye_protocol::{
 use super::{Polling, Transport, WebSocket};
 use crate::{
     ConnectError,
+    connection::http::{self, Requests},
     error::ConnectErrorKind,
-    http::{self, Requests},
 };
 
 /// A session that the server has opened.

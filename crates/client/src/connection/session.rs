@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use crate::{
     ConnectError, DisconnectReason, Transport,
     config::Config,
-    heartbeat::{Beat, Heartbeat},
-    packet::{Outgoing, Queue},
-    transport::{Body, Lost, OpenTransport, Opened, WebSocket},
+    connection::heartbeat::{Beat, Heartbeat},
+    connection::packet::{Outgoing, Queue},
+    connection::transport::{Body, Lost, OpenTransport, Opened, WebSocket},
 };
 
 /// Takes the messages of a connection.

@@ -19,9 +19,9 @@ use sockeye_protocol::engineio::{
 use super::{Lost, Transport};
 use crate::{
     ConnectError, DisconnectReason,
+    connection::http::{self, Requests},
+    connection::packet::{Outgoing, Queue},
     error::ConnectErrorKind,
-    http::{self, Requests},
-    packet::{Outgoing, Queue},
 };
 
 /// HTTP long-polling: one GET that waits for packets, one POST at a time that carries some.

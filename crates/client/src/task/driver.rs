@@ -11,15 +11,15 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::{
     ConnectError, DisconnectReason, ManagerEvent,
-    backoff::{Backoff, random},
-    connection::{Change, Connection, Link},
-    core::{Core, Handle, News, Shared, State},
+    connection::http::Requests,
+    connection::packet::Queue,
+    connection::session::{Change, Connection, Link},
+    connection::transport::{Lost, Opened, open},
     error::{AckErrorKind, ConnectErrorKind},
-    http::Requests,
-    hub::Hub,
-    packet::Queue,
-    retry::Step,
-    transport::{Lost, Opened, open},
+    member::retry::Step,
+    task::backoff::{Backoff, random},
+    task::core::{Core, Handle, News, Shared, State},
+    task::hub::Hub,
 };
 
 /// The task of a manager, whatever it is at: it connects, reads, runs handlers, keeps the heartbeat, writes, and
@@ -307,7 +307,8 @@ impl Driver {
         if core.flushed.is_empty() || core.waiting_bytes() > 0 {
             return;
         }
-        let waits = |socket: &crate::core::SocketCore| socket.buffer.len() + socket.retry.len() > 0 && !socket.ended;
+        let waits =
+            |socket: &crate::task::core::SocketCore| socket.buffer.len() + socket.retry.len() > 0 && !socket.ended;
         if !core.sockets.iter().any(waits) {
             core.flushed.clear();
         }
@@ -354,7 +355,7 @@ fn poll_open(
     now: Instant,
     cx: &mut Context<'_>,
 ) -> Option<Change> {
-    use crate::connection::Receiver as _;
+    use crate::connection::session::Receiver as _;
     hub.keep_time(now);
     if let Some(change) = connection.keep_time(now, !hub.is_ready()) {
         return Some(change);

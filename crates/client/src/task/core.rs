@@ -19,15 +19,15 @@ use tokio::{
 
 use crate::{
     ConnectError, DisconnectReason, Event, ManagerEvent, Transport,
-    ack::Outcome,
-    buffer::SendBuffer,
     config::{Auth, Config},
-    connection::{Connection, Link},
+    connection::packet::{Origin, Outgoing, Queue},
+    connection::session::{Connection, Link},
+    connection::transport::Lost,
     error::{AckErrorKind, ConnectErrorKind},
-    handler::{ErasedHandler, OnConnect, OnConnectError, OnDisconnect, OnEvent},
-    packet::{Origin, Outgoing, Queue},
-    retry::RetryQueue,
-    transport::Lost,
+    handles::ack::Outcome,
+    handles::handler::{ErasedHandler, OnConnect, OnConnectError, OnDisconnect, OnEvent},
+    member::buffer::SendBuffer,
+    member::retry::RetryQueue,
 };
 
 /// What the handles of a manager and the task that drives it have in common.
@@ -232,7 +232,7 @@ impl Shared {
         }
         core.running = true;
         drop(core);
-        tokio::spawn(crate::driver::Driver::new(self.clone(), handle.clone()).run());
+        tokio::spawn(crate::task::driver::Driver::new(self.clone(), handle.clone()).run());
     }
 
     /// Takes a socket out of its namespace at the user's wish.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::transport::random_bytes;
+use crate::connection::transport::random_bytes;
 
 /// When a lost connection is tried again, and how often.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use crate::{
     ConnectError, ManagerBuilder, ManagerEvents, Socket, Transport,
     config::Config,
-    core::{Handle, Handlers, Shared, SocketCore, SocketInner},
-    transport::random_bytes,
+    connection::transport::random_bytes,
+    task::core::{Handle, Handlers, Shared, SocketCore, SocketInner},
 };
 
 /// One connection to a server, shared by the [`Socket`]s of several namespaces. Cheap to clone.
@@ -74,7 +74,7 @@ impl Manager {
     pub async fn connect(&self) -> Result<(), ConnectError> {
         let waiters: Vec<_> = {
             let mut core = self.shared().core();
-            let waiters = core.sockets.iter_mut().map(crate::socket::begin_connect).collect();
+            let waiters = core.sockets.iter_mut().map(crate::handles::socket::begin_connect).collect();
             if !core.sockets.is_empty() {
                 self.shared().start(&self.downgrade(), core);
             }
@@ -84,7 +84,7 @@ impl Manager {
             return self.socket("/").connect().await;
         }
         for (namespace, waiter) in waiters {
-            crate::socket::await_connect(namespace, waiter).await?;
+            crate::handles::socket::await_connect(namespace, waiter).await?;
         }
         Ok(())
     }

@@ -1,0 +1,8 @@
+//! What users hold: the manager, its sockets, and what they hand out.
+pub(crate) mod ack;
+pub mod blocking;
+pub(crate) mod event;
+pub mod handler;
+pub(crate) mod lifecycle;
+pub(crate) mod manager;
+pub(crate) mod socket;
