@@ -9,7 +9,7 @@ import { here } from "./harness.mjs";
 const text = await readFile(join(here, "../docs/features.md"), "utf8");
 const rows = text.split("\n").filter((line) => line.startsWith("| ") && !line.startsWith("| row "));
 const cells = (row) => row.split(" | ").map((cell) => cell.replace(/^\| | \|$/g, ""));
-const TEST = /`(\w+)\/(?:(src)\/)?(\w+)::([^`]+)`/g;
+const TEST = /`(\w+)\/(?:(src)\/)?([\w/]+)::([^`]+)`/g;
 
 test("every row says where it is and which test holds it, or why it is left out", () => {
   assert.ok(rows.length > 100, `only ${rows.length} rows were found`);

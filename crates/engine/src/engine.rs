@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use crate::{
     CloseReason, Config, EngineService, Refusal, Session, Sid,
-    driver::{Driver, Lease},
-    flusher::Flusher,
     metrics::Counters,
-    opening::Opening,
-    outbox::Outbox,
-    seats::{Seat, Seats},
-    session::Channel,
+    outgoing::outbox::Outbox,
+    session::driver::{Driver, Lease},
+    session::flusher::Flusher,
+    session::opening::Opening,
+    session::seats::{Seat, Seats},
+    session::state::Channel,
     transport::{polling::Polling, websocket::WebSocket},
 };
 

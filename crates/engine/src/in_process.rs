@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     Application, CloseReason, Engine, Frame, Handshake, Refusal, Revision, Session,
-    opening::Opening,
-    session::{Channel, Core, Delivery, Stage},
+    session::opening::Opening,
+    session::state::{Channel, Core, Delivery, Stage},
 };
 
 /// A client of a session without a network between: what tests of an application talk to it by. Dropped, it closes the

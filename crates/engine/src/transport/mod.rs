@@ -1,5 +1,6 @@
 //! The two ways packets travel: [`polling`] in the bodies of HTTP requests, [`websocket`] in frames.
 pub(crate) mod polling;
+pub(crate) mod upgrade;
 pub(crate) mod websocket;
 
 /// How a session's packets travel at the moment.

@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     CloseReason, Frame, Handshake, Refusal, Session,
-    outbox::Outbox,
-    session::{Channel, Stage},
+    outgoing::outbox::Outbox,
+    session::state::{Channel, Stage},
 };
 
 /// The state of a session whose packets travel in HTTP bodies.
@@ -307,7 +307,7 @@ mod tests {
     use sockeye_protocol::engineio::Revision;
 
     use super::*;
-    use crate::{Config, Engine, Sid, opening::Opening, silent::Silent};
+    use crate::{Config, Engine, Sid, session::opening::Opening, silent::Silent};
 
     #[tokio::test]
     async fn a_request_that_breaks_off_closes_a_session_that_polls_and_no_other() {

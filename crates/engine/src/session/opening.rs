@@ -7,7 +7,9 @@ use std::{
 use hyper::upgrade::OnUpgrade;
 use sockeye_protocol::engineio::Revision;
 
-use crate::{Application, Engine, Handshake, Sid, driver::Driver, seats::Seat, upgrade::Connection};
+use crate::{
+    Application, Engine, Handshake, Sid, session::driver::Driver, session::seats::Seat, transport::upgrade::Connection,
+};
 
 /// A handshake that was admitted.
 #[derive(Debug)]

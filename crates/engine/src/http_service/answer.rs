@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use crate::{
     Application, Config, Engine, Handshake, Refusal, ResponseBody, Session, Sid,
-    compress::Coding,
     handshake::{header as header_text, query_of},
-    opening::Opening,
-    query::Query,
+    http_service::compress::Coding,
+    http_service::query::Query,
+    session::opening::Opening,
     transport::polling::{ActivePost, Payload},
 };
 

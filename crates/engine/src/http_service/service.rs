@@ -19,13 +19,13 @@ use tower_service::Service;
 
 use crate::{
     Application, Engine, Handshake, Refusal, Session, Sid,
-    answer::{self, decorate, empty},
     handshake::{header as header_text, query_of},
-    opening::{Opening, WebSocketSession},
-    query::Query,
-    seats::Seat,
-    switching::Hold,
-    upgrade::{self, Connection},
+    http_service::answer::{self, decorate, empty},
+    http_service::query::Query,
+    http_service::switching::Hold,
+    session::opening::{Opening, WebSocketSession},
+    session::seats::Seat,
+    transport::upgrade::{self, Connection},
 };
 
 /// The body of an engine's answers.

@@ -17,11 +17,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Batch, CloseReason, Frame, Message, Session, SessionHandler,
-    heartbeat::{Beat, Heartbeat},
-    outbox::SLICES,
-    pipelining::Pipelining,
-    seats::Seat,
-    session::{Channel, Delivery, Stage},
+    outgoing::outbox::SLICES,
+    session::heartbeat::{Beat, Heartbeat},
+    session::pipelining::Pipelining,
+    session::seats::Seat,
+    session::state::{Channel, Delivery, Stage},
     transport::{
         polling,
         websocket::{Source, WebSocket, limits},

@@ -1,6 +1,6 @@
 use std::{cell::RefCell, marker::PhantomData, sync::Arc};
 
-use crate::session::Session;
+use crate::session::state::Session;
 
 /// While a batch is open on this thread, sessions that are sent to only note that they have something to write; when
 /// the outermost batch closes, each of them is written once, with all its frames.

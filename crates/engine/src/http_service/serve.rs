@@ -25,8 +25,8 @@ use tower_service::Service;
 use crate::{
     Application, Config, Engine, EngineService, RemoteAddr, Tls,
     handshake::Secure,
-    switching::{Hold, Switching},
-    tls::RELOAD_INTERVAL,
+    http_service::switching::{Hold, Switching},
+    options::tls::RELOAD_INTERVAL,
 };
 
 /// Why a server could not run.

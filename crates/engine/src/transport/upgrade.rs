@@ -11,8 +11,8 @@ use tokio::{
 
 use crate::{
     Frame, Session,
-    session::{Channel, Delivery, Stage},
-    switching::Switching,
+    http_service::switching::Switching,
+    session::state::{Channel, Delivery, Stage},
     transport::{
         polling::Polling,
         websocket::{Ahead, ByteStream, Source, WebSocket},

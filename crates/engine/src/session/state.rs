@@ -20,10 +20,10 @@ use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot, time::Instant};
 
 use crate::{
     CloseReason, Frame, Handshake, Refusal, Sid, TransportKind,
-    batch::write_soon,
     engine::Shared,
     metrics::{Received, Traffic},
-    outbox::{Outbox, SLICES},
+    outgoing::outbox::{Outbox, SLICES},
+    session::batch::write_soon,
     transport::{polling, websocket::WebSocket},
 };
 

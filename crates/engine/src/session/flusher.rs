@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::session::Session;
+use crate::session::state::Session;
 
 /// Writes the sessions of large broadcasts: one task a worker thread, each with a queue of sessions that have frames
 /// to write. A session is in a queue at most once at a time, and whichever task writes it takes all its frames in

@@ -1,0 +1,5 @@
+//! What is sent to a peer: frames in their final bytes, and the queue in which they wait.
+mod frame;
+pub(crate) mod outbox;
+
+pub use frame::{Frame, FrameBuilder};
