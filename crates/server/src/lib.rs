@@ -15,44 +15,30 @@
 //!     server.serve("127.0.0.1:3000").await
 //! }
 //! ```
-mod ack;
 pub mod adapter;
-mod background;
-mod client;
 mod config;
+mod connection;
 mod error;
 pub mod handler;
-mod member;
+mod handles;
 mod metrics;
-mod namespace;
-mod operator;
-mod outgoing;
-mod packet;
-mod parent;
-pub mod parser;
-mod rate;
-mod recovery;
-mod room;
-mod server;
-mod socket;
-mod target;
-mod test_client;
+mod wire;
 
-pub use ack::{AckError, AckFuture, BroadcastAcks, BroadcastAnswers};
 pub use adapter::Adapter;
+pub use adapter::recovery::RecoveryConfig;
+pub use adapter::room::IntoRooms;
 pub use config::Config;
 pub use error::{ConnectRefusal, DisconnectReason, EmitError, LimitError};
 #[doc(inline)]
 pub use handler::{Ack, Auth, HandshakeRef, Reason};
+pub use handles::ack::{AckError, AckFuture, BroadcastAcks, BroadcastAnswers};
+pub use handles::namespace::Namespace;
+pub use handles::operator::{Direct, Operator};
+pub use handles::parent::{ParentNamespace, matching};
+pub use handles::server::{Server, ServerBuilder, listen};
+pub use handles::socket::Socket;
+pub use handles::test_client::{ReceivedEvent, TestClient, TestClientBuilder, TestClientError};
 pub use metrics::Metrics;
-pub use namespace::Namespace;
-pub use operator::{Direct, Operator};
-pub use parent::{ParentNamespace, matching};
-pub use parser::Parser;
-pub use recovery::RecoveryConfig;
-pub use room::IntoRooms;
-pub use server::{Server, ServerBuilder, listen};
-pub use socket::Socket;
 pub use sockeye_engine::{
     Batch, CloseReason, Config as EngineConfig, ConnectionError, Cookie, Cors, EngineService, Graceful, Handshake,
     Hooks, Metrics as EngineMetrics, OriginPolicy, Refusal, RemoteAddr, Revision, SameSite, ServeError, Sid, Tls,
@@ -61,4 +47,4 @@ pub use sockeye_engine::{
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
 pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
-pub use test_client::{ReceivedEvent, TestClient, TestClientBuilder, TestClientError};
+pub use wire::parser::{self, Parser};

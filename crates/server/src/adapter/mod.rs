@@ -3,8 +3,11 @@
 //! [`Local`] knows the sockets of this server and is all that one server needs. An adapter for several servers wraps
 //! it and passes broadcasts and commands on to the others.
 mod local;
+pub(crate) mod recovery;
 mod remote;
+pub(crate) mod room;
 mod server_events;
+pub(crate) mod target;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -17,8 +20,8 @@ pub use server_events::ServerEvents;
 
 use crate::EmitError;
 pub use crate::{
-    packet::EncodedPacket,
-    target::{RoomNames, Target},
+    adapter::target::{RoomNames, Target},
+    wire::packet::EncodedPacket,
 };
 
 /// How broadcasts and commands reach the sockets of one namespace. The defaults are those of a single server; an

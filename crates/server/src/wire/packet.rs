@@ -7,7 +7,7 @@ use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, EncodeError};
 
 use crate::{
     EmitError,
-    parser::{BegunEvent, Parser, Wire},
+    wire::parser::{BegunEvent, Parser, Wire},
 };
 
 /// One event, encoded once for however many sockets.

@@ -17,13 +17,13 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
-    ack::{AckError, Answers, PendingAck, PendingAcks},
+    adapter::recovery::{Identity, Left, Pid},
+    adapter::target::{RoomNames, add_rooms},
     handler::{AckId, Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
-    outgoing,
-    packet::{EncodedPacket, check_name, with_encoded},
-    parser::Wire,
-    recovery::{Identity, Left, Pid},
-    target::{RoomNames, add_rooms},
+    handles::ack::{AckError, Answers, PendingAck, PendingAcks},
+    handles::outgoing,
+    wire::packet::{EncodedPacket, check_name, with_encoded},
+    wire::parser::Wire,
 };
 
 /// One client in one namespace. Cheap to clone, and usable from any task or thread.

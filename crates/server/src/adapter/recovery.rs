@@ -237,7 +237,7 @@ impl Logged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::Parser;
+    use crate::wire::parser::Parser;
 
     /// What is numbered while a client enters would be lost or doubled: it would be missing from what the client missed,
     /// and yet not be delivered to it, or both.

@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     AckFuture, BroadcastAcks, EmitError, IntoRooms, Namespace, ParentNamespace, Socket,
+    adapter::target::{RoomNames, Target, add_rooms},
     adapter::{AdapterError, RemoteSocket},
-    packet::check_name,
-    target::{RoomNames, Target, add_rooms},
+    wire::packet::check_name,
 };
 
 /// Chooses whom an emit, or a command, is for. Each method narrows or widens the choice and returns a new one.

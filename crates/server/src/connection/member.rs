@@ -9,7 +9,7 @@ use sockeye_protocol::socketio::{Args, ArgsBuf, Event};
 
 use crate::{
     ConnectRefusal, DisconnectReason, Reply, Socket,
-    client::refuse,
+    connection::client::refuse,
     handler::{
         AckId, Admission, ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture,
         Occasion, OnConnect, OnDisconnect, OnEvent, Rejection,

@@ -6,7 +6,10 @@ use sockeye_engine::{Frame, InProcess, Message, Revision};
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments, EncodeError, Limits, Packet, Value};
 use tokio::time::timeout;
 
-use crate::{Server, ack::first, packet::with_encoded, parser::Decoder, server::with_slash, socket::into_frames};
+use crate::{
+    Server, handles::ack::first, handles::server::with_slash, handles::socket::into_frames, wire::packet::with_encoded,
+    wire::parser::Decoder,
+};
 
 /// A client in the same process, for tests of handlers: no port, no network, no waiting for time to pass.
 ///

@@ -14,13 +14,13 @@ use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 
 use crate::{
     Adapter, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
-    ack::Answers,
+    adapter::recovery::Recovery,
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
-    background::Watched,
     handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
-    outgoing,
-    packet::{Unnumbered, check_name},
-    recovery::Recovery,
+    handles::ack::Answers,
+    handles::background::Watched,
+    handles::outgoing,
+    wire::packet::{Unnumbered, check_name},
 };
 
 /// A namespace: its handlers, and the sockets that have joined it. Cheap to clone, and usable from any task or thread.

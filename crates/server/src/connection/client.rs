@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use crate::{
     ConnectRefusal, DisconnectReason, LimitError, Namespace, Server, Socket,
     adapter::RoomEvents,
-    member::Member,
-    packet::with_encoded,
-    parser::{Decoder, ReadError},
-    rate::Allowance,
-    server::{MAX_CHILD_NAME, NoEntry},
-    socket::{log_encoding, send},
+    connection::member::Member,
+    connection::rate::Allowance,
+    handles::server::{MAX_CHILD_NAME, NoEntry},
+    handles::socket::{log_encoding, send},
+    wire::packet::with_encoded,
+    wire::parser::{Decoder, ReadError},
 };
 
 /// The Socket.IO side of one connection: it decodes packets and gives them to the sockets that share the connection.

@@ -22,9 +22,9 @@ use tower_service::Service;
 
 use crate::{
     Adapter, Config, EmitError, EngineMetrics, IntoRooms, LimitError, Metrics, Namespace, Operator, ParentNamespace,
-    ack::AckIds,
     adapter::{AdapterFactory, InMemory, Local, ServerEvents},
-    client::Client,
+    connection::client::Client,
+    handles::ack::AckIds,
     metrics::Counters,
 };
 

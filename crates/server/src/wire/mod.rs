@@ -1,0 +1,3 @@
+//! Packets in their bytes.
+pub(crate) mod packet;
+pub mod parser;
