@@ -7,6 +7,7 @@ mod encode;
 mod error;
 mod json;
 mod map_key;
+pub mod membership;
 /// The format of `socket.io-msgpack-parser`: each packet is one binary message.
 pub mod msgpack;
 mod packet;
