@@ -4,29 +4,54 @@ use sockeye_protocol::socketio::ArgsBuf;
 
 use crate::{EventContext, Rejection};
 
-/// What a handler's parameter must be: something that can be extracted from what is known of the occasion.
+/// A type that can be a parameter of a handler, because it can be extracted from the handler's context.
 ///
-/// Every handler may take its `Socket` and [`State`](crate::State); those of events also [`Data`], [`Args`],
-/// [`RawArgs`], [`Binary`], [`EventName`] and [`Ack`](crate::Ack); those of disconnects `Reason`. On a server every
-/// handler may take `HandshakeRef`, and those of connects `Auth`; on a client those of connect errors `ConnectError`.
+/// Every handler may take its `Socket` and [`State`](crate::State). Handlers of events may also take [`Data`], [`Args`],
+/// [`RawArgs`], [`Binary`], [`EventName`] and [`Ack`](crate::Ack), those of disconnects `Reason`. On a server every
+/// handler may take `HandshakeRef`, and connect handlers `Auth`. On a client the handlers of connect errors may take
+/// `ConnectError`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a handler that is given `{Context}`",
-    note = "a type of your own can be one if it implements `FromContext<{Context}>`, or `FromContext<C>` for every `C: \
-            HasSocket<Socket = Socket>`"
+    label = "this handler has a parameter of type `{Self}`",
+    note = "every handler may take `Socket` and `State<T>`; those of events also `Data<T>`, `Args<T>`, `RawArgs`, `Binary`, \
+            `EventName`, `Ack`; those of disconnects `Reason`; on a server all may take `HandshakeRef` and those of connects \
+            `Auth<T>`; on a client those of connect errors `ConnectError`",
+    note = "a type of your own can be one if it implements `FromContext<C>` for every `C: HasSocket<Socket = Socket>`"
 )]
 pub trait FromContext<Context>: Sized {
     /// Extracts the parameter.
     ///
     /// # Errors
-    /// If the occasion does not hold what is asked for. The handler is not run then.
+    /// If the context does not have what is asked for. The handler is not run then.
     fn from_context(context: &mut Context) -> Result<Self, Rejection>;
 }
+
+/// The parameters of a handler, a tuple of types that can be [extracted](FromContext).
+pub trait Parameters<Context>: Sized {
+    /// Extracts the parameters one by one.
+    ///
+    /// # Errors
+    /// The first parameter's that cannot be extracted.
+    fn extract(context: &mut Context) -> Result<Self, Rejection>;
+}
+
+/// A type that what comes from a peer can be deserialised into: every type that implements `serde::Deserialize` and does
+/// not borrow.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be what a handler receives: it does not implement `serde::Deserialize`, or it borrows",
+    label = "this handler receives `{Self}`",
+    note = "derive it for a type of your own: `#[derive(serde::Deserialize)]`; take `String` instead of `&str`"
+)]
+pub trait Payload: DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Payload for T {}
 
 /// The event's first argument, deserialised into `T`. Binary arguments go into [`bytes::Bytes`] fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Data<T>(pub T);
 
-impl<S, T: DeserializeOwned> FromContext<EventContext<'_, S>> for Data<T> {
+impl<S, T: Payload> FromContext<EventContext<'_, S>> for Data<T> {
     fn from_context(context: &mut EventContext<'_, S>) -> Result<Self, Rejection> {
         Ok(Self(context.args().get(0)?))
     }
@@ -36,13 +61,13 @@ impl<S, T: DeserializeOwned> FromContext<EventContext<'_, S>> for Data<T> {
 #[derive(Debug, Clone, Copy)]
 pub struct Args<T>(pub T);
 
-impl<S, T: DeserializeOwned> FromContext<EventContext<'_, S>> for Args<T> {
+impl<S, T: Payload> FromContext<EventContext<'_, S>> for Args<T> {
     fn from_context(context: &mut EventContext<'_, S>) -> Result<Self, Rejection> {
         Ok(Self(context.args().all()?))
     }
 }
 
-/// All the event's arguments as they came, to be passed on untouched: `emit("msg", args)`.
+/// All the event's arguments, still encoded, to be passed on unchanged: `emit("msg", args)`.
 #[derive(Debug, Clone)]
 pub struct RawArgs(pub ArgsBuf);
 
@@ -52,7 +77,7 @@ impl<S> FromContext<EventContext<'_, S>> for RawArgs {
     }
 }
 
-/// The event's first argument where that is binary.
+/// The event's first argument, which must be binary.
 #[derive(Debug, Clone)]
 pub struct Binary(pub Bytes);
 
@@ -71,3 +96,24 @@ impl<S> FromContext<EventContext<'_, S>> for EventName {
         Ok(Self(context.name().to_owned()))
     }
 }
+
+macro_rules! impl_parameters {
+    ($($parameter:ident),*) => {
+        impl<Context, $($parameter: FromContext<Context>),*> Parameters<Context> for ($($parameter,)*) {
+            #[allow(unused_variables, clippy::unused_unit)]
+            fn extract(context: &mut Context) -> Result<Self, Rejection> {
+                Ok(($($parameter::from_context(context)?,)*))
+            }
+        }
+    };
+}
+
+impl_parameters!();
+impl_parameters!(A);
+impl_parameters!(A, B);
+impl_parameters!(A, B, C);
+impl_parameters!(A, B, C, D);
+impl_parameters!(A, B, C, D, E);
+impl_parameters!(A, B, C, D, E, F);
+impl_parameters!(A, B, C, D, E, F, G);
+impl_parameters!(A, B, C, D, E, F, G, H);

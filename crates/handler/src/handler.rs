@@ -1,52 +1,85 @@
 use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
-use crate::{FromContext, IntoReply, Occasion, Rejection, Reply};
+use crate::{HandlerKind, IntoOutput, Parameters, Rejection};
 
-/// An async function or closure that handles an occasion; its parameters are extracted from it.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a handler for `{O}`",
-    note = "a handler is an `async` function or closure of up to eight parameters that can be extracted, such as `async \
-            |socket: Socket, Data(text): Data<String>| {{ }}`; one that captures a value is written `move |socket: Socket| {{ \
-            let value = value.clone(); async move {{ }} }}`, or asks for the value by `State`",
-    note = "every handler may take `Socket` and `State<T>`; those of events also `Data<T>`, `Args<T>`, `RawArgs`, `Binary`, \
-            `EventName`, `Ack`; those of disconnects `Reason`; on a server all may take `HandshakeRef` and those of connects \
-            `Auth<T>`; on a client those of connect errors `ConnectError`",
-    note = "event handlers return `()`, a value to acknowledge the event with, or a `Result` of such: text, numbers, `Vec`, \
-            `Option`, tuples, JSON values, and of any other type that serialises `Reply::of(&value)`; a server's connect \
-            handlers return `()` or `Result<(), ConnectRefusal>`; all others return `()`"
-)]
-pub trait Handler<O: Occasion, Parameters>: Send + Sync + 'static {
-    /// Extracts the parameters and begins to run.
+/// An async function or closure that handles things of this [kind](HandlerKind), such as events. Its parameters are
+/// [extracted](crate::FromContext), and its result becomes the kind's [output](IntoOutput).
+///
+/// Every function that takes up to eight such parameters is a handler. A closure captures values by `async move`; each
+/// call works on a clone of them, so put what the calls share into an `Arc`:
+///
+/// ```
+/// # use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+/// # use sockeye_handler::{EventContext, Handler, HandlerKind, Reply};
+/// # struct OnEvent;
+/// # impl HandlerKind for OnEvent { type Context<'a> = EventContext<'a, ()>; type Output = Reply; }
+/// # fn on<P>(_: &str, _: impl Handler<OnEvent, P>) {}
+/// let visits = Arc::new(AtomicU64::new(0));
+/// on("visit", async move || visits.fetch_add(1, Ordering::Relaxed) + 1);
+/// ```
+pub trait Handler<K: HandlerKind, P>: Send + Sync + 'static {
+    /// Extracts the parameters and calls the function. Its future is not polled yet.
     ///
     /// # Errors
-    /// If a parameter cannot be extracted.
-    fn call(&self, context: &mut O::Context<'_>) -> Result<HandlerFuture<O>, Rejection>;
+    /// If a parameter cannot be extracted. The function is not called then.
+    fn call(&self, context: &mut K::Context<'_>) -> Result<HandlerFuture<K>, Rejection>;
 }
 
-/// A handler at work.
-pub type HandlerFuture<O> = Pin<Box<dyn Future<Output = <O as Occasion>::Output> + Send>>;
+/// The future of a handler that was called.
+pub type HandlerFuture<K> = Pin<Box<dyn Future<Output = <K as HandlerKind>::Output> + Send>>;
 
-/// A handler whose parameters are forgotten, so that handlers of one occasion can be kept together.
-pub trait AnyHandler<O: Occasion>: Send + Sync {
-    /// Extracts the parameters and begins to run.
+impl<K, P, F> Handler<K, P> for F
+where
+    K: HandlerKind,
+    P: for<'a> Parameters<K::Context<'a>>,
+    F: HandlerFn<P, Output: IntoOutput<K::Output>, Future: Send + 'static> + Clone + Send + Sync + 'static,
+{
+    fn call(&self, context: &mut K::Context<'_>) -> Result<HandlerFuture<K>, Rejection> {
+        let parameters = P::extract(context)?;
+        let future = self.clone().call(parameters);
+        Ok(Box::pin(async move { future.await.into_output() }))
+    }
+}
+
+/// An async function or closure with these parameters, a tuple.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not an `async` function or closure of at most eight parameters",
+    note = "a handler is an `async` function or closure, such as `async |socket: Socket, Data(text): Data<String>| {{ }}`; \
+            one that uses values from outside is `async move |socket: Socket| {{ }}`, on clones of them",
+    note = "a closure that is not `async` must return a future: `|socket: Socket| async move {{ }}`"
+)]
+pub trait HandlerFn<P>: Sized {
+    /// What the function returns once it is awaited.
+    type Output;
+    /// The function's future.
+    type Future: Future<Output = Self::Output>;
+
+    /// Calls the function.
+    fn call(self, parameters: P) -> Self::Future;
+}
+
+/// A handler whose parameters are forgotten, so that handlers of one kind can be kept together.
+pub trait AnyHandler<K: HandlerKind>: Send + Sync {
+    /// Does the same as [`Handler::call`].
     ///
     /// # Errors
-    /// If a parameter cannot be extracted.
-    fn call(&self, context: &mut O::Context<'_>) -> Result<HandlerFuture<O>, Rejection>;
+    /// If a parameter cannot be extracted. The function is not called then.
+    fn call(&self, context: &mut K::Context<'_>) -> Result<HandlerFuture<K>, Rejection>;
 }
 
 /// A handler as it is kept.
-pub type ErasedHandler<O> = Arc<dyn AnyHandler<O>>;
+pub type ErasedHandler<K> = Arc<dyn AnyHandler<K>>;
 
 /// Forgets the parameters of a handler.
-pub fn erase<O: Occasion, P: 'static>(handler: impl Handler<O, P>) -> ErasedHandler<O> {
+pub fn erase<K: HandlerKind, P: 'static>(handler: impl Handler<K, P>) -> ErasedHandler<K> {
     struct Erased<H, P> {
         handler: H,
         parameters: PhantomData<fn(P)>,
     }
 
-    impl<O: Occasion, P, H: Handler<O, P>> AnyHandler<O> for Erased<H, P> {
-        fn call(&self, context: &mut O::Context<'_>) -> Result<HandlerFuture<O>, Rejection> {
+    impl<K: HandlerKind, P, H: Handler<K, P>> AnyHandler<K> for Erased<H, P> {
+        fn call(&self, context: &mut K::Context<'_>) -> Result<HandlerFuture<K>, Rejection> {
             self.handler.call(context)
         }
     }
@@ -54,53 +87,30 @@ pub fn erase<O: Occasion, P: 'static>(handler: impl Handler<O, P>) -> ErasedHand
     Arc::new(Erased { handler, parameters: PhantomData })
 }
 
-/// What a handler's result must be.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the result of a handler that answers `{Output}`",
-    note = "event handlers return `()`, something to acknowledge the event with (text, numbers, `Vec`, `Option`, tuples, \
-            JSON values, and of any other type that serialises `Reply::of(&value)`), or a `Result` of such; a server's \
-            connect handlers return `()` or `Result<(), ConnectRefusal>`; all other handlers return `()`"
-)]
-pub trait IntoOutput<Output> {
-    /// Turns the result into the occasion's answer.
-    fn into_output(self) -> Output;
-}
-
-impl<T: IntoReply> IntoOutput<Reply> for T {
-    fn into_output(self) -> Reply {
-        self.into_reply()
-    }
-}
-
-impl IntoOutput<()> for () {
-    fn into_output(self) {}
-}
-
-macro_rules! impl_handler {
+macro_rules! impl_handler_fn {
     ($($parameter:ident),*) => {
-        #[allow(non_snake_case, unused_variables)]
-        impl<O, F, Fut, $($parameter,)*> Handler<O, ($($parameter,)*)> for F
+        #[allow(non_snake_case)]
+        impl<Function, Fut, $($parameter),*> HandlerFn<($($parameter,)*)> for Function
         where
-            O: Occasion,
-            F: Fn($($parameter),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output: IntoOutput<O::Output>> + Send + 'static,
-            $($parameter: for<'a> FromContext<O::Context<'a>>,)*
+            Function: FnOnce($($parameter),*) -> Fut,
+            Fut: Future,
         {
-            fn call(&self, context: &mut O::Context<'_>) -> Result<HandlerFuture<O>, Rejection> {
-                $(let $parameter = $parameter::from_context(context)?;)*
-                let future = self($($parameter),*);
-                Ok(Box::pin(async move { future.await.into_output() }))
+            type Output = Fut::Output;
+            type Future = Fut;
+
+            fn call(self, ($($parameter,)*): ($($parameter,)*)) -> Fut {
+                self($($parameter),*)
             }
         }
     };
 }
 
-impl_handler!();
-impl_handler!(A);
-impl_handler!(A, B);
-impl_handler!(A, B, C);
-impl_handler!(A, B, C, D);
-impl_handler!(A, B, C, D, E);
-impl_handler!(A, B, C, D, E, G);
-impl_handler!(A, B, C, D, E, G, H);
-impl_handler!(A, B, C, D, E, G, H, I);
+impl_handler_fn!();
+impl_handler_fn!(A);
+impl_handler_fn!(A, B);
+impl_handler_fn!(A, B, C);
+impl_handler_fn!(A, B, C, D);
+impl_handler_fn!(A, B, C, D, E);
+impl_handler_fn!(A, B, C, D, E, F);
+impl_handler_fn!(A, B, C, D, E, F, G);
+impl_handler_fn!(A, B, C, D, E, F, G, H);

@@ -1,14 +1,14 @@
 //! Handlers: async functions and closures whose parameters say what they need, and whose results say what is answered.
 //!
-//! The server and the client stand on this crate and hand on what is in it, so that handlers look the same on both
-//! sides. Each of them adds its [occasions](Occasion) and what can be [extracted](FromContext) from those alone.
+//! The server and the client are built on this crate and re-export what is in it, so that handlers look the same on both
+//! sides. Each of them adds its [kinds](HandlerKind) of handlers and what can be [extracted](FromContext) for those alone.
 mod ack;
 mod event;
 mod extract;
 mod guard;
 mod handler;
+mod kind;
 mod named;
-mod occasion;
 mod rejection;
 mod reply;
 mod state;
@@ -16,11 +16,11 @@ mod values;
 
 pub use ack::{Ack, AckId, Acknowledge};
 pub use event::EventContext;
-pub use extract::{Args, Binary, Data, EventName, FromContext, RawArgs};
+pub use extract::{Args, Binary, Data, EventName, FromContext, Parameters, Payload, RawArgs};
 pub use guard::{INTERNAL, guard};
-pub use handler::{AnyHandler, ErasedHandler, Handler, HandlerFuture, IntoOutput, erase};
+pub use handler::{AnyHandler, ErasedHandler, Handler, HandlerFn, HandlerFuture, erase};
+pub use kind::{HandlerKind, HasSocket, IntoOutput};
 pub use named::Named;
-pub use occasion::{HasSocket, Occasion};
 pub use rejection::Rejection;
 pub use reply::{IntoReply, Reply};
 pub use state::{HasState, State};

@@ -1,22 +1,22 @@
 use hashbrown::HashMap;
 
-use crate::{ErasedHandler, Occasion};
+use crate::{ErasedHandler, HandlerKind};
 
 /// The handlers of events, by the events' names. Each event's run in the order in which they were added.
-pub struct Named<O: Occasion> {
-    by_event: HashMap<Box<str>, Vec<Entry<O>>>,
+pub struct Named<K: HandlerKind> {
+    by_event: HashMap<Box<str>, Vec<Entry<K>>>,
     /// How many handlers run once, of all events.
     once: usize,
 }
 
-struct Entry<O: Occasion> {
-    handler: ErasedHandler<O>,
+struct Entry<K: HandlerKind> {
+    handler: ErasedHandler<K>,
     once: bool,
 }
 
-impl<O: Occasion> Named<O> {
+impl<K: HandlerKind> Named<K> {
     /// Adds a handler; one that runs `once` is for the next event alone.
-    pub fn on(&mut self, event: &str, handler: ErasedHandler<O>, once: bool) {
+    pub fn on(&mut self, event: &str, handler: ErasedHandler<K>, once: bool) {
         self.once += usize::from(once);
         self.by_event.entry(event.into()).or_default().push(Entry { handler, once });
     }
@@ -34,12 +34,12 @@ impl<O: Occasion> Named<O> {
     }
 
     /// The handlers of an event.
-    pub fn of<'a>(&'a self, event: &str) -> impl Iterator<Item = &'a ErasedHandler<O>> {
+    pub fn of<'a>(&'a self, event: &str) -> impl Iterator<Item = &'a ErasedHandler<K>> {
         self.by_event.get(event).into_iter().flatten().map(|entry| &entry.handler)
     }
 
     /// The handlers of an event; those that run once are removed.
-    pub fn take(&mut self, event: &str) -> Vec<ErasedHandler<O>> {
+    pub fn take(&mut self, event: &str) -> Vec<ErasedHandler<K>> {
         let Some(entries) = self.by_event.get_mut(event) else { return Vec::new() };
         let handlers: Vec<_> = entries.iter().map(|entry| entry.handler.clone()).collect();
         entries.retain(|entry| !entry.once);
@@ -51,19 +51,19 @@ impl<O: Occasion> Named<O> {
     }
 }
 
-impl<O: Occasion> Default for Named<O> {
+impl<K: HandlerKind> Default for Named<K> {
     fn default() -> Self {
         Self { by_event: HashMap::new(), once: 0 }
     }
 }
 
-impl<O: Occasion> Clone for Named<O> {
+impl<K: HandlerKind> Clone for Named<K> {
     fn clone(&self) -> Self {
         Self { by_event: self.by_event.clone(), once: self.once }
     }
 }
 
-impl<O: Occasion> Clone for Entry<O> {
+impl<K: HandlerKind> Clone for Entry<K> {
     fn clone(&self) -> Self {
         Self { handler: self.handler.clone(), once: self.once }
     }

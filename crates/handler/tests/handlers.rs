@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use sockeye_handler::{
     Ack, AckId, Acknowledge, Args, Binary, Data, ErasedHandler, EventContext, EventName, FromContext, Handler,
-    HasSocket, HasState, IntoReply, Occasion, RawArgs, Rejection, Reply, State, erase,
+    HandlerKind, HasSocket, HasState, IntoReply, RawArgs, Rejection, Reply, State, erase,
 };
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
@@ -44,7 +44,7 @@ impl<C: HasSocket<Socket = Self>> FromContext<C> for Socket {
 
 struct OnEvent;
 
-impl Occasion for OnEvent {
+impl HandlerKind for OnEvent {
     type Context<'a> = EventContext<'a, Socket>;
     type Output = Reply;
 }
@@ -88,6 +88,26 @@ fn parameters_are_extracted_from_the_event() {
     );
     let (reply, _) = taken.expect("all are there");
     assert_eq!(sent(reply), [Value::from(true), Value::from("greet ada 36"), Value::from(2), Value::from(41)]);
+}
+
+#[test]
+fn an_async_closure_may_work_on_what_it_captured() {
+    let calls = Arc::new(Mutex::new(0));
+    let counted = calls.clone();
+    let handler: ErasedHandler<OnEvent> = erase(async move |_socket: Socket| {
+        *counted.lock().expect("no panic") += 1;
+        *counted.lock().expect("no panic")
+    });
+    let socket = Socket::default();
+    for expected in 1..=2 {
+        let mut context = EventContext::new(&socket, "greet", sockeye_protocol::socketio::Args::EMPTY, None);
+        let mut future = handler.call(&mut context).expect("nothing is missing");
+        let Poll::Ready(reply) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("a handler that does not wait is through at once")
+        };
+        assert_eq!(sent(reply), [Value::from(expected)]);
+    }
+    assert_eq!(*calls.lock().expect("no panic"), 2);
 }
 
 #[test]

@@ -129,28 +129,22 @@ impl Socket {
 
     /// Handles an event.
     pub fn on(&self, event: &str, handler: impl Fn(Event) + Send + Sync + 'static) -> &Self {
-        self.inner.on(event, move |event: Event| {
-            handler(event);
-            async {}
-        });
+        let handler = Arc::new(handler);
+        self.inner.on(event, async move |event: Event| handler(event));
         self
     }
 
     /// Handles the socket being connected, for the first time or again.
     pub fn on_connect(&self, handler: impl Fn() + Send + Sync + 'static) -> &Self {
-        self.inner.on_connect(move || {
-            handler();
-            async {}
-        });
+        let handler = Arc::new(handler);
+        self.inner.on_connect(async move || handler());
         self
     }
 
     /// Handles the socket being no longer connected.
     pub fn on_disconnect(&self, handler: impl Fn(DisconnectReason) + Send + Sync + 'static) -> &Self {
-        self.inner.on_disconnect(move |Reason(reason): Reason| {
-            handler(reason);
-            async {}
-        });
+        let handler = Arc::new(handler);
+        self.inner.on_disconnect(async move |Reason(reason): Reason| handler(reason));
         self
     }
 

@@ -15,7 +15,7 @@ use crate::{
     config::AuthFuture,
     handles::handler::{
         AckId, ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture,
-        Occasion, OnEvent, Rejection,
+        HandlerKind, OnEvent, Rejection,
     },
     task::backoff::Backoff,
     task::core::{News, SocketInner, State},
@@ -304,7 +304,7 @@ impl Inbox {
     }
 }
 
-fn each<O: Occasion>(handlers: &[ErasedHandler<O>], begin: impl Fn(ErasedHandler<O>) -> Begin) -> Vec<Begin> {
+fn each<O: HandlerKind>(handlers: &[ErasedHandler<O>], begin: impl Fn(ErasedHandler<O>) -> Begin) -> Vec<Begin> {
     handlers.iter().cloned().map(begin).collect()
 }
 

@@ -15,13 +15,13 @@ pub struct ServerEvents {
 type Run = Arc<dyn Fn(ArgsBuf) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
 impl ServerEvents {
-    pub(crate) fn on<F, R>(&self, event: &str, handler: impl Fn(ArgsBuf) -> F + Send + Sync + 'static)
+    pub(crate) fn on<F, R>(&self, event: &str, handler: impl FnOnce(ArgsBuf) -> F + Clone + Send + Sync + 'static)
     where
         F: Future<Output = R> + Send + 'static,
         R: IntoReply,
     {
         let run: Run = Arc::new(move |args| {
-            let answer = handler(args);
+            let answer = handler.clone()(args);
             Box::pin(async move { answer.await.into_reply() })
         });
         self.handlers.write().entry(event.into()).or_default().push(run);

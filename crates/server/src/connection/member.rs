@@ -12,7 +12,7 @@ use crate::{
     connection::client::refuse,
     handler::{
         AckId, Admission, ConnectContext, DisconnectContext, ErasedHandler, EventContext, HandlerError, HandlerFuture,
-        Occasion, OnConnect, OnDisconnect, OnEvent, Rejection,
+        HandlerKind, OnConnect, OnDisconnect, OnEvent, Rejection,
     },
 };
 
@@ -332,9 +332,9 @@ impl Member {
         }
     }
 
-    fn panicked(&self, occasion: &str, panic: &str) {
+    fn panicked(&self, kind: &str, panic: &str) {
         self.socket.server().counters().handler_panics.add();
-        tracing::error!(sid = self.socket.id().short(), panic, "a {occasion} handler panicked");
+        tracing::error!(sid = self.socket.id().short(), panic, "a {kind} handler panicked");
     }
 }
 
@@ -454,6 +454,9 @@ fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
 }
 
 /// Polls a handler so that its panic ends its own work only.
-fn poll_guarded<O: Occasion>(future: &mut HandlerFuture<O>, cx: &mut Context<'_>) -> Result<Poll<O::Output>, String> {
+fn poll_guarded<O: HandlerKind>(
+    future: &mut HandlerFuture<O>,
+    cx: &mut Context<'_>,
+) -> Result<Poll<O::Output>, String> {
     guard(|| future.as_mut().poll(cx))
 }

@@ -24,7 +24,7 @@
 //! One that only events have is made for their context alone: `impl FromContext<EventContext<'_>> for Mine`.
 mod admission;
 mod extract;
-mod occasion;
+mod kind;
 pub(crate) mod table;
 
 use std::sync::Arc;
@@ -33,10 +33,10 @@ use crate::Socket;
 
 pub use admission::Admission;
 pub use extract::{Auth, HandshakeRef, Reason};
-pub use occasion::{ConnectContext, DisconnectContext, EventContext, OnConnect, OnDisconnect, OnEvent};
+pub use kind::{ConnectContext, DisconnectContext, EventContext, OnConnect, OnDisconnect, OnEvent};
 #[doc(inline)]
 pub use sockeye_handler::{
-    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HasSocket, HasState, IntoOutput, Occasion, Rejection,
+    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HandlerKind, HasSocket, HasState, IntoOutput, Rejection,
 };
 pub(crate) use sockeye_handler::{ErasedHandler, erase};
 

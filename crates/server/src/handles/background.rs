@@ -34,11 +34,11 @@ struct Job {
 }
 
 impl Watched {
-    pub(crate) fn add<F>(&self, interval: Duration, run: impl Fn(Namespace) -> F + Send + Sync + 'static)
+    pub(crate) fn add<F>(&self, interval: Duration, run: impl FnOnce(Namespace) -> F + Clone + Send + Sync + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let run = Arc::new(move |namespace| -> Run { Box::pin(run(namespace)) });
+        let run = Arc::new(move |namespace| -> Run { Box::pin(run.clone()(namespace)) });
         self.jobs.write().push(Arc::new(Job { interval, run, running: AtomicBool::new(false) }));
     }
 

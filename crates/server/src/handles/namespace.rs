@@ -179,7 +179,11 @@ impl Namespace {
     }
 
     /// Handles an event that another server of the cluster has emitted to its fellows.
-    pub fn on_server_event<F, R>(&self, event: &str, handler: impl Fn(ArgsBuf) -> F + Send + Sync + 'static) -> &Self
+    pub fn on_server_event<F, R>(
+        &self,
+        event: &str,
+        handler: impl FnOnce(ArgsBuf) -> F + Clone + Send + Sync + 'static,
+    ) -> &Self
     where
         F: Future<Output = R> + Send + 'static,
         R: IntoReply,
@@ -191,7 +195,7 @@ impl Namespace {
     /// Runs something at intervals for as long as the namespace has sockets: it begins when the first one comes, or at
     /// once if there are some, and ends when there is none any more. It is run once for all, however many sockets there
     /// are. Added outside of a runtime, it begins when the next one comes.
-    pub fn every<F>(&self, interval: Duration, run: impl Fn(Self) -> F + Send + Sync + 'static) -> &Self
+    pub fn every<F>(&self, interval: Duration, run: impl FnOnce(Self) -> F + Clone + Send + Sync + 'static) -> &Self
     where
         F: Future<Output = ()> + Send + 'static,
     {

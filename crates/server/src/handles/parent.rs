@@ -107,7 +107,11 @@ impl ParentNamespace {
     }
 
     /// As [`Namespace::on_server_event`].
-    pub fn on_server_event<F, R>(&self, event: &str, handler: impl Fn(ArgsBuf) -> F + Send + Sync + 'static) -> &Self
+    pub fn on_server_event<F, R>(
+        &self,
+        event: &str,
+        handler: impl FnOnce(ArgsBuf) -> F + Clone + Send + Sync + 'static,
+    ) -> &Self
     where
         F: Future<Output = R> + Send + 'static,
         R: IntoReply,
@@ -117,7 +121,11 @@ impl ParentNamespace {
     }
 
     /// As [`Namespace::every`], in each child by itself.
-    pub fn every<F>(&self, interval: Duration, run: impl Fn(Namespace) -> F + Send + Sync + 'static) -> &Self
+    pub fn every<F>(
+        &self,
+        interval: Duration,
+        run: impl FnOnce(Namespace) -> F + Clone + Send + Sync + 'static,
+    ) -> &Self
     where
         F: Future<Output = ()> + Send + 'static,
     {

@@ -4,18 +4,18 @@
 //! [`Args`](crate::Args), [`Ack`], [`State`](crate::State) and others, or types of your own. They look as
 //! those of the server's handlers do.
 mod extract;
-mod occasion;
+mod kind;
 
 use crate::Socket;
 
 pub use extract::Reason;
-pub use occasion::{
+pub use kind::{
     ConnectContext, ConnectErrorContext, DisconnectContext, EventContext, OnConnect, OnConnectError, OnDisconnect,
     OnEvent,
 };
 #[doc(inline)]
 pub use sockeye_handler::{
-    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HasSocket, HasState, IntoOutput, Occasion, Rejection,
+    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HandlerKind, HasSocket, HasState, IntoOutput, Rejection,
 };
 pub(crate) use sockeye_handler::{ErasedHandler, erase};
 

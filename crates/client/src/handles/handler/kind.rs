@@ -1,4 +1,4 @@
-use super::{HasSocket, Occasion};
+use super::{HandlerKind, HasSocket};
 use crate::{ConnectError, DisconnectReason, Reply, Socket};
 
 /// The socket is connected.
@@ -40,8 +40,8 @@ pub struct ConnectErrorContext<'a> {
     pub(crate) error: &'a ConnectError,
 }
 
-macro_rules! occasion {
-    ($($occasion:ident $context:ident;)*) => {$(
+macro_rules! handler_kind {
+    ($($kind:ident $context:ident;)*) => {$(
         impl HasSocket for $context<'_> {
             type Socket = Socket;
 
@@ -50,20 +50,20 @@ macro_rules! occasion {
             }
         }
 
-        impl Occasion for $occasion {
+        impl HandlerKind for $kind {
             type Context<'a> = $context<'a>;
             type Output = ();
         }
     )*};
 }
 
-occasion! {
+handler_kind! {
     OnConnect ConnectContext;
     OnDisconnect DisconnectContext;
     OnConnectError ConnectErrorContext;
 }
 
-impl Occasion for OnEvent {
+impl HandlerKind for OnEvent {
     type Context<'a> = EventContext<'a>;
     type Output = Reply;
 }

@@ -1,6 +1,6 @@
 use serde_json::value::RawValue;
 
-use super::{Admission, HasSocket, Occasion};
+use super::{Admission, HandlerKind, HasSocket};
 use crate::{DisconnectReason, Reply, Socket};
 
 /// A client asks to join a namespace.
@@ -48,17 +48,17 @@ impl HasSocket for DisconnectContext<'_> {
     }
 }
 
-impl Occasion for OnConnect {
+impl HandlerKind for OnConnect {
     type Context<'a> = ConnectContext<'a>;
     type Output = Admission;
 }
 
-impl Occasion for OnEvent {
+impl HandlerKind for OnEvent {
     type Context<'a> = EventContext<'a>;
     type Output = Reply;
 }
 
-impl Occasion for OnDisconnect {
+impl HandlerKind for OnDisconnect {
     type Context<'a> = DisconnectContext<'a>;
     type Output = ();
 }

@@ -1,0 +1,41 @@
+use crate::{IntoReply, Reply};
+
+/// What a handler handles, such as events or disconnects.
+pub trait HandlerKind: Sized + 'static {
+    /// What the parameters of such a handler are extracted from.
+    type Context<'a>: HasSocket;
+    /// What becomes of the result of such a handler.
+    type Output: Send + 'static;
+}
+
+/// A context that has a socket, as all have.
+pub trait HasSocket {
+    /// The server's socket or the client's.
+    type Socket;
+
+    /// The socket.
+    fn socket(&self) -> &Self::Socket;
+}
+
+/// A type that a handler may return.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a handler that answers with `{Output}`",
+    label = "this handler returns `{Self}`",
+    note = "event handlers return `()`, something to acknowledge the event with (text, numbers, `Vec`, `Option`, tuples, \
+            JSON values, and of any other type that serialises `Reply::of(&value)`), or a `Result` of such; a server's \
+            connect handlers return `()` or `Result<(), ConnectRefusal>`; all other handlers return `()`"
+)]
+pub trait IntoOutput<Output> {
+    /// Turns the result into the output.
+    fn into_output(self) -> Output;
+}
+
+impl<T: IntoReply> IntoOutput<Reply> for T {
+    fn into_output(self) -> Reply {
+        self.into_reply()
+    }
+}
+
+impl IntoOutput<()> for () {
+    fn into_output(self) {}
+}
