@@ -44,17 +44,18 @@ pub enum PacketError {
     #[error("unknown Engine.IO packet type {0:?}: types are 0 to 6, and b for base64")]
     UnknownType(char),
     /// A binary message in textual form is not base64.
-    #[error("the binary Engine.IO packet is not valid base64")]
+    #[error("the binary Engine.IO packet is not valid base64 (RFC 4648 section 4 or 5); it may have been cut off")]
     InvalidBase64,
     /// A control packet in a binary frame is not UTF-8.
-    #[error("the Engine.IO packet is not valid UTF-8")]
+    #[error("the Engine.IO packet is not valid UTF-8; text must be sent as UTF-8")]
     InvalidUtf8,
 }
 
 impl<'a> Packet<'a> {
     /// Reads the textual form: `4hello`, `b<base64>` in revision 4, `b4<base64>` in revision 3.
     ///
-    /// Data after a type that has none (`1`, `5`, `6`) is ignored, as the reference implementation does.
+    /// Data after a type that has none (`1`, `5`, `6`) is ignored, as the reference implementation does. The base64 may
+    /// lack its padding, be folded into lines, and use the URL-safe alphabet.
     pub fn parse_text(text: &'a str, revision: Revision) -> Result<Self, PacketError> {
         let mut chars = text.chars();
         let kind = chars.next().ok_or(PacketError::Empty)?;
@@ -69,8 +70,7 @@ impl<'a> Packet<'a> {
                 None => return Err(data.chars().next().map_or(PacketError::Empty, PacketError::UnknownType)),
             },
         };
-        let bytes = BASE64.decode(data).map_err(|_| PacketError::InvalidBase64)?;
-        Ok(Self::Binary(Cow::Owned(bytes)))
+        Ok(Self::Binary(Cow::Owned(decode_base64(data)?)))
     }
 
     /// Reads a binary WebSocket frame: in revision 4 the message itself, in revision 3 the type as a byte (4 for a
@@ -128,7 +128,25 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Padding may be missing: the reference decodes with Node's `Buffer`, and some clients rely on that.
+/// Reads base64 as clients write it. The reference decodes with Node's `Buffer`, on which clients rely: Java's encoders
+/// add line ends, others leave out the padding or write `-` and `_` (RFC 4648 section 5).
+///
+/// `Buffer` also skips every other character and ignores all that follows the first `=`. Those are refused here,
+/// because such a packet was damaged on its way and would be handed on with bytes missing.
+fn decode_base64(data: &str) -> Result<Vec<u8>, PacketError> {
+    if let Ok(bytes) = BASE64.decode(data) {
+        return Ok(bytes);
+    }
+    let characters = data.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b' ' | b'\t'));
+    let standard = characters.map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    });
+    BASE64.decode(standard.collect::<Vec<u8>>()).map_err(|_| PacketError::InvalidBase64)
+}
+
+/// Padding may be missing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -180,6 +198,35 @@ mod tests {
     }
 
     #[test]
+    fn base64_is_read_as_every_stack_writes_it() {
+        let data: Vec<u8> = (0..=255).collect();
+        let mut encoded = Vec::new();
+        append_base64(&data, &mut encoded);
+        let encoded = String::from_utf8(encoded).unwrap();
+        let folded = |end: &str| {
+            let lines: Vec<_> = encoded.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
+            lines.join(end) + end
+        };
+        for text in [
+            folded("\n"),
+            folded("\r\n"),
+            folded("\r\n "),
+            format!("{encoded}\n"),
+            encoded.trim_end_matches('=').to_owned(),
+            encoded.trim_end_matches('=').to_owned() + "\n",
+            encoded.replace('+', "-").replace('/', "_"),
+            encoded.replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned(),
+        ] {
+            for (packet, revision) in [(format!("b{text}"), Revision::V4), (format!("b4{text}"), Revision::V3)] {
+                assert_eq!(Packet::parse_text(&packet, revision), Ok(Packet::Binary(Cow::Borrowed(&data))), "{packet}");
+            }
+        }
+        for damaged in ["bAQI*", "bAQ==ID", "bAQIDB", "bAQ\u{e9}ID", "bAQ\0ID"] {
+            assert_eq!(Packet::parse_text(damaged, Revision::V4), Err(PacketError::InvalidBase64), "{damaged}");
+        }
+    }
+
+    #[test]
     fn binary_frames_are_read() {
         let rows: [(&[u8], Revision, Result<Packet<'_>, PacketError>); 7] = [
             (&[4, 1], Revision::V4, Ok(Packet::Binary(Cow::Borrowed(&[4, 1])))),
@@ -196,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn long_binary_data_has_padding_only_at_its_end() {
+    fn long_binary_data_is_padded_only_at_its_end() {
         let data: Vec<u8> = (0..=255).cycle().take(2_000).collect();
         let mut out = Vec::new();
         Packet::Binary(Cow::Borrowed(&data)).encode_text(Revision::V4, &mut out);
