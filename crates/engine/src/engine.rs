@@ -54,8 +54,8 @@ pub trait SessionHandler: Send + Unpin + 'static {
         Poll::Ready(())
     }
 
-    /// Whether another message may come now. While it may not, nothing is read from the peer. The messages of one POST
-    /// come together all the same: `max_packets` and `max_payload` bound them.
+    /// Whether another message may come now. While it may not, nothing more is read from the peer, and the rest of a POST's
+    /// body waits.
     fn is_ready(&self) -> bool {
         true
     }

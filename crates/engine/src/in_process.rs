@@ -6,7 +6,6 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::request::Parts;
-use tokio::sync::oneshot;
 
 use crate::{
     Application, CloseReason, Engine, Frame, Handshake, Refusal, Revision, Session,
@@ -44,7 +43,7 @@ impl InProcess {
     /// # Errors
     /// If the session is closed, or closes because of the message.
     pub async fn send_text(&self, message: &str) -> Result<(), Refusal> {
-        self.session.deliver(format!("4{message}").into(), false).await
+        self.session.deliver(format!("4{message}").into()).await
     }
 
     /// Sends a binary message, likewise.
@@ -52,7 +51,7 @@ impl InProcess {
     /// # Errors
     /// If the session is closed, or closes because of the message.
     pub async fn send_binary(&self, message: &[u8]) -> Result<(), Refusal> {
-        self.session.deliver(format!("b{}", STANDARD.encode(message)).into(), false).await
+        self.session.deliver(format!("b{}", STANDARD.encode(message)).into()).await
     }
 
     /// The next message of the server that is there already.
@@ -70,8 +69,7 @@ impl InProcess {
         let mut core = self.session.core().lock();
         // A session that is closed needs no pong.
         if core.stage == Stage::Open {
-            let (answer, _nobody_waits) = oneshot::channel();
-            core.inbox.push_back(Delivery::Payload { body: "3".into(), binary: false, answer });
+            core.inbox.push_back(Delivery::Payload { body: "3".to_owned().into(), answer: None });
             core.wake_driver();
         }
     }
@@ -107,6 +105,9 @@ impl Core {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
         if let Some(frame) = self.take_frame() {
             return Poll::Ready(Some(frame));
+        }
+        if self.end_shutdown() {
+            return Poll::Ready(None);
         }
         match (&mut self.channel, self.stage) {
             (Channel::Polling(polling), Stage::Open | Stage::Closing(_) | Stage::Farewell(_)) => {

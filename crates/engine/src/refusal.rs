@@ -11,6 +11,10 @@ pub enum Refusal {
     /// Code 1: no session of this id is open here.
     #[error("Session ID unknown")]
     UnknownSession,
+    /// Code 1: the session ended because the server shuts down. The client is told the same as by a server that was
+    /// restarted, so that it reconnects.
+    #[error("Session ID unknown")]
+    ShuttingDown,
     /// Code 2: a session is opened by GET only.
     #[error("Bad handshake method")]
     BadHandshakeMethod,
@@ -39,7 +43,7 @@ impl Refusal {
     pub fn code(&self) -> u8 {
         match self {
             Self::UnknownTransport => 0,
-            Self::UnknownSession => 1,
+            Self::UnknownSession | Self::ShuttingDown => 1,
             Self::BadHandshakeMethod => 2,
             Self::BadRequest(_) | Self::PayloadTooLarge => 3,
             Self::Forbidden(_) | Self::TooManySessions | Self::TooManySessionsOfAddress => 4,
@@ -51,6 +55,7 @@ impl Refusal {
     pub fn context(&self) -> &'static str {
         match self {
             Self::BadRequest(context) => context,
+            Self::ShuttingDown => "the server is shutting down, so that its clients reconnect elsewhere",
             Self::PayloadTooLarge => "the body is larger than `max_payload` allows",
             Self::TooManySessions => "as many sessions are open as `max_sessions` allows",
             Self::TooManySessionsOfAddress => {

@@ -1,10 +1,13 @@
 //! A handler that takes no message for a while.
+mod support;
+
 use std::{future::pending, sync::Arc, task::Context, time::Duration};
 
 use sockeye_engine::{Application, CloseReason, Config, Engine, Message, Session, SessionHandler};
+use support::{PATIENCE, sid, start_application};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// Takes messages once its deadline has passed.
@@ -122,5 +125,93 @@ async fn a_peer_that_is_not_read_because_the_handler_is_behind_is_pinged_on_and_
             (None, true, true) => {}
             unexpected => panic!("{unexpected:?}"),
         }
+    }
+}
+
+/// Takes one message a second.
+struct OneASecond(UnboundedSender<String>);
+
+struct OneASecondHandler {
+    handled: UnboundedSender<String>,
+    ready_at: Option<Instant>,
+}
+
+impl Application for OneASecond {
+    type Handler = OneASecondHandler;
+
+    fn open(&self, _: &Arc<Session>) -> OneASecondHandler {
+        OneASecondHandler { handled: self.0.clone(), ready_at: None }
+    }
+}
+
+impl SessionHandler for OneASecondHandler {
+    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+        assert!(self.is_ready(), "{message:?} came although the handler was not ready");
+        let Message::Text(text) = message else { panic!("{message:?}") };
+        self.handled.send(text.to_owned()).unwrap();
+        self.ready_at = Some(Instant::now() + SECOND);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready_at.is_none()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ready_at
+    }
+
+    fn timeout(&mut self, _: Instant) {
+        self.ready_at = None;
+    }
+
+    fn closed(&mut self, _: CloseReason) {
+        let _test_is_over = self.handled.send("closed".into());
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_not_ready_gets_the_rest_of_a_post_later_and_holds_up_the_next_one() {
+    let (handled, mut told) = unbounded_channel();
+    let server = start_application(OneASecond(handled));
+    let open = server.get("EIO=4&transport=polling").await;
+    let query = format!("EIO=4&transport=polling&sid={}", sid(&open.body));
+    let begun = Instant::now();
+    let first = server.post(&query, "4a\u{1e}4b\u{1e}4c").await;
+    assert_eq!((first.status, first.body.as_str()), (200, "ok"));
+    // python-engineio gives up a request after five seconds.
+    assert!(begun.elapsed() < SECOND, "the first request was answered after {:?}", begun.elapsed());
+    assert_eq!(told.try_recv().as_deref(), Ok("a"));
+    assert!(told.try_recv().is_err(), "the handler was not ready");
+    let second = server.post(&query, "4d").await;
+    assert_eq!(second.status, 200);
+    assert!(begun.elapsed() >= 3 * SECOND, "the second request was answered after {:?}", begun.elapsed());
+    for text in ["b", "c", "d"] {
+        assert_eq!(told.try_recv().as_deref(), Ok(text));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_whose_rest_is_invalid_is_refused_though_the_handler_is_not_ready() {
+    let (handled, mut told) = unbounded_channel();
+    let server = start_application(OneASecond(handled));
+    let open = server.get("EIO=4&transport=polling").await;
+    let query = format!("EIO=4&transport=polling&sid={}", sid(&open.body));
+    assert_eq!(server.post(&query, "4a\u{1e}4b\u{1e}nonsense").await.status, 400);
+    assert_eq!(told.try_recv().as_deref(), Ok("a"));
+    assert_eq!(timeout(PATIENCE, told.recv()).await.unwrap().as_deref(), Some("closed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_packet_in_the_rest_of_a_post_ends_the_session_behind_what_comes_before_it() {
+    let (handled, mut told) = unbounded_channel();
+    let server = start_application(OneASecond(handled));
+    let open = server.get("EIO=4&transport=polling").await;
+    let query = format!("EIO=4&transport=polling&sid={}", sid(&open.body));
+    assert_eq!(server.post(&query, "4a\u{1e}4b\u{1e}1").await.status, 200);
+    sleep(3 * SECOND).await;
+    for text in ["a", "b", "closed"] {
+        assert_eq!(told.try_recv().as_deref(), Ok(text));
     }
 }

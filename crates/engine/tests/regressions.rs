@@ -95,9 +95,7 @@ async fn cve_2020_36048_a_huge_body_is_refused_by_its_announcement_alone() {
     let head =
         format!("POST /socket.io/?{POLLING}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000000\r\n\r\n");
     assert_eq!(status(&server, &head).await, "413");
-    let session = format!("{POLLING}&sid={sid}");
-    let many = vec!["4"; 100_000].join("\u{1e}");
-    assert_eq!(server.post(&session, &many).await.status, 400, "so many packets");
+    assert_alive(&server).await;
 }
 
 /// CVE-2022-21676 (engine.io): a crafted frame raised an exception nobody caught, above all one that came before

@@ -10,6 +10,7 @@ use std::{
 };
 
 use sockeye_engine::{Application, CloseReason, Config, Engine, Frame, Graceful, Message, Session, SessionHandler};
+use sockeye_protocol::websocket::Opcode;
 use support::{NotFound, PATIENCE, Received, WebSocket, connect_in_memory, start, start_in_memory, websocket_over};
 use tokio::{
     io::DuplexStream,
@@ -35,12 +36,50 @@ async fn a_shutdown_closes_transports_and_returns() {
         }
         stop.unwrap().send(()).unwrap();
     });
-    assert_eq!(poll.body, "1");
+    // A close packet would keep clients of python-engineio away.
+    assert_eq!((poll.status, poll.body.as_str()), (400, r#"{"code":1,"message":"Session ID unknown"}"#));
     assert_eq!(websocket.receive().await, Received::Close(None));
     drop(websocket);
     timeout(PATIENCE, &mut server.task).await.expect("the server does not stop").unwrap();
     assert_eq!(server.next_close().await, CloseReason::ServerShuttingDown);
     assert_eq!(server.engine.session_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_delivers_what_was_sent_to_a_polling_client_before() {
+    let mut server = start_in_memory(Config { close_timeout: PATIENCE, ..Config::default() }).await;
+    let polling = format!("{POLLING}&sid={}", server.open_polling().await);
+    let session = server.next_session().await;
+    session.send_text(b"4last words").unwrap();
+    server.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(server.next_close().await, CloseReason::ServerShuttingDown);
+    assert_eq!(server.get(&polling).await.body, "4last words");
+    assert_eq!(server.get(&polling).await.status, 400);
+    timeout(PATIENCE, &mut server.task).await.expect("the server does not stop").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_a_client_that_has_sent_its_close_frame_to_hang_up() {
+    for closes_first in [true, false] {
+        let mut server = start_in_memory(Config { close_timeout: PATIENCE, ..Config::default() }).await;
+        let mut websocket = server.websocket(WEBSOCKET).await;
+        websocket.text().await;
+        let begun = Instant::now();
+        if closes_first {
+            websocket.frame(Opcode::Close, b"").await;
+            assert_eq!(server.next_close().await, CloseReason::TransportClose);
+        }
+        server.stop.take().unwrap().send(()).unwrap();
+        assert!(matches!(websocket.receive().await, Received::Close(_)));
+        if !closes_first {
+            // What is still on its way before the close frame is not waited for, but read over.
+            websocket.send("4too late").await;
+            websocket.frame(Opcode::Close, b"").await;
+        }
+        timeout(PATIENCE, &mut server.task).await.expect("the server does not stop").unwrap();
+        assert!(begun.elapsed() < PATIENCE / 10, "the server stopped after {:?}", begun.elapsed());
+        assert_eq!(websocket.receive().await, Received::End);
+    }
 }
 
 /// More than lies between the two ends of a connection in memory.

@@ -81,9 +81,9 @@ proptest! {
             payload::encode_v3_binary(packet, &mut binary);
         }
         let expected: Result<Vec<_>, _> = Ok(packets);
-        prop_assert_eq!(&payload::decode_v4(str::from_utf8(&v4).unwrap(), 10).collect::<Result<_, _>>(), &expected);
-        prop_assert_eq!(&payload::decode_v3_text(str::from_utf8(&text).unwrap(), 10).collect::<Result<_, _>>(), &expected);
-        prop_assert_eq!(&payload::decode_v3_binary(&binary, 10).collect::<Result<_, _>>(), &expected);
+        prop_assert_eq!(&payload::decode_v4(str::from_utf8(&v4).unwrap()).collect::<Result<_, _>>(), &expected);
+        prop_assert_eq!(&payload::decode_v3_text(str::from_utf8(&text).unwrap()).collect::<Result<_, _>>(), &expected);
+        prop_assert_eq!(&payload::decode_v3_binary(&binary).collect::<Result<_, _>>(), &expected);
     }
 
     #[test]

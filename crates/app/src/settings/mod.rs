@@ -1,7 +1,6 @@
 //! The settings: each is defined once, below, and from that come its key in the TOML file, its environment variable,
 //! its option on the command line, its place in the sample, and its default.
 mod load;
-mod origin;
 mod sample;
 mod value;
 
@@ -13,7 +12,7 @@ pub(crate) use load::SettingsError;
 pub(crate) use sample::sample;
 pub(crate) use value::{Address, Raw};
 
-use crate::identity::IdentityKind;
+use crate::{identity::IdentityKind, origin};
 use value::Value;
 
 /// What is known of a setting without its value.
@@ -122,8 +121,6 @@ settings! {
     outbox_bytes: usize = engine().outbox_bytes;
     /// The most bytes that may wait for the handlers of one client; beyond it, nothing more is read from the client meanwhile.
     backlog_bytes: usize = Config::default().backlog_bytes;
-    /// The most packets one polling request may bring.
-    max_packets: usize = engine().max_packets;
     /// The most fragments one WebSocket message may be cut into.
     max_fragments: usize = engine().max_fragments;
     /// The most binary attachments one packet may have.
@@ -158,7 +155,6 @@ impl Settings {
                 upgrade_timeout: self.upgrade_timeout,
                 max_payload: self.max_payload,
                 outbox_bytes: self.outbox_bytes,
-                max_packets: self.max_packets,
                 max_fragments: self.max_fragments,
                 origins: self.origins(addresses),
                 allow_eio3: self.allow_eio3,

@@ -8,12 +8,12 @@ use sockeye_protocol::engineio::{Revision, decode_jsonp_form, encode_jsonp};
 use tokio::time::timeout;
 
 use crate::{
-    Application, Config, Engine, Handshake, Refusal, ResponseBody, Session, Sid,
+    Application, CloseReason, Config, Engine, Handshake, Refusal, ResponseBody, Session, Sid,
     handshake::{header as header_text, query_of},
     http_service::compress::Coding,
     http_service::query::Query,
     session::opening::Opening,
-    transport::polling::{ActivePost, Payload},
+    transport::polling::{self, ActivePost, Payload},
 };
 
 /// Answers a request of the polling transport: opens a session, hands out packets (GET) or takes some in (POST).
@@ -194,7 +194,16 @@ where
         };
         body = payload.into();
     }
-    session.deliver(body, binary && !form).await?;
+    let body = match polling::Body::new(body, binary && !form) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::debug!(sid = session.id().short(), %error, "closing a session whose payload is not UTF-8");
+            active.finish();
+            session.core().lock().close(CloseReason::ParseError);
+            return Err(Refusal::BadRequest("the payload is not UTF-8"));
+        }
+    };
+    session.deliver(body).await?;
     active.finish();
     Ok(uncached(Bytes::from_static(b"ok"), "text/html"))
 }

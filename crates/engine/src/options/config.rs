@@ -25,8 +25,6 @@ pub struct Config {
     pub max_payload: usize,
     /// The most frames one WebSocket message may be cut into. Default 1,024.
     pub max_fragments: usize,
-    /// The most packets one POST body may hold. Default 1,024.
-    pub max_packets: usize,
     /// The transports offered. Default both.
     pub transports: Transports,
     /// Whether a polling session may upgrade to WebSocket. Default true.
@@ -83,7 +81,6 @@ impl Default for Config {
             upgrade_timeout: Duration::from_secs(10),
             max_payload: 1_000_000,
             max_fragments: 1_024,
-            max_packets: 1_024,
             transports: Transports::ALL,
             allow_upgrades: true,
             allow_eio3: false,

@@ -1,19 +1,20 @@
 use std::{
     future::Future,
     io::{self, IoSlice},
-    ops::ControlFlow,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
 use sockeye_protocol::{
     engineio::{Packet, Revision},
-    websocket::{CloseCode, Event, Opcode, with_read_buffer},
+    websocket::{CloseCode, Decoder, Event, Limits, Opcode, with_read_buffer},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
     Batch, CloseReason, Frame, Message, Session, SessionHandler,
@@ -75,6 +76,8 @@ impl Drop for Lease {
 struct End {
     /// When the transport is given up, whatever it still has to write.
     give_up: Instant,
+    /// Whether the peer has sent its WebSocket close frame, behind which it sends nothing (RFC 6455 section 5.5.1).
+    peer_closed: bool,
     transport_done: bool,
 }
 
@@ -89,6 +92,9 @@ const LAST_POLL: Duration = Duration::from_millis(100);
 
 /// How often the task reads before others get their turn.
 const READS_A_TURN: usize = 8;
+
+/// How many packets of a POST's body are handled as one read.
+const PACKETS_A_READ: u64 = 1_024;
 
 impl<H: SessionHandler> Driver<H> {
     pub(crate) fn new(session: Arc<Session>, lease: Lease, handler: H, websocket: Option<WebSocket>) -> Self {
@@ -238,38 +244,67 @@ impl<H: SessionHandler> Driver<H> {
                 self.websocket = Some(*websocket);
                 Flow::Continue
             }
-            Delivery::Payload { body, binary, answer } => {
-                let (valid, flow) = self.on_payload(&body, binary, cx);
+            Delivery::Payload { body, answer } => {
+                let flow = self.read_body(body, answer, cx);
                 self.left_by_post = matches!(flow, Flow::Close(CloseReason::TransportClose, _));
-                // The request may have gone away, which its own guard takes care of.
-                let _gone = answer.send(valid);
                 flow
             }
         };
         Poll::Ready(flow)
     }
 
-    fn on_payload(&mut self, body: &Bytes, binary: bool, cx: &mut Context<'_>) -> (bool, Flow) {
+    /// Handles the packets of a POST's body until the handler is not ready for more; the rest goes back to the inbox.
+    ///
+    /// The client is answered when all is handled or, if the handler is not ready, as soon as the rest is known to be
+    /// valid: clients give up a request that is not answered for some seconds. Its next POST waits.
+    fn read_body(
+        &mut self,
+        mut body: polling::Body,
+        mut answer: Option<oneshot::Sender<bool>>,
+        cx: &mut Context<'_>,
+    ) -> Flow {
         let Self { session, handler, heartbeat, .. } = self;
+        if answer.is_some() {
+            heartbeat.heard();
+        }
         let mut flow = Flow::Continue;
-        let max_packets = session.engine().config.max_packets;
-        let mut packets = 0;
-        let decoded = polling::decode(body, binary, session.revision(), max_packets, |packet| {
-            packets += 1;
+        let mut error = None;
+        let mut count = 0;
+        let mut packets = body.packets(session.revision());
+        while count == 0 || (count < PACKETS_A_READ && handler.is_ready()) {
+            let packet = match packets.next() {
+                Some(Ok(packet)) => packet,
+                invalid_or_end => {
+                    error = invalid_or_end.and_then(Result::err);
+                    break;
+                }
+            };
+            count += 1;
             session.log_received(&packet);
             flow = on_packet(packet, session, handler, heartbeat, cx);
-            let goes_on = matches!(flow, Flow::Continue) && !session.is_ending();
-            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        session.received().add(packets, body.len());
-        heartbeat.heard();
-        match decoded {
-            Ok(()) => (true, flow),
-            Err(error) => {
-                tracing::debug!(sid = session.id().short(), %error, "closing a session whose payload is invalid");
-                (false, Flow::Close(CloseReason::ParseError, None))
+            if !matches!(flow, Flow::Continue) || session.is_ending() {
+                break;
             }
         }
+        let remaining = packets.remaining();
+        let goes_on = matches!(flow, Flow::Continue) && !session.is_ending();
+        if goes_on && remaining.is_some() && answer.is_some() && !handler.is_ready() {
+            error = packets.find_map(Result::err);
+        }
+        session.received().add(count, body.advance_to(remaining.unwrap_or(0)));
+        if let Some(error) = error {
+            tracing::debug!(sid = session.id().short(), %error, "closing a session whose payload is invalid");
+            flow = Flow::Close(CloseReason::ParseError, None);
+        }
+        let is_left = goes_on && remaining.is_some() && error.is_none();
+        if !is_left || !handler.is_ready() {
+            // The request may have gone away, which its own guard takes care of.
+            let _gone = answer.take().map(|answer| answer.send(error.is_none()));
+        }
+        if is_left {
+            session.core().lock().inbox.push_front(Delivery::Payload { body, answer });
+        }
+        flow
     }
 
     /// Sends pings, notices the dead, and calls the handler at its deadline.
@@ -364,7 +399,8 @@ impl<H: SessionHandler> Driver<H> {
         if self.websocket.is_some() || !(reason.is_graceful() || self.left_by_post) {
             self.forget();
         }
-        self.end = Some(End { give_up, transport_done: false });
+        let peer_closed = reason == CloseReason::TransportClose && code.is_some();
+        self.end = Some(End { give_up, peer_closed, transport_done: false });
         self.handler.closed(reason);
     }
 
@@ -394,8 +430,10 @@ impl<H: SessionHandler> Driver<H> {
             let closed = matches!(core.stage, Stage::Closed(_));
             drop(core);
             end.transport_done = match &mut self.websocket {
-                // Reading to the end lets the peer see our last frames; closing with unread input would reset them.
-                Some(websocket) => closed && poll_hang_up(websocket, cx).is_ready(),
+                Some(websocket) => {
+                    let limits = limits(&self.session.engine().config);
+                    closed && poll_hang_up(websocket, &limits, end.peer_closed, cx).is_ready()
+                }
                 None => closed,
             };
         }
@@ -491,21 +529,48 @@ fn on_packet<H: SessionHandler>(
     Flow::Continue
 }
 
-/// Reads and forgets until the peer has closed its side too.
-fn poll_hang_up(websocket: &mut WebSocket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+/// Waits for the peer's close frame or the end of its input, and forgets what it sends before: closing a connection with
+/// unread input resets it, and the peer would lose our last frames. A peer that has said that it closes need not close
+/// its side of the connection too.
+fn poll_hang_up(
+    websocket: &mut WebSocket,
+    limits: &Limits,
+    peer_closed: bool,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     if let Source::Stream(stream) = &mut websocket.source
         && stream.as_mut().poll_shutdown(cx)?.is_pending()
     {
         return Poll::Pending;
+    }
+    if peer_closed {
+        return Poll::Ready(Ok(()));
     }
     with_read_buffer(|buffer| {
         loop {
             match websocket.poll_read(cx, buffer) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(count)) => {
+                    if has_close_frame(&mut websocket.decoder, buffer.get_mut(..count).unwrap_or_default(), limits) {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
     })
+}
+
+/// Whether the next frames of a WebSocket that ends, which `input` holds, have a close frame among them.
+fn has_close_frame(decoder: &mut Decoder, mut input: &mut [u8], limits: &Limits) -> bool {
+    while !input.is_empty() {
+        match decoder.decode(input, limits) {
+            Ok((_, Some(Event::Close(_)))) => return true,
+            Ok((consumed, _)) => input = input.get_mut(consumed..).unwrap_or_default(),
+            // What breaks the protocol now is no longer of interest.
+            Err(_) => return false,
+        }
+    }
+    false
 }

@@ -10,7 +10,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use sockeye_protocol::{
     engineio::{Packet, Revision},
@@ -280,15 +279,16 @@ impl Session {
         payload
     }
 
-    /// Hands the body of a POST to the session's task and waits until it is through with it.
-    pub(crate) async fn deliver(&self, body: Bytes, binary: bool) -> Result<(), Refusal> {
+    /// Hands the body of a POST to the session's task, and waits until all its packets are handled or are known to be
+    /// valid and wait for the handler.
+    pub(crate) async fn deliver(&self, body: polling::Body) -> Result<(), Refusal> {
         let (answer, answered) = oneshot::channel();
         {
             let mut core = self.core.lock();
             if core.stage != Stage::Open || !matches!(core.channel, Channel::Polling(_)) {
                 return Err(Refusal::BadRequest("the session does not poll any more"));
             }
-            core.inbox.push_back(Delivery::Payload { body, binary, answer });
+            core.inbox.push_back(Delivery::Payload { body, answer: Some(answer) });
             core.wake_driver();
         }
         match answered.await {
@@ -386,8 +386,8 @@ pub(crate) enum Stage {
 /// What an HTTP request brought for the session's task.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// The body of a POST; the answer says whether all of it was valid.
-    Payload { body: Bytes, binary: bool, answer: oneshot::Sender<bool> },
+    /// The body of a POST. The answer, unless it was given already, says whether all of it is valid.
+    Payload { body: polling::Body, answer: Option<oneshot::Sender<bool>> },
     /// The WebSocket that takes over from polling.
     Upgrade(Box<WebSocket>),
 }
@@ -427,10 +427,10 @@ impl Core {
         self.stage = Stage::Farewell(reason);
         match (&mut self.channel, reason) {
             (Channel::Polling(polling), _) => {
-                if reason.is_graceful() {
-                    self.outbox.push(Frame::text(b"1"));
-                } else {
+                if !reason.is_graceful() {
                     self.stage = Stage::Closed(reason);
+                } else if reason != CloseReason::ServerShuttingDown {
+                    self.outbox.push(Frame::text(b"1"));
                 }
                 polling.wake();
             }
@@ -445,6 +445,19 @@ impl Core {
         encode_close(&mut close, code.map(|code| (code, "")), None);
         self.outbox.push(Frame::control(Opcode::Close, close.get(2..).unwrap_or_default()));
         self.flush();
+    }
+
+    /// Ends a polling session that has received all that was sent before the server shut down; says whether it is one.
+    ///
+    /// It gets no close packet: python-engineio takes that for the wish that it stay away. Polls that fail make every
+    /// client reconnect, as they do after a server was killed.
+    pub(crate) fn end_shutdown(&mut self) -> bool {
+        let ends = self.stage == Stage::Farewell(CloseReason::ServerShuttingDown) && self.outbox.is_empty();
+        if ends {
+            self.stage = Stage::Closed(CloseReason::ServerShuttingDown);
+            self.wake_driver();
+        }
+        ends
     }
 
     /// Keeps a word for the poll of a client that has said farewell by a POST: the two travel side by side, and the
@@ -534,11 +547,15 @@ impl Core {
         text_only: bool,
         limit: usize,
     ) -> Poll<Result<polling::Payload, Refusal>> {
+        if matches!(self.channel, Channel::Polling(_)) && self.end_shutdown() {
+            return Poll::Ready(Err(Refusal::ShuttingDown));
+        }
         let Channel::Polling(polling) = &mut self.channel else {
             // A client that upgrades has let its polls end before, so that this one came too late.
             return Poll::Ready(Err(Refusal::BadRequest("the session has moved to another transport")));
         };
         match self.stage {
+            Stage::Closed(CloseReason::ServerShuttingDown) => return Poll::Ready(Err(Refusal::ShuttingDown)),
             Stage::Closed(CloseReason::TransportClose) => return Poll::Ready(Ok(polling::Payload::noop(revision))),
             Stage::Closed(_) => return Poll::Ready(Ok(polling::Payload::close(revision))),
             Stage::Open | Stage::Closing(_) | Stage::Farewell(_) => {}

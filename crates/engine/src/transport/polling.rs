@@ -1,16 +1,14 @@
 use std::{
     future::Future,
-    ops::ControlFlow,
     pin::Pin,
+    string::FromUtf8Error,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use sockeye_protocol::engineio::{
-    Packet, Revision,
-    payload::{self, PayloadError},
-};
+use bytes::Bytes;
+use sockeye_protocol::engineio::{Packet, Revision, payload};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -22,8 +20,8 @@ use crate::{
 /// The state of a session whose packets travel in HTTP bodies.
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
-    /// The most packets the client takes in one answer, if it is known to have a limit.
-    max_packets: Option<usize>,
+    /// Whether the client has shown that it takes any number of packets in one answer.
+    takes_any_number: bool,
     get: Get,
     post_active: bool,
     /// Whether a WebSocket is about to take over; only one may try at a time.
@@ -43,22 +41,19 @@ enum Get {
 /// While a WebSocket probes, waiting polls are answered this often.
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many packets python-engineio takes in one answer. It ends the connection over a longer one, and cannot be told
-/// otherwise but by its own process.
-const PYTHON_TAKES: usize = 16;
+/// How many packets python-engineio takes in one answer. It ends the session over a longer one, and only its own process
+/// can raise that limit (`Payload.max_decode_packets`).
+const MAX_PACKETS_OF_PYTHON: usize = 16;
 
 impl Polling {
-    /// The polling of the client that this handshake is from.
+    /// The polling of the client that sent this handshake.
     pub(crate) fn of(handshake: &Handshake) -> Self {
-        // So do requests and aiohttp name themselves, by which python-engineio polls.
-        let is_python = |agent: &str| agent.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("python"));
-        let max_packets = handshake.header("user-agent").filter(|agent| is_python(agent)).map(|_| PYTHON_TAKES);
-        Self { max_packets, ..Self::default() }
+        Self { takes_any_number: !may_be_python(handshake), ..Self::default() }
     }
 
     /// The most packets that one answer may have.
     pub(crate) fn max_packets(&self) -> usize {
-        self.max_packets.unwrap_or(usize::MAX)
+        if self.takes_any_number { usize::MAX } else { MAX_PACKETS_OF_PYTHON }
     }
 
     /// Whether a GET waits for packets.
@@ -111,6 +106,14 @@ impl Polling {
         self.noop_at = Some(Instant::now() + NOOP_INTERVAL);
         Poll::Ready(())
     }
+}
+
+/// Whether python-engineio may have sent this handshake. Its users can set every header, but not the parameter `t` that
+/// it adds behind all others to defeat caches: a decimal number of seconds, or nothing if it is told to leave it out.
+/// The other clients, those of browsers among them, write a number in base 36 or 64 there, which begins with a letter.
+fn may_be_python(handshake: &Handshake) -> bool {
+    let timestamp = handshake.query().filter(|(name, _)| name == "t").last();
+    timestamp.is_none_or(|(_, value)| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
 /// What a GET is answered with.
@@ -184,36 +187,57 @@ fn append(body: &mut Vec<u8>, frame: &Frame, revision: Revision, binary: bool) {
     }
 }
 
-/// Calls `each` with the packets of a POST's body, until one is invalid or `each` has had enough.
-pub(crate) fn decode(
-    body: &[u8],
-    binary: bool,
-    revision: Revision,
-    max_packets: usize,
-    mut each: impl FnMut(Packet<'_>) -> ControlFlow<()>,
-) -> Result<(), InvalidPayload> {
-    let mut all = |packets: &mut dyn Iterator<Item = Result<Packet<'_>, PayloadError>>| {
-        for packet in packets {
-            if each(packet?).is_break() {
-                break;
+/// The body of a POST, of which a part may have been read already.
+#[derive(Debug)]
+pub(crate) struct Body {
+    content: Content,
+    /// How many bytes at its end have not been read yet.
+    remaining: usize,
+}
+
+#[derive(Debug)]
+enum Content {
+    Text(String),
+    /// Revision 3's binary form.
+    Binary(Bytes),
+}
+
+impl Body {
+    /// # Errors
+    /// If it must be text and is not UTF-8.
+    pub(crate) fn new(bytes: Bytes, binary: bool) -> Result<Self, FromUtf8Error> {
+        Ok(if binary {
+            Self { remaining: bytes.len(), content: Content::Binary(bytes) }
+        } else {
+            String::from_utf8(bytes.into())?.into()
+        })
+    }
+
+    /// The packets that have not been read yet.
+    pub(crate) fn packets(&self, revision: Revision) -> payload::Packets<'_> {
+        let text = match &self.content {
+            Content::Binary(bytes) => {
+                let begin = bytes.len() - self.remaining;
+                return payload::decode_v3_binary(bytes.get(begin..).unwrap_or_default());
             }
+            Content::Text(text) => text.get(text.len() - self.remaining..).unwrap_or_default(),
+        };
+        match revision {
+            Revision::V3 => payload::decode_v3_text(text),
+            Revision::V4 => payload::decode_v4(text),
         }
-        Ok(())
-    };
-    match (revision, binary) {
-        (Revision::V3, true) => all(&mut payload::decode_v3_binary(body, max_packets)),
-        (Revision::V3, false) => all(&mut payload::decode_v3_text(std::str::from_utf8(body)?, max_packets)),
-        (Revision::V4, _) => all(&mut payload::decode_v4(std::str::from_utf8(body)?, max_packets)),
+    }
+
+    /// Notes that so many bytes at the end have not been read yet, and returns how many were read since last time.
+    pub(crate) fn advance_to(&mut self, remaining: usize) -> usize {
+        std::mem::replace(&mut self.remaining, remaining) - remaining
     }
 }
 
-/// Why a POST's body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InvalidPayload {
-    #[error(transparent)]
-    Packet(#[from] PayloadError),
-    #[error("the body is not UTF-8: {0}")]
-    Text(#[from] std::str::Utf8Error),
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self { remaining: text.len(), content: Content::Text(text) }
+    }
 }
 
 /// Stands for the one GET that may wait. Dropped before it is finished, the client has gone away.

@@ -28,9 +28,9 @@ use tokio::{
 #[allow(unused_imports)]
 pub(crate) use in_time::{PATIENCE, in_time};
 
-pub(crate) struct Server {
+pub(crate) struct Server<A = Echo> {
     pub(crate) address: SocketAddr,
-    pub(crate) engine: Engine<Echo>,
+    pub(crate) engine: Engine<A>,
     /// The sessions in the order they opened, and why they closed.
     pub(crate) opened: mpsc::UnboundedReceiver<Arc<Session>>,
     pub(crate) closed: mpsc::UnboundedReceiver<CloseReason>,
@@ -129,7 +129,16 @@ where
     Server { address, engine, opened, closed, stop: Some(stop), task, in_memory: false }
 }
 
-impl Server {
+/// Has clients connect to an application of the test's own, without a network.
+pub(crate) fn start_application<A: Application>(application: A) -> Server<A> {
+    let (_, opened) = mpsc::unbounded_channel();
+    let (_, closed) = mpsc::unbounded_channel();
+    let engine = Engine::new(Config::default(), application);
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    Server { address, engine, opened, closed, stop: None, task: tokio::spawn(async {}), in_memory: true }
+}
+
+impl<A: Application> Server<A> {
     pub(crate) async fn get(&self, query: &str) -> Answer {
         self.request("GET", query, "").await
     }

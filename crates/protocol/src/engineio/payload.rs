@@ -12,12 +12,6 @@ pub enum PayloadError {
     /// One of its packets is malformed.
     #[error(transparent)]
     Packet(#[from] PacketError),
-    /// It holds more packets than the limit allows.
-    #[error("the payload holds more than {limit} packets: send fewer packets in one request or raise the limit")]
-    TooManyPackets {
-        /// The limit that was given.
-        limit: usize,
-    },
     /// A length is missing, not a decimal number, or beyond reason.
     #[error("a packet length in the payload is missing or not a decimal number")]
     InvalidLength,
@@ -29,45 +23,83 @@ pub enum PayloadError {
     InvalidMarker(u8),
 }
 
-/// Reads a payload of revision 4: packets joined by the record separator, U+001E.
+/// The packets of one payload. The iterator ends after its first error.
 ///
-/// The iterator ends after its first error. An empty body holds one malformed packet.
-pub fn decode_v4(body: &str, max_packets: usize) -> impl Iterator<Item = Result<Packet<'_>, PayloadError>> {
-    let mut parts = body.split(SEPARATOR);
-    packets(max_packets, move || Some(Packet::parse_text(parts.next()?, Revision::V4).map_err(PayloadError::Packet)))
+/// It reads a packet when it is asked for one, so that a caller can stop and go on later with what is
+/// [left](Self::remaining).
+#[derive(Clone, Debug)]
+pub struct Packets<'a>(Rest<'a>);
+
+/// What has not been read yet.
+#[derive(Clone, Debug)]
+enum Rest<'a> {
+    /// Revision 4. `None` behind the last packet; an empty text is one more packet, which is malformed.
+    V4(Option<&'a str>),
+    V3Text(&'a str),
+    V3Binary(&'a [u8]),
 }
 
-/// Reads a textual payload of revision 3: `<length>:<packet>` repeated, the length in UTF-16 code units.
-///
-/// The iterator ends after its first error. An empty body holds no packet.
-pub fn decode_v3_text(body: &str, max_packets: usize) -> impl Iterator<Item = Result<Packet<'_>, PayloadError>> {
-    let mut rest = body;
-    packets(max_packets, move || {
-        if rest.is_empty() {
-            return None;
-        }
-        Some(cut_v3_text(rest).and_then(|(packet, tail)| {
-            rest = tail;
-            Ok(Packet::parse_text(packet, Revision::V3)?)
-        }))
-    })
+/// Reads a payload of revision 4: packets joined by the record separator, U+001E. An empty body holds one malformed
+/// packet.
+pub fn decode_v4(body: &str) -> Packets<'_> {
+    Packets(Rest::V4(Some(body)))
+}
+
+/// Reads a textual payload of revision 3: `<length>:<packet>` repeated, the length in UTF-16 code units. An empty body
+/// holds no packet.
+pub fn decode_v3_text(body: &str) -> Packets<'_> {
+    Packets(Rest::V3Text(body))
 }
 
 /// Reads a binary payload of revision 3: `0x00` (text) or `0x01` (binary), the length in bytes as one decimal digit
-/// (0 to 9) per byte, `0xFF`, the packet; repeated.
-///
-/// The iterator ends after its first error. An empty body holds no packet.
-pub fn decode_v3_binary(body: &[u8], max_packets: usize) -> impl Iterator<Item = Result<Packet<'_>, PayloadError>> {
-    let mut rest = body;
-    packets(max_packets, move || {
-        if rest.is_empty() {
-            return None;
+/// (0 to 9) per byte, `0xFF`, the packet; repeated. An empty body holds no packet.
+pub fn decode_v3_binary(body: &[u8]) -> Packets<'_> {
+    Packets(Rest::V3Binary(body))
+}
+
+impl Packets<'_> {
+    /// How many bytes at the end of the payload hold the packets that have not been read yet; `None` behind the last one
+    /// and after an error. Those bytes are a payload of the same kind.
+    pub fn remaining(&self) -> Option<usize> {
+        match self.0 {
+            Rest::V4(rest) => rest.map(str::len),
+            Rest::V3Text(rest) => Some(rest.len()).filter(|&length| length > 0),
+            Rest::V3Binary(rest) => Some(rest.len()).filter(|&length| length > 0),
         }
-        Some(cut_v3_binary(rest).map(|(packet, tail)| {
-            rest = tail;
+    }
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Result<Packet<'a>, PayloadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.remaining()?;
+        // Left like this by an error, so that nothing is read after it.
+        let rest = std::mem::replace(&mut self.0, Rest::V4(None));
+        Some(rest.cut().map(|(packet, rest)| {
+            self.0 = rest;
             packet
         }))
-    })
+    }
+}
+
+impl<'a> Rest<'a> {
+    /// Cuts the next packet off.
+    fn cut(self) -> Result<(Packet<'a>, Self), PayloadError> {
+        match self {
+            Self::V4(body) => {
+                let body = body.unwrap_or_default();
+                let (packet, rest) =
+                    body.split_once(SEPARATOR).map_or((body, None), |(packet, rest)| (packet, Some(rest)));
+                Ok((Packet::parse_text(packet, Revision::V4)?, Self::V4(rest)))
+            }
+            Self::V3Text(body) => {
+                let (packet, rest) = cut_v3_text(body)?;
+                Ok((Packet::parse_text(packet, Revision::V3)?, Self::V3Text(rest)))
+            }
+            Self::V3Binary(body) => cut_v3_binary(body).map(|(packet, rest)| (packet, Self::V3Binary(rest))),
+        }
+    }
 }
 
 /// Appends one packet to a body of revision 4, which must hold nothing but such packets.
@@ -103,27 +135,6 @@ pub fn encode_v3_binary(packet: &Packet<'_>, body: &mut Vec<u8>) {
         body.push(0xff);
         packet.encode_text(Revision::V3, body);
     }
-}
-
-/// Makes an iterator that counts what `next` yields, and ends with the first error.
-fn packets<'a>(
-    max_packets: usize,
-    mut next: impl FnMut() -> Option<Result<Packet<'a>, PayloadError>>,
-) -> impl Iterator<Item = Result<Packet<'a>, PayloadError>> {
-    let mut left = max_packets;
-    let mut failed = false;
-    std::iter::from_fn(move || {
-        if failed {
-            return None;
-        }
-        let mut item = next()?;
-        match left.checked_sub(1) {
-            Some(fewer) => left = fewer,
-            None => item = Err(PayloadError::TooManyPackets { limit: max_packets }),
-        }
-        failed = item.is_err();
-        Some(item)
-    })
 }
 
 fn cut_v3_text(body: &str) -> Result<(&str, &str), PayloadError> {
@@ -206,15 +217,15 @@ mod tests {
 
     #[test]
     fn revision_4_payloads_are_cut_at_separators() {
-        let packets: Vec<_> = decode_v4("4hello\x1e2\x1ebAQIDBA==", 16).collect();
+        let packets: Vec<_> = decode_v4("4hello\x1e2\x1ebAQIDBA==").collect();
         assert_eq!(packets, [Ok(Packet::Text("hello")), Ok(Packet::Ping("")), Ok(binary(&[1, 2, 3, 4]))]);
-        assert_eq!(decode_v4("", 16).collect::<Vec<_>>(), [Err(PayloadError::Packet(PacketError::Empty))]);
-        assert_eq!(decode_v4("4a\x1e", 16).last(), Some(Err(PayloadError::Packet(PacketError::Empty))));
+        assert_eq!(decode_v4("").collect::<Vec<_>>(), [Err(PayloadError::Packet(PacketError::Empty))]);
+        assert_eq!(decode_v4("4a\x1e").last(), Some(Err(PayloadError::Packet(PacketError::Empty))));
     }
 
     #[test]
     fn lengths_of_revision_3_count_utf16_code_units() {
-        let packets: Vec<_> = decode_v3_text("2:4€3:4😀1:26:b4AQID", 16).collect();
+        let packets: Vec<_> = decode_v3_text("2:4€3:4😀1:26:b4AQID").collect();
         assert_eq!(
             packets,
             [Ok(Packet::Text("€")), Ok(Packet::Text("😀")), Ok(Packet::Ping("")), Ok(binary(&[1, 2, 3]))]
@@ -237,14 +248,14 @@ mod tests {
             ("1:91:2", PayloadError::Packet(PacketError::UnknownType('9'))),
         ];
         for (body, error) in rows {
-            assert_eq!(decode_v3_text(body, 16).collect::<Vec<_>>(), [Err(error)], "{body}");
+            assert_eq!(decode_v3_text(body).collect::<Vec<_>>(), [Err(error)], "{body}");
         }
     }
 
     #[test]
     fn binary_payloads_of_revision_3_are_read() {
         let body = [0, 6, 0xff, b'4', b'h', 0xe2, 0x82, 0xac, b'!', 1, 4, 0xff, 4, 1, 2, 3, 0, 1, 0xff, b'2'];
-        let packets: Vec<_> = decode_v3_binary(&body, 16).collect();
+        let packets: Vec<_> = decode_v3_binary(&body).collect();
         assert_eq!(packets, [Ok(Packet::Text("h€!")), Ok(binary(&[1, 2, 3])), Ok(Packet::Ping(""))]);
     }
 
@@ -261,18 +272,43 @@ mod tests {
             (&[0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0xff, b'2'], PayloadError::InvalidLength),
         ];
         for (body, error) in rows {
-            assert_eq!(decode_v3_binary(body, 16).collect::<Vec<_>>(), [Err(error)], "{body:?}");
+            assert_eq!(decode_v3_binary(body).collect::<Vec<_>>(), [Err(error)], "{body:?}");
         }
     }
 
     #[test]
-    fn the_number_of_packets_is_bounded() {
-        let ping = Ok(Packet::Ping(""));
-        let expected = [ping.clone(), ping, Err(PayloadError::TooManyPackets { limit: 2 })];
-        assert_eq!(decode_v4("2\x1e2\x1e2\x1e2", 2).collect::<Vec<_>>(), expected);
-        assert_eq!(decode_v3_text("1:21:21:21:2", 2).collect::<Vec<_>>(), expected);
-        assert_eq!(decode_v3_binary(&[0, 1, 0xff, b'2'].repeat(4), 2).collect::<Vec<_>>(), expected);
-        assert_eq!(decode_v4("2\x1e2", 2).collect::<Vec<_>>(), expected[..2]);
+    fn base64_with_line_ends_is_read_in_every_payload() {
+        // As Java and Android clients write it: folded at 76 characters, with a line end behind the last line.
+        assert_eq!(
+            decode_v4("451-[\"a\",{\"_placeholder\":true,\"num\":0}]\x1ebAQID\n").last(),
+            Some(Ok(binary(&[1, 2, 3])))
+        );
+        assert_eq!(decode_v4("bAQ\r\nID\r\n\x1e2").collect::<Vec<_>>(), [Ok(binary(&[1, 2, 3])), Ok(Packet::Ping(""))]);
+        assert_eq!(decode_v3_text("7:b4AQID\n1:2").collect::<Vec<_>>(), [Ok(binary(&[1, 2, 3])), Ok(Packet::Ping(""))]);
+        let in_binary = [&[0, 7, 0xff][..], b"b4AQID\n"].concat();
+        assert_eq!(decode_v3_binary(&in_binary).collect::<Vec<_>>(), [Ok(binary(&[1, 2, 3]))]);
+    }
+
+    #[test]
+    fn a_payload_can_be_read_in_parts() {
+        let body = "4a\x1e4b\x1e4c";
+        let mut packets = decode_v4(body);
+        assert_eq!(packets.next(), Some(Ok(Packet::Text("a"))));
+        let rest = &body[body.len() - packets.remaining().unwrap()..];
+        assert_eq!(decode_v4(rest).collect::<Vec<_>>(), [Ok(Packet::Text("b")), Ok(Packet::Text("c"))]);
+        let mut packets = decode_v4("2\x1e");
+        assert_eq!(
+            (packets.next(), packets.remaining()),
+            (Some(Ok(Packet::Ping(""))), Some(0)),
+            "an empty packet is left"
+        );
+        assert_eq!((packets.next(), packets.remaining()), (Some(Err(PacketError::Empty.into())), None));
+        let mut packets = decode_v3_text("2:4a2:4b");
+        assert_eq!((packets.next(), packets.remaining()), (Some(Ok(Packet::Text("a"))), Some(4)));
+        assert_eq!((packets.next(), packets.remaining()), (Some(Ok(Packet::Text("b"))), None));
+        let mut packets = decode_v3_binary(&[0, 1, 0xff, b'2', 0, 1, 0xff, b'6']);
+        assert_eq!((packets.next(), packets.remaining()), (Some(Ok(Packet::Ping(""))), Some(4)));
+        assert_eq!((packets.next(), packets.remaining()), (Some(Ok(Packet::Noop)), None));
     }
 
     #[test]

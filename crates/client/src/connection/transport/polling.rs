@@ -69,13 +69,13 @@ impl Body {
         mut handle: impl FnMut(Packet<'_>) -> ControlFlow<()>,
     ) -> Result<(), PayloadError> {
         if self.binary && revision == Revision::V3 {
-            return each(payload::decode_v3_binary(&self.bytes, usize::MAX), self.handled, &mut handle);
+            return each(payload::decode_v3_binary(&self.bytes), self.handled, &mut handle);
         }
         let text = str::from_utf8(&self.bytes)
             .map_err(|_| PayloadError::Packet(sockeye_protocol::engineio::PacketError::InvalidUtf8))?;
         match revision {
-            Revision::V3 => each(payload::decode_v3_text(text, usize::MAX), self.handled, &mut handle),
-            Revision::V4 => each(payload::decode_v4(text, usize::MAX), self.handled, &mut handle),
+            Revision::V3 => each(payload::decode_v3_text(text), self.handled, &mut handle),
+            Revision::V4 => each(payload::decode_v4(text), self.handled, &mut handle),
         }
     }
 }
