@@ -8,7 +8,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sockeye_protocol::socketio::{
-    Args, ArgsBuf, ArgumentError, Arguments, Decoder, Limits, Packet, Value, append_argument, encode_ack,
+    Args, ArgsBuf, ArgumentError, Arguments, Date, Decoder, Limits, Packet, Value, append_argument, encode_ack,
     encode_connect, encode_connect_error, encode_disconnect, encode_event, msgpack,
 };
 
@@ -289,7 +289,12 @@ fn values_convert() {
     assert_eq!(value.get("b").and_then(Value::as_array).map(<[Value]>::len), Some(5));
     assert_eq!(serde_json::to_string(&value).unwrap(), serde_json::to_string(&json).unwrap());
     assert_eq!(serde_json::Value::try_from(value), Ok(json));
-    assert_eq!(Value::from(f64::NAN), Value::Null);
+    assert_eq!(serde_json::to_string(&Value::from(f64::NAN)).unwrap(), "null");
+    let only_message_pack = vec![f64::INFINITY.into(), Value::Undefined, Date::from_unix_milliseconds(0).into()];
+    assert_eq!(
+        serde_json::Value::try_from(Value::Array(only_message_pack)),
+        Ok(json!([null, null, "1970-01-01T00:00:00.000Z"]))
+    );
     let binary = Value::from(vec![Bytes::from_static(b"x")]);
     assert!(serde_json::Value::try_from(binary).is_err());
 }

@@ -1,7 +1,7 @@
 //! The MessagePack parser: what the reference writes is read, and what is malformed is refused.
 
 use bytes::Bytes;
-use sockeye_protocol::socketio::{DecodeError, Limits, Packet, Revision, Value, msgpack};
+use sockeye_protocol::socketio::{Date, DecodeError, Limits, Packet, Revision, Value, msgpack};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -92,7 +92,7 @@ fn packets_are_written_as_the_reference_does() {
 
 #[test]
 fn each_number_and_length_form_is_read() {
-    let rows: [(&str, Value); 16] = [
+    let rows: [(&str, Value); 15] = [
         ("7f", 127.into()),
         ("ff", (-1).into()),
         ("cc ff", 255.into()),
@@ -104,7 +104,6 @@ fn each_number_and_length_form_is_read() {
         ("d2 80000000", i32::MIN.into()),
         ("d3 8000000000000000", i64::MIN.into()),
         ("ca 3fc00000", 1.5.into()),
-        ("cb 7ff8000000000000", Value::Null),
         ("c6 00000001 07", Bytes::from_static(&[7]).into()),
         ("db 00000001 61", "a".into()),
         ("dd 00000001 c3", vec![true].into()),
@@ -120,10 +119,10 @@ fn each_number_and_length_form_is_read() {
 #[test]
 fn extensions_are_tolerated() {
     let rows: [(&str, Value); 8] = [
-        ("d4 00 00", Value::Null),
-        ("d7 00 0000018bcfe5687b", "2023-11-14T22:13:20.123Z".into()),
-        ("d6 ff 00000000", "1970-01-01T00:00:00.000Z".into()),
-        ("c7 0c ff 00000000 ffffffffffffffff", "1969-12-31T23:59:59.000Z".into()),
+        ("d4 00 00", Value::Undefined),
+        ("d7 00 0000018bcfe5687b", Date::from_unix_milliseconds(1_700_000_000_123).into()),
+        ("d6 ff 00000000", Date::from_unix_milliseconds(0).into()),
+        ("c7 0c ff 00000000 ffffffffffffffff", Date::from_unix_milliseconds(-1_000).into()),
         ("c7 02 00 0102", Bytes::from_static(&[1, 2]).into()),
         ("c7 08 00 0000018bcfe5687b", Bytes::from_static(&[0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 0x7b]).into()),
         ("d5 05 0102", Bytes::from_static(&[1, 2]).into()),
@@ -193,7 +192,6 @@ fn malformed_packets_are_refused() {
         (2, "92a165cb00"),
         (2, "92a165d4"),
         (2, "92a165d400"),
-        (2, "91 cb 7ff0000000000000"),
         (3, "80"),
         (4, "c0"),
         (4, "01"),

@@ -46,5 +46,5 @@ pub use sockeye_engine::{
 };
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
-pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
+pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Date, Map, Number, Value};
 pub use wire::parser::{self, Parser};

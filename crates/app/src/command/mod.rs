@@ -3,9 +3,12 @@ pub(crate) mod connect;
 pub(crate) mod doctor;
 pub(crate) mod emit;
 
+mod console;
+mod editor;
+mod input;
 mod outcome;
+mod packets;
 mod target;
-mod terminal;
 mod values;
 
 pub(crate) use outcome::{CommandError, Status};

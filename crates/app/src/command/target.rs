@@ -3,6 +3,7 @@ use std::{fs, io, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 use reqwest::Url;
+use serde_json::value::RawValue;
 use sockeye_client::{EngineVersion, Manager, ManagerBuilder, Parser, Transport};
 
 /// How a server is reached.
@@ -72,9 +73,9 @@ pub(crate) enum ParserName {
     Msgpack,
 }
 
-/// A JSON object.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Auth(serde_json::Map<String, serde_json::Value>);
+/// A JSON object, which is sent as it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Auth(Box<RawValue>);
 
 /// The name and the value of an HTTP header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,8 +194,8 @@ impl FromStr for Auth {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let cure = "write a JSON object, such as '{\"token\": \"secret\"}'";
-        match serde_json::from_str(text) {
-            Ok(serde_json::Value::Object(map)) => Ok(Self(map)),
+        match serde_json::from_str::<Box<RawValue>>(text) {
+            Ok(json) if json.get().starts_with('{') => Ok(Self(json)),
             Ok(_) => Err(format!("it is JSON, but not an object; {cure}")),
             Err(error) => Err(format!("it is not JSON ({error}); {cure}")),
         }

@@ -6,11 +6,20 @@ use serde::{
     Serialize, Serializer,
     ser::{SerializeMap as _, SerializeSeq},
 };
+use serde_json::value::RawValue;
 use sockeye_client::{ArgsBuf, Arguments, Value};
 
 /// The arguments of an event to be sent.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Values(pub(crate) Vec<Value>);
+pub(crate) struct Values(pub(crate) Vec<Argument>);
+
+/// One argument to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Argument {
+    pub(crate) value: Value,
+    /// The argument as it was written, so that it is sent unchanged; `None` if binary data has to be taken out of it.
+    json: Option<Box<RawValue>>,
+}
 
 /// Why a text is not the arguments of an event.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,13 +38,13 @@ impl Values {
     /// # Errors
     /// If one is not JSON.
     pub(crate) fn parse_list(text: &str) -> Result<Self, ValuesError> {
-        let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
         let mut values = Vec::new();
         loop {
             let start = stream.byte_offset();
             match stream.next() {
                 None => return Ok(Self(values)),
-                Some(Ok(value)) => values.push(with_binary(value)?),
+                Some(Ok(json)) => values.push(Argument::new(json)?),
                 Some(Err(error)) => return Err(not_json(text.get(start..).unwrap_or_default(), &error)),
             }
         }
@@ -45,8 +54,8 @@ impl Values {
     ///
     /// # Errors
     /// If it is not JSON.
-    pub(crate) fn parse_one(text: &str) -> Result<Value, ValuesError> {
-        with_binary(serde_json::from_str(text).map_err(|error| not_json(text, &error))?)
+    pub(crate) fn parse_one(text: &str) -> Result<Argument, ValuesError> {
+        Argument::new(serde_json::from_str(text).map_err(|error| not_json(text, &error))?)
     }
 
     /// Reads the arguments of one event: an array is all of them, anything else is the only one.
@@ -54,16 +63,44 @@ impl Values {
     /// # Errors
     /// If it is not JSON.
     pub(crate) fn parse_line(text: &str) -> Result<Self, ValuesError> {
-        Ok(Self(match Self::parse_one(text)? {
-            Value::Array(values) => values,
-            value => vec![value],
-        }))
+        if text.trim_start().starts_with('[') {
+            let items: Vec<Box<RawValue>> = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+            return items.into_iter().map(Argument::new).collect::<Result<_, _>>().map(Self);
+        }
+        Self::parse_one(text).map(|argument| Self(vec![argument]))
+    }
+}
+
+impl Argument {
+    fn new(json: Box<RawValue>) -> Result<Self, ValuesError> {
+        let value = Value::parse(json.get()).map_err(|error| not_json(json.get(), &error))?;
+        if holds_binary(&value) {
+            Ok(Self { value: with_binary(value)?, json: None })
+        } else {
+            Ok(Self { value, json: Some(json) })
+        }
+    }
+}
+
+/// Two arguments are equal if a server decodes the same value from them.
+impl PartialEq for Argument {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Serialize for Argument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.json {
+            Some(json) => json.serialize(serializer),
+            None => self.value.serialize(serializer),
+        }
     }
 }
 
 impl Arguments for Values {
     fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
-        self.0.iter().try_for_each(|value| seq.serialize_element(value))
+        self.0.iter().try_for_each(|argument| seq.serialize_element(argument))
     }
 
     fn count(&self) -> usize {
@@ -153,6 +190,14 @@ const BINARY: &str = "$binary";
 /// How many bytes of binary data are shown.
 const SHOWN_BYTES: usize = 16;
 
+fn holds_binary(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => (map.len() == 1 && map.contains_key(BINARY)) || map.values().any(holds_binary),
+        Value::Array(items) => items.iter().any(holds_binary),
+        _ => false,
+    }
+}
+
 fn with_binary(value: Value) -> Result<Value, ValuesError> {
     Ok(match value {
         Value::Object(map) if map.len() == 1 && map.contains_key(BINARY) => {
@@ -170,7 +215,7 @@ fn with_binary(value: Value) -> Result<Value, ValuesError> {
     })
 }
 
-fn not_json(rest: &str, error: &serde_json::Error) -> ValuesError {
+fn not_json(rest: &str, error: &impl fmt::Display) -> ValuesError {
     let rest = rest.trim();
     let word = rest.split_whitespace().next().unwrap_or_default();
     let is_word = |character: char| character.is_alphanumeric() || "-_.:/@#!?'".contains(character);
@@ -219,9 +264,10 @@ fn show(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
             f.write_char('}')
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            f.write_str(&harmless_json(value).map_err(|_| fmt::Error)?)
-        }
+        // JSON would show `null` for each.
+        Value::Undefined => f.write_str("undefined"),
+        Value::Number(number) if !number.as_f64().is_finite() => write!(f, "{number}"),
+        value => f.write_str(&harmless_json(value).map_err(|_| fmt::Error)?),
     }
 }
 
@@ -235,8 +281,12 @@ fn is_harmful(character: char) -> bool {
 mod tests {
     use super::*;
 
+    fn values(args: Values) -> Vec<Value> {
+        args.0.into_iter().map(|argument| argument.value).collect()
+    }
+
     fn list(text: &str) -> Vec<Value> {
-        Values::parse_list(text).unwrap().0
+        values(Values::parse_list(text).unwrap())
     }
 
     #[test]
@@ -249,8 +299,8 @@ mod tests {
 
     #[test]
     fn a_line_is_all_arguments_or_the_only_one() {
-        assert_eq!(Values::parse_line("[1,2]").unwrap().0, [Value::from(1), Value::from(2)]);
-        assert_eq!(Values::parse_line("[]").unwrap().0, []);
+        assert_eq!(values(Values::parse_line("[1,2]").unwrap()), [Value::from(1), Value::from(2)]);
+        assert_eq!(values(Values::parse_line("[]").unwrap()), []);
         assert_eq!(Values::parse_line("{\"a\":1}").unwrap().0.len(), 1);
         assert!(Values::parse_line("1 2").is_err());
     }
@@ -267,8 +317,39 @@ mod tests {
     }
 
     #[test]
+    fn what_rust_cannot_hold_is_sent_as_it_is_written() {
+        let sent = |args: &Values| {
+            let mut out = Vec::new();
+            sockeye_protocol::socketio::encode_event(&mut out, "/", None, "e", args).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        for text in [
+            &format!("1{}", "0".repeat(400)),
+            "1e400",
+            "123456789012345678901",
+            "1.50",
+            r#""cut \ud83d""#,
+            r#"{"a":["\ud83d",1e400]}"#,
+        ] {
+            let list = Values::parse_list(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(sent(&list), format!(r#"2["e",{text}]"#));
+            assert_eq!(sent(&Values::parse_line(&format!("[{text}, 1 ]")).unwrap()), format!(r#"2["e",{text},1]"#));
+            assert_eq!(sent(&Values(vec![Values::parse_one(text).unwrap()])), format!(r#"2["e",{text}]"#));
+        }
+        // Binary data has to be taken out of its argument.
+        let beside = Values::parse_list(r#"1e400 {"$binary":"aGVsbG8="}"#).unwrap();
+        assert_eq!(sent(&beside), r#"51-["e",1e400,{"_placeholder":true,"num":0}]"#);
+    }
+
+    #[test]
+    fn what_json_lacks_is_shown_by_its_name_in_javascript() {
+        let values = [Value::from(f64::NAN), Value::from(f64::NEG_INFINITY), Value::Undefined];
+        assert_eq!(Shown(&values).to_string(), "NaN -Infinity undefined");
+    }
+
+    #[test]
     fn binary_data_is_written_and_read() {
-        let value = Values::parse_one(r#"{"a":[{"$binary":"aGVsbG8="}]}"#).unwrap();
+        let value = Values::parse_one(r#"{"a":[{"$binary":"aGVsbG8="}]}"#).unwrap().value;
         let hello = Value::Binary(bytes::Bytes::from_static(b"hello"));
         assert_eq!(value.get("a"), Some(&Value::Array(vec![hello.clone()])));
         assert_eq!(json_line(&[value]).unwrap(), r#"[{"a":[{"$binary":"aGVsbG8="}]}]"#);
@@ -284,7 +365,7 @@ mod tests {
         let text = Value::from("\u{1b}[2J \u{7f} \u{9b}2J \u{202e}");
         let line = json_line(std::slice::from_ref(&text)).unwrap();
         assert!(!line.contains(is_harmful), "{line:?}");
-        assert_eq!(Values::parse_line(&line).unwrap().0, [text]);
+        assert_eq!(values(Values::parse_line(&line).unwrap()), [text]);
         assert_eq!(Name("chat").to_string(), "chat");
         assert_eq!(Name("a b").to_string(), "\"a b\"");
         assert_eq!(Name("\u{9b}").to_string(), "\"\\u009b\"");

@@ -14,10 +14,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    Config,
-    plain::{Outbox, frame},
-};
+use super::Config;
+use crate::plain::{Outbox, frame};
 
 /// One WebSocket whose handshake is over. Reading, writing and the heartbeat share one task.
 #[derive(Debug)]

@@ -9,23 +9,10 @@ pub fn encode_jsonp(index: &str, payload: &str, out: &mut Vec<u8>) {
     out.reserve(payload.len() + 16);
     out.extend_from_slice(b"___eio[");
     out.extend(index.bytes().filter(u8::is_ascii_digit));
-    out.extend_from_slice(b"](\"");
-    for character in payload.chars() {
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\0'..'\x20' | '\u{2028}' | '\u{2029}' => {
-                out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
-            }
-            character => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    out.extend_from_slice(b"\");");
+    out.extend_from_slice(b"](");
+    let json = serde_json::Value::from(payload).to_string();
+    out.extend_from_slice(json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029").as_bytes());
+    out.extend_from_slice(b");");
 }
 
 /// Reads the body of a JSONP POST of revision 3, a form whose field `d` is the payload; `None` without that field.

@@ -12,7 +12,6 @@ use super::error::{EncodeError, ValueError};
 use super::json::{MAX_DEPTH, Scanner};
 use super::msgpack;
 use super::placeholder;
-use super::surrogates;
 use super::value::Value;
 
 /// The arguments of an event or of its answer: checked, but still encoded.
@@ -20,8 +19,9 @@ use super::value::Value;
 /// Nothing is decoded before it is asked for. Binary data reaches whatever type deserialises from bytes, such as
 /// [`Bytes`] and [`Value`], and also a `Vec<u8>`, at any depth.
 ///
-/// A string may hold half of a surrogate pair, if JavaScript has cut it through an emoji. It is decoded as U+FFFD, the
-/// replacement character, and forwarded as it came.
+/// Arguments that are forwarded keep every byte. Decoding changes two things that no type of Rust can hold, as JavaScript
+/// or `toWellFormed` there would: half of a surrogate pair, which is left if JavaScript cuts a string through an emoji,
+/// becomes U+FFFD, the replacement character; a number beyond the range of `f64` becomes infinite.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     repr: Repr<'a>,
@@ -88,9 +88,8 @@ impl<'a> Args<'a> {
     /// # Errors
     /// There is no such argument, or it is not a `T`; the error names the argument.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgumentError> {
-        self.decode(|args| {
-            let missing = ArgumentError::Missing { index, count: args.count };
-            let element = args.elements().nth(index).ok_or(missing)?;
+        self.decode(|mut elements| {
+            let element = elements.nth(index).ok_or(ArgumentError::Missing { index, count: self.count })?;
             element.deserialize(PhantomData).map_err(|source| ArgumentError::Invalid { index, source })
         })
     }
@@ -102,14 +101,14 @@ impl<'a> Args<'a> {
     /// # Errors
     /// There are fewer arguments than the tuple has, or one is of another type; the error names it.
     pub fn all<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
-        self.decode(|args| T::deserialize(args.elements()).map_err(ArgumentError::Mismatch))
+        self.decode(|elements| T::deserialize(elements).map_err(ArgumentError::Mismatch))
     }
 
     /// The JSON text of the argument `index`, with placeholders for binary data; `None` if there is no such argument or
     /// if it came as MessagePack.
     #[must_use]
     pub fn raw(&self, index: usize) -> Option<&'a RawValue> {
-        match self.elements().nth(index)? {
+        match self.elements(Json::Strict).nth(index)? {
             Element::Json { text, .. } => serde_json::from_str(text).ok(),
             Element::MessagePack(_) => None,
         }
@@ -142,25 +141,22 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Decodes with `decode`, and once more without halves of surrogate pairs if it fails and there are any.
-    fn decode<T>(&self, decode: impl Fn(Args<'_>) -> Result<T, ArgumentError>) -> Result<T, ArgumentError> {
-        decode(*self).or_else(|error| match self.repr {
-            Repr::Json { elements, attachments } => match surrogates::to_well_formed(elements) {
-                Some(elements) => decode(Args::json(&elements, self.count, attachments)),
-                None => Err(error),
-            },
+    /// Decodes with `decode`. If JSON can't be decoded as `serde_json` reads it, it is read again as JavaScript does.
+    fn decode<T>(&self, decode: impl Fn(Elements<'a>) -> Result<T, ArgumentError>) -> Result<T, ArgumentError> {
+        decode(self.elements(Json::Strict)).or_else(|error| match self.repr {
+            Repr::Json { .. } => decode(self.elements(Json::AsJavaScript)),
             Repr::MessagePack(_) => Err(error),
         })
     }
 
-    fn elements(&self) -> Elements<'a> {
+    fn elements(&self, json: Json) -> Elements<'a> {
         let rest = match self.repr {
             Repr::Json { elements, attachments } => {
                 Rest::Json { scanner: Scanner::new(elements, MAX_DEPTH), attachments }
             }
             Repr::MessagePack(elements) => Rest::MessagePack(msgpack::Reader::new(elements)),
         };
-        Elements { rest, left: self.count }
+        Elements { rest, left: self.count, json }
     }
 }
 
@@ -218,6 +214,16 @@ impl Default for ArgsBuf {
 struct Elements<'a> {
     rest: Rest<'a>,
     left: usize,
+    json: Json,
+}
+
+/// How JSON is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Json {
+    /// Straight into the type asked for, by `serde_json`.
+    Strict,
+    /// By way of a [`Value`], which takes all that JavaScript writes.
+    AsJavaScript,
 }
 
 enum Rest<'a> {
@@ -226,7 +232,7 @@ enum Rest<'a> {
 }
 
 enum Element<'a> {
-    Json { text: &'a str, attachments: &'a [Bytes] },
+    Json { text: &'a str, attachments: &'a [Bytes], json: Json },
     MessagePack(&'a [u8]),
 }
 
@@ -239,7 +245,7 @@ impl<'a> Iterator for Elements<'a> {
             Rest::Json { scanner, attachments } => {
                 let text = scanner.value().ok()?;
                 scanner.eat(b',');
-                Some(Element::Json { text, attachments })
+                Some(Element::Json { text, attachments, json: self.json })
             }
             Rest::MessagePack(reader) => Some(Element::MessagePack(reader.skip_value(usize::MAX).ok()?)),
         }
@@ -249,12 +255,14 @@ impl<'a> Iterator for Elements<'a> {
 impl<'a> Element<'a> {
     fn deserialize<T: DeserializeSeed<'a>>(self, seed: T) -> Result<T::Value, ValueError> {
         match self {
-            Self::Json { text, attachments: [] } => {
+            Self::Json { text, attachments: [], json: Json::Strict } => {
                 seed.deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(ValueError::custom)
             }
-            Self::Json { text, attachments } => {
-                let mut value: Value = serde_json::from_str(text).map_err(ValueError::custom)?;
-                placeholder::fill(&mut value, attachments)?;
+            Self::Json { text, attachments, .. } => {
+                let mut value = Value::parse(text).map_err(ValueError::custom)?;
+                if !attachments.is_empty() {
+                    placeholder::fill(&mut value, attachments).map_err(ValueError::custom)?;
+                }
                 seed.deserialize(value)
             }
             Self::MessagePack(bytes) => seed.deserialize(&mut msgpack::Reader::new(bytes)),

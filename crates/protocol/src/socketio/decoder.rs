@@ -22,9 +22,11 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Pending {
     text: Box<str>,
+    /// How many attachments the text announces.
     expected: usize,
-    bytes: usize,
     attachments: Vec<Bytes>,
+    /// The attachments that the placeholders name, in the order of the placeholders.
+    named: Vec<usize>,
 }
 
 impl Decoder {
@@ -68,13 +70,9 @@ impl Decoder {
             return parse_packet(&header, &[], limits);
         }
         parse_packet(&header, &[], limits)?;
-        placeholder::check(header.payload, header.attachments)?;
-        self.pending = Some(Box::new(Pending {
-            text: text.into(),
-            expected: header.attachments,
-            bytes: 0,
-            attachments: Vec::new(),
-        }));
+        let named = placeholder::named_attachments(header.payload, header.attachments)?;
+        self.pending =
+            Some(Box::new(Pending { text: text.into(), expected: header.attachments, attachments: Vec::new(), named }));
         Ok(None)
     }
 
@@ -89,13 +87,15 @@ impl Decoder {
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.missing() > 0) else {
             return Err(DecodeError::UnexpectedBinary);
         };
-        pending.bytes = pending.bytes.saturating_add(data.len());
-        if pending.bytes > limits.max_attachment_bytes {
+        if pending.bytes().saturating_add(data.len()) > limits.max_attachment_bytes {
             return Err(DecodeError::AttachmentsTooLarge { limit: limits.max_attachment_bytes });
         }
         pending.attachments.push(Bytes::copy_from_slice(data));
         if pending.missing() > 0 {
             return Ok(None);
+        }
+        if pending.named_bytes() > limits.max_attachment_bytes {
+            return Err(DecodeError::AttachmentsTooLarge { limit: limits.max_attachment_bytes });
         }
         parse_packet(&Header::parse(&pending.text, limits)?, &pending.attachments, limits)
     }
@@ -104,6 +104,18 @@ impl Decoder {
 impl Pending {
     fn missing(&self) -> usize {
         self.expected.saturating_sub(self.attachments.len())
+    }
+
+    /// How many bytes the attachments have that came.
+    fn bytes(&self) -> usize {
+        self.attachments.iter().map(Bytes::len).sum()
+    }
+
+    /// How many bytes the attachments have if each counts as often as a placeholder names it: who decodes the packet may
+    /// copy each.
+    fn named_bytes(&self) -> usize {
+        let named = self.named.iter().filter_map(|&index| self.attachments.get(index));
+        named.map(Bytes::len).fold(0, usize::saturating_add)
     }
 }
 

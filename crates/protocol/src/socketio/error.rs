@@ -21,8 +21,10 @@ pub enum DecodeError {
         /// The limit that was given, in bytes.
         limit: usize,
     },
-    /// A placeholder has no valid number, or the placeholders don't name each attachment exactly once.
-    #[error("illegal placeholders: each attachment needs exactly one {{\"_placeholder\":true,\"num\":i}}")]
+    /// A placeholder's number names none of the packet's attachments.
+    #[error(
+        "illegal placeholder: in {{\"_placeholder\":true,\"num\":i}}, i must be from 0 to the number of attachments less one"
+    )]
     IllegalPlaceholders,
     /// A text packet came while attachments were outstanding.
     #[error("got a text packet while {missing} attachments of the packet before it were still missing")]

@@ -172,7 +172,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-const SYNTAX: DecodeError = DecodeError::InvalidPayload("it is not valid JSON");
+pub(super) const SYNTAX: DecodeError = DecodeError::InvalidPayload("it is not valid JSON");
 
 #[cfg(test)]
 mod tests {

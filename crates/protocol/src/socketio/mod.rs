@@ -2,9 +2,12 @@
 
 mod args;
 mod arguments;
+mod binary;
+mod date;
 mod decoder;
 mod encode;
 mod error;
+mod extension;
 mod json;
 mod map_key;
 pub mod membership;
@@ -17,8 +20,9 @@ mod value;
 
 pub use args::{Args, ArgsBuf, ArgumentError};
 pub use arguments::Arguments;
+pub use date::Date;
 pub use decoder::Decoder;
 pub use encode::{append_argument, encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
 pub use error::{DecodeError, EncodeError, ValueError};
 pub use packet::{Ack, Event, Limits, Packet, Revision, is_reserved};
-pub use value::{Map, Value};
+pub use value::{Map, Number, Value};

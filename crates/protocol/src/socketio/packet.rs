@@ -6,6 +6,7 @@ use super::args::Args;
 use super::error::DecodeError;
 use super::json::Scanner;
 use super::surrogates;
+use super::value::Number;
 
 /// A revision of the Socket.IO protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -227,18 +228,9 @@ fn parse_name(json: &str) -> Result<Cow<'_, str>, DecodeError> {
         refuse_reserved(&name)?;
         return Ok(Cow::Owned(name));
     }
-    let number: serde_json::Number =
-        serde_json::from_str(json).map_err(|_| DecodeError::InvalidPayload("an event name is a string or a number"))?;
-    Ok(number_name(&number))
-}
-
-/// Writes a number as JavaScript would use it for a property key.
-pub(super) fn number_name(number: &serde_json::Number) -> Cow<'static, str> {
-    let name = match number.as_f64() {
-        Some(float) if !number.is_i64() && !number.is_u64() => float.to_string(),
-        _ => number.to_string(),
-    };
-    Cow::Owned(if name == "-0" { "0".to_owned() } else { name })
+    Number::parse(json)
+        .map(|number| Cow::Owned(number.property_key()))
+        .ok_or(DecodeError::InvalidPayload("an event name is a string or a number"))
 }
 
 fn parse_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {

@@ -10,15 +10,16 @@ use crate::socketio::args::Args;
 use crate::socketio::arguments::Arguments;
 use crate::socketio::error::{DecodeError, EncodeError, ValueError};
 use crate::socketio::json::MAX_DEPTH;
-use crate::socketio::packet::{
-    Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, number_name, refuse_reserved, split_query,
-};
-use crate::socketio::value::Value;
+use crate::socketio::packet::{Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, refuse_reserved, split_query};
+use crate::socketio::value::{Number, Value};
 
 /// Reads a packet: a map with `type`, `nsp`, and where they apply `data` and `id`; other members are ignored.
 ///
 /// `None` means that there is nothing to act on: an acknowledgement without an id. The payload of a connect packet or
 /// of an error is translated to JSON; binary data in it becomes an array of numbers.
+///
+/// Text that is not UTF-8 is refused. Node.js reads it with replacement characters, but browsers do not read it at all, so
+/// that their connections would end if it were forwarded to them.
 ///
 /// # Errors
 /// Any error leaves the connection unusable: the reference implementation closes it.
@@ -170,7 +171,7 @@ impl<'a> Fields<'a> {
                 "type" => fields.kind = Some(read_kind(token, limits.revision)?),
                 "nsp" => fields.namespace = Some(read_namespace(token)?),
                 "id" => fields.id = read_id(token)?,
-                "data" => fields.data = (token != Token::Nil).then_some(value),
+                "data" => fields.data = (!matches!(token, Token::Nil | Token::Undefined)).then_some(value),
                 _ => {}
             }
         }
@@ -205,7 +206,7 @@ fn read_namespace(token: Token<'_>) -> Result<&str, DecodeError> {
 
 fn read_id(token: Token<'_>) -> Result<Option<u64>, DecodeError> {
     match token {
-        Token::Nil => Ok(None),
+        Token::Nil | Token::Undefined => Ok(None),
         Token::Unsigned(id) if id <= MAX_ACK_ID => Ok(Some(id)),
         Token::Unsigned(_) => Err(DecodeError::AckIdTooLarge),
         _ => Err(DecodeError::InvalidPayload("an acknowledgement id is a natural number")),
@@ -221,19 +222,17 @@ fn open_array(data: Option<&[u8]>) -> Result<(Reader<'_>, usize), DecodeError> {
 }
 
 fn read_name<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeError> {
-    let number = match reader.token() {
+    let number: Number = match reader.token() {
         Some(Token::String(name)) => {
             refuse_reserved(name)?;
             return Ok(Cow::Borrowed(name));
         }
-        Some(Token::Unsigned(number)) => Some(number.into()),
-        Some(Token::Signed(number)) => Some(number.into()),
-        Some(Token::Float(number)) => serde_json::Number::from_f64(number),
-        _ => None,
+        Some(Token::Unsigned(number)) => number.into(),
+        Some(Token::Signed(number)) => number.into(),
+        Some(Token::Float(number)) => number.into(),
+        _ => return Err(DecodeError::InvalidPayload("an event name is a string or a number")),
     };
-    number
-        .map(|number| number_name(&number))
-        .ok_or(DecodeError::InvalidPayload("an event name is a string or a number"))
+    Ok(Cow::Owned(number.property_key()))
 }
 
 fn is_map(data: &[u8]) -> bool {

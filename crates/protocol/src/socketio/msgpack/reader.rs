@@ -1,12 +1,16 @@
 use std::borrow::Cow;
 
-use serde::de::value::{MapAccessDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::timestamp;
+use crate::socketio::binary::visit_binary_as_seq;
+use crate::socketio::date::Date;
 use crate::socketio::error::{DecodeError, ValueError};
+use crate::socketio::extension::{Extension, VALUE};
 use crate::socketio::map_key::MapKey;
+use crate::socketio::value::Number;
 
 /// Reads MessagePack from a slice, without copying and without trusting an announced length.
 ///
@@ -17,9 +21,11 @@ pub(in crate::socketio) struct Reader<'de> {
 }
 
 /// What one marker byte and the bytes that belong to it say.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token<'de> {
     Nil,
+    /// JavaScript's `undefined`, which `notepack.io` writes as an extension.
+    Undefined,
     Bool(bool),
     Unsigned(u64),
     Signed(i64),
@@ -32,6 +38,25 @@ pub(super) enum Token<'de> {
     Array(usize),
     /// That many pairs follow.
     Map(usize),
+}
+
+impl<'de> Token<'de> {
+    /// The key of a map as text, which is what JavaScript makes of it.
+    fn into_key(self) -> Result<Cow<'de, str>, ValueError> {
+        Ok(match self {
+            Self::String(key) => key.into(),
+            Self::Binary(bytes) => String::from_utf8_lossy(bytes),
+            Self::Nil => "null".into(),
+            Self::Undefined => "undefined".into(),
+            Self::Bool(value) => value.to_string().into(),
+            Self::Unsigned(number) => number.to_string().into(),
+            Self::Signed(number) => number.to_string().into(),
+            Self::Float(number) => Number::from(number).to_string().into(),
+            Self::Date(_) | Self::Array(_) | Self::Map(_) => {
+                return Err(ValueError::custom("the key of a map must be text, a number, a boolean or nil"));
+            }
+        })
+    }
 }
 
 impl<'de> Reader<'de> {
@@ -124,7 +149,7 @@ impl<'de> Reader<'de> {
         let [kind] = self.array()?;
         let data = self.take(length)?;
         Some(match kind {
-            0 if length == 1 => Token::Nil,
+            0 if length == 1 => Token::Undefined,
             0 => data.try_into().map_or(Token::Binary(data), |date| Token::Date(i64::from_be_bytes(date))),
             0xff => timestamp::milliseconds(data).map_or(Token::Binary(data), Token::Date),
             _ => Token::Binary(data),
@@ -191,14 +216,14 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self.next_token()? {
-            Token::Nil => visitor.visit_unit(),
+            Token::Nil | Token::Undefined => visitor.visit_unit(),
             Token::Bool(value) => visitor.visit_bool(value),
             Token::Unsigned(number) => visitor.visit_u64(number),
             Token::Signed(number) => visitor.visit_i64(number),
             Token::Float(number) => visitor.visit_f64(number),
             Token::String(text) => visitor.visit_borrowed_str(text),
             Token::Binary(bytes) => visitor.visit_borrowed_bytes(bytes),
-            Token::Date(milliseconds) => visitor.visit_string(timestamp::iso_8601(milliseconds)),
+            Token::Date(milliseconds) => visitor.visit_string(Date::from_unix_milliseconds(milliseconds).to_string()),
             Token::Array(left) => {
                 let mut items = Items { reader: self, left };
                 let value = visitor.visit_seq(&mut items)?;
@@ -213,7 +238,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        if self.peek_token()? == Token::Nil {
+        if matches!(self.peek_token()?, Token::Nil | Token::Undefined) {
             self.next_token()?;
             visitor.visit_none()
         } else {
@@ -221,8 +246,21 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ValueError> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        if name != VALUE {
+            return visitor.visit_newtype_struct(self);
+        }
+        let extension = match self.peek_token()? {
+            Token::Undefined => Extension::Undefined,
+            Token::Date(milliseconds) => Extension::Date(milliseconds),
+            _ => return visitor.visit_newtype_struct(self),
+        };
+        self.next_token()?;
+        extension.visit(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -242,7 +280,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         if let Token::Binary(bytes) = self.peek_token()? {
             self.next_token()?;
-            return visitor.visit_seq(SeqDeserializer::<_, ValueError>::new(bytes.iter().copied()));
+            return visit_binary_as_seq(bytes, visitor);
         }
         self.deserialize_any(visitor)
     }
@@ -299,14 +337,7 @@ impl<'de> MapAccess<'de> for Items<'_, 'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ValueError> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
-        let key = match self.reader.next_token()? {
-            Token::String(key) => Cow::Borrowed(key),
-            Token::Unsigned(number) => Cow::Owned(number.to_string()),
-            Token::Signed(number) => Cow::Owned(number.to_string()),
-            Token::Bool(value) => Cow::Owned(value.to_string()),
-            _ => return Err(ValueError::custom("the key of a map must be a string or a number")),
-        };
-        seed.deserialize(MapKey(key)).map(Some)
+        seed.deserialize(MapKey(self.reader.next_token()?.into_key()?)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ValueError> {

@@ -5,15 +5,19 @@ use serde::ser::{
 };
 
 use crate::socketio::error::ValueError;
+use crate::socketio::extension::{DATE, UNDEFINED};
+use crate::socketio::value::Value;
 
 /// Writes MessagePack; every kind of Rust data takes the shape `serde_json` would give it.
 pub(super) struct Writer<'a> {
     out: &'a mut Vec<u8>,
+    /// Whether the content of a [`Date`](crate::socketio::Date) comes next.
+    in_date: bool,
 }
 
 impl<'a> Writer<'a> {
     pub(super) const fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out }
+        Self { out, in_date: false }
     }
 
     pub(super) fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), ValueError> {
@@ -52,7 +56,7 @@ impl<'a> Writer<'a> {
 
     /// Takes the elements of an array whose head is written already.
     pub(super) const fn elements(&mut self) -> Open<'a, '_> {
-        Open { writer: self, patch: None, count: 0 }
+        Open { writer: self, patch: None, count: 0, is_raw_json: false }
     }
 
     /// Writes a length of 16 bits after `marker`, or one of 32 bits after the marker that follows it.
@@ -120,7 +124,7 @@ impl<'a> Writer<'a> {
                 Some(start)
             }
         };
-        Ok(Open { writer: self, patch, count: 0 })
+        Ok(Open { writer: self, patch, count: 0, is_raw_json: false })
     }
 
     /// Starts the map with one member that stands for an enum variant with data.
@@ -138,6 +142,9 @@ fn too_large() -> ValueError {
     ValueError::custom("MessagePack can't hold an integer of more than 64 bits")
 }
 
+/// The name that `RawValue` has for a serialiser.
+const RAW_JSON: &str = "$serde_json::private::RawValue";
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Array,
@@ -150,6 +157,8 @@ pub(super) struct Open<'a, 'b> {
     /// Where the head is whose length has to be filled in.
     patch: Option<usize>,
     count: usize,
+    /// Whether this is a [`RawValue`](serde_json::value::RawValue): a struct of one field, JSON text.
+    is_raw_json: bool,
 }
 
 impl Open<'_, '_> {
@@ -159,6 +168,11 @@ impl Open<'_, '_> {
     }
 
     fn member(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), ValueError> {
+        if self.is_raw_json {
+            let json = serde_json::to_value(value).map_err(ValueError::custom)?;
+            let text = json.as_str().unwrap_or_default();
+            return Value::parse(text).map_err(ValueError::custom)?.serialize(&mut *self.writer);
+        }
         self.writer.string(key)?;
         self.item(value)
     }
@@ -183,6 +197,11 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
     type SerializeStruct = Open<'a, 'b>;
     type SerializeStructVariant = Open<'a, 'b>;
 
+    /// False only for a date, which is then serialised as its milliseconds.
+    fn is_human_readable(&self) -> bool {
+        !self.in_date
+    }
+
     fn serialize_bool(self, value: bool) -> Result<(), ValueError> {
         self.out.push(if value { 0xc3 } else { 0xc2 });
         Ok(())
@@ -201,7 +220,12 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
     }
 
     fn serialize_i64(self, number: i64) -> Result<(), ValueError> {
-        self.signed(number);
+        if self.in_date {
+            self.marked(0xd7, &[0]);
+            self.raw(&number.to_be_bytes());
+        } else {
+            self.signed(number);
+        }
         Ok(())
     }
 
@@ -234,11 +258,7 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
         self.serialize_f64(number.into())
     }
 
-    /// NaN and the infinities become nil, as they become `null` in JSON.
     fn serialize_f64(self, number: f64) -> Result<(), ValueError> {
-        if !number.is_finite() {
-            return self.serialize_unit();
-        }
         self.marked(0xcb, &number.to_be_bytes());
         Ok(())
     }
@@ -273,7 +293,11 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
         Ok(())
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), ValueError> {
+    fn serialize_unit_struct(self, name: &'static str) -> Result<(), ValueError> {
+        if name == UNDEFINED {
+            self.marked(0xd4, &[0, 0]);
+            return Ok(());
+        }
         self.serialize_unit()
     }
 
@@ -281,8 +305,11 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
         self.string(variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), ValueError> {
-        value.serialize(self)
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), ValueError> {
+        self.in_date = name == DATE;
+        let result = value.serialize(&mut *self);
+        self.in_date = false;
+        result
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -323,7 +350,10 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
         self.open(length, Kind::Map)
     }
 
-    fn serialize_struct(self, _: &'static str, length: usize) -> Result<Open<'a, 'b>, ValueError> {
+    fn serialize_struct(self, name: &'static str, length: usize) -> Result<Open<'a, 'b>, ValueError> {
+        if name == RAW_JSON {
+            return Ok(Open { writer: self, patch: None, count: 0, is_raw_json: true });
+        }
         self.open(Some(length), Kind::Map)
     }
 

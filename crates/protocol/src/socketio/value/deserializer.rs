@@ -1,13 +1,14 @@
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use indexmap::map;
 use serde::de::value::{MapAccessDeserializer, SeqDeserializer, StringDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{Map, Value};
+use crate::socketio::binary::visit_binary_as_seq;
 use crate::socketio::error::ValueError;
+use crate::socketio::extension::{Extension, VALUE};
 use crate::socketio::map_key::MapKey;
 
 impl<'de> IntoDeserializer<'de, ValueError> for Value {
@@ -23,11 +24,12 @@ impl<'de> Deserializer<'de> for Value {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self {
-            Self::Null => visitor.visit_unit(),
+            Self::Null | Self::Undefined => visitor.visit_unit(),
             Self::Bool(value) => visitor.visit_bool(value),
-            Self::Number(number) => number.deserialize_any(visitor).map_err(ValueError::custom),
+            Self::Number(number) => number.visit(visitor),
             Self::String(text) => visitor.visit_string(text),
             Self::Binary(bytes) => visitor.visit_byte_buf(bytes.into()),
+            Self::Date(date) => visitor.visit_string(date.to_string()),
             Self::Array(items) => {
                 let mut access = SeqDeserializer::new(items.into_iter());
                 let value = visitor.visit_seq(&mut access)?;
@@ -40,13 +42,21 @@ impl<'de> Deserializer<'de> for Value {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self {
-            Self::Null => visitor.visit_none(),
+            Self::Null | Self::Undefined => visitor.visit_none(),
             value => visitor.visit_some(value),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ValueError> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        match self {
+            Self::Undefined if name == VALUE => Extension::Undefined.visit(visitor),
+            Self::Date(date) if name == VALUE => Extension::Date(date.unix_milliseconds()).visit(visitor),
+            value => visitor.visit_newtype_struct(value),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -65,7 +75,7 @@ impl<'de> Deserializer<'de> for Value {
     /// Binary data is also a sequence of numbers, so that a `Vec<u8>` can take it.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self {
-            Self::Binary(bytes) => visit_bytes_as_seq(&bytes, visitor),
+            Self::Binary(bytes) => visit_binary_as_seq(&bytes, visitor),
             value => value.deserialize_any(visitor),
         }
     }
@@ -91,13 +101,6 @@ impl<'de> Deserializer<'de> for Value {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit map struct identifier
         ignored_any
     }
-}
-
-fn visit_bytes_as_seq<'de, V: Visitor<'de>>(bytes: &Bytes, visitor: V) -> Result<V::Value, ValueError> {
-    let mut access = SeqDeserializer::new(bytes.iter().copied());
-    let value = visitor.visit_seq(&mut access)?;
-    access.end()?;
-    Ok(value)
 }
 
 /// Hands out the members of an object.

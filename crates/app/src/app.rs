@@ -17,12 +17,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{
-    chat::Chat,
-    gateway::Gateway,
-    pages::{self, Monitor},
-    settings::Settings,
-};
+use crate::{chat::Chat, gateway::Gateway, monitor::Monitor, pages, settings::Settings};
 
 /// The server with all it serves.
 pub(crate) struct App {

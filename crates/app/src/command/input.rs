@@ -1,5 +1,5 @@
 //! What people type at the prompt of `sockeye connect`.
-use crate::command::values::{Values, ValuesError};
+use super::values::{Values, ValuesError};
 
 /// A line, understood.
 #[derive(Debug, PartialEq)]
@@ -70,7 +70,7 @@ fn packet(line: &str) -> Result<Input, InputError> {
     if values.is_empty() {
         return Err(InputError::Quoted("the array is empty".into()));
     }
-    match values.remove(0) {
+    match values.remove(0).value {
         sockeye_client::Value::String(name) => Ok(Input::Event { name, args: Values(values), ack: false }),
         _ => Err(InputError::Quoted("the first item is not text".into())),
     }
@@ -109,7 +109,9 @@ mod tests {
 
     fn sends(line: &str) -> (String, Vec<Value>, bool) {
         match Input::parse(line) {
-            Ok(Input::Event { name, args, ack }) => (name, args.0, ack),
+            Ok(Input::Event { name, args, ack }) => {
+                (name, args.0.into_iter().map(|argument| argument.value).collect(), ack)
+            }
             other => panic!("{line} sends an event, and not {other:?}"),
         }
     }

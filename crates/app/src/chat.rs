@@ -1,9 +1,6 @@
 //! The chat: its events on the namespaces `/` and `/imchat`, and how a message reaches a user's devices.
 //!
 //! Every event is acknowledged: `{"ok": true, …}`, or `{"ok": false, "error": why}` for what cannot be done.
-mod presence;
-mod room;
-
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -17,12 +14,12 @@ use sockeye::{
 };
 
 use crate::{
-    gateway::{Registry, json_frame},
     identity::{IdentityKind, NameError, Token, User},
+    plain::{Registry, json_frame},
+    presence::{Online, Presence},
+    room::{Room, RoomError, private_room},
     settings::Settings,
 };
-use presence::{Online, Presence};
-use room::{Room, RoomError, private_room};
 
 /// The namespaces that have the chat, each with rooms and users of its own.
 pub(crate) const NAMESPACES: [&str; 2] = ["/", PLAIN_NAMESPACE];
@@ -356,11 +353,11 @@ fn emit(socket: &Socket, event: &str, data: &impl Serialize) {
 /// About how many bytes a value takes.
 fn weight(value: &Value) -> usize {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
         Value::String(text) => text.len() + 2,
         Value::Binary(data) => data.len(),
         Value::Array(items) => items.iter().map(|item| weight(item) + 1).sum(),
         Value::Object(members) => members.iter().map(|(name, item)| name.len() + weight(item) + 4).sum(),
+        _ => 8,
     }
 }
 
