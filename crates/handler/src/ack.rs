@@ -21,8 +21,8 @@ impl From<u64> for AckId {
 
 /// A socket that can acknowledge the events that came for it.
 pub trait Acknowledge {
-    /// Why it could not.
-    type Error;
+    /// Why an acknowledgement could not be sent.
+    type Error: std::fmt::Display;
 
     /// Sends the acknowledgement of this id.
     ///

@@ -1,8 +1,19 @@
+use std::marker::PhantomData;
+
 use sockeye_protocol::socketio::Args;
 
-use crate::{AckId, HasSocket};
+use crate::{AckId, HandlerKind, HasSocket, Reply};
 
-/// What is known of an event.
+/// Handlers of events that came for this kind of socket.
+#[derive(Debug)]
+pub struct OnEvent<Socket>(PhantomData<fn(Socket)>);
+
+impl<Socket: 'static> HandlerKind for OnEvent<Socket> {
+    type Context<'a> = EventContext<'a, Socket>;
+    type Output = Reply;
+}
+
+/// What a handler of events extracts its parameters from.
 #[derive(Debug)]
 pub struct EventContext<'a, Socket> {
     socket: &'a Socket,
@@ -28,14 +39,19 @@ impl<'a, Socket> EventContext<'a, Socket> {
         self.args
     }
 
-    /// Takes the acknowledgement upon the caller, so that the handler's result is not the answer. `None` if the peer
-    /// did not ask for one.
+    /// The id to acknowledge the event by, if the peer asked for that.
+    pub fn ack(&self) -> Option<AckId> {
+        self.ack
+    }
+
+    /// Returns the id to acknowledge the event by, if the peer asked for that. It is then up to the caller to send the
+    /// acknowledgement; the handler's result is not sent.
     pub fn take_ack(&mut self) -> Option<AckId> {
         self.is_ack_taken = true;
         self.ack
     }
 
-    /// Whether somebody has [taken](Self::take_ack) the acknowledgement upon himself.
+    /// Whether [`take_ack`](Self::take_ack) was called.
     pub fn is_ack_taken(&self) -> bool {
         self.is_ack_taken
     }

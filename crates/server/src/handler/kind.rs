@@ -1,31 +1,30 @@
 use serde_json::value::RawValue;
 
 use super::{Admission, HandlerKind, HasSocket};
-use crate::{DisconnectReason, Reply, Socket};
+use crate::{DisconnectReason, Socket};
 
-/// A client asks to join a namespace.
+/// Handlers of clients that ask to join a namespace.
 #[derive(Debug)]
 pub struct OnConnect;
 
-/// A client has sent an event.
-#[derive(Debug)]
-pub struct OnEvent;
+/// Handlers of events.
+pub type OnEvent = sockeye_handler::OnEvent<Socket>;
 
-/// A socket has left its namespace.
+/// Handlers of sockets that left their namespace.
 #[derive(Debug)]
 pub struct OnDisconnect;
 
-/// What is known when a client asks to join.
+/// What connect handlers and middleware extract their parameters from.
 #[derive(Debug)]
 pub struct ConnectContext<'a> {
     pub(crate) socket: &'a Socket,
     pub(crate) auth: Option<&'a RawValue>,
 }
 
-/// What is known of an event.
+/// What event handlers extract their parameters from.
 pub type EventContext<'a> = sockeye_handler::EventContext<'a, Socket>;
 
-/// What is known of a socket that has left.
+/// What disconnect handlers extract their parameters from.
 #[derive(Debug)]
 pub struct DisconnectContext<'a> {
     pub(crate) socket: &'a Socket,
@@ -51,11 +50,6 @@ impl HasSocket for DisconnectContext<'_> {
 impl HandlerKind for OnConnect {
     type Context<'a> = ConnectContext<'a>;
     type Output = Admission;
-}
-
-impl HandlerKind for OnEvent {
-    type Context<'a> = EventContext<'a>;
-    type Output = Reply;
 }
 
 impl HandlerKind for OnDisconnect {

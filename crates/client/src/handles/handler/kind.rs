@@ -1,13 +1,12 @@
 use super::{HandlerKind, HasSocket};
-use crate::{ConnectError, DisconnectReason, Reply, Socket};
+use crate::{ConnectError, DisconnectReason, Socket};
 
 /// The socket is connected.
 #[derive(Debug)]
 pub struct OnConnect;
 
-/// The server has sent an event.
-#[derive(Debug)]
-pub struct OnEvent;
+/// Handlers of events.
+pub type OnEvent = sockeye_handler::OnEvent<Socket>;
 
 /// The socket is no longer connected.
 #[derive(Debug)]
@@ -61,9 +60,4 @@ handler_kind! {
     OnConnect ConnectContext;
     OnDisconnect DisconnectContext;
     OnConnectError ConnectErrorContext;
-}
-
-impl HandlerKind for OnEvent {
-    type Context<'a> = EventContext<'a>;
-    type Output = Reply;
 }
