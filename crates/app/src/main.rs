@@ -1,20 +1,12 @@
 //! The program `sockeye`: a realtime and chat server for Socket.IO and plain WebSocket clients, and a client of such
 //! servers for the command line.
-mod app;
-mod banner;
 mod chat;
 mod cli;
 mod command;
 mod gateway;
 mod identity;
-mod listen;
-mod log;
-mod monitor;
-mod origin;
 mod pages;
-mod plain;
-mod presence;
-mod room;
+mod serve;
 mod settings;
 mod shutdown;
 
@@ -27,10 +19,9 @@ use std::{
 
 use clap::Parser as _;
 
-use app::App;
-use banner::Banner;
 use cli::{Cli, Command, Serve};
 use command::{CommandError, Status};
+use serve::{App, Banner, listen, log};
 use settings::Settings;
 use shutdown::Shutdown;
 

@@ -3,12 +3,9 @@ pub(crate) mod connect;
 pub(crate) mod doctor;
 pub(crate) mod emit;
 
-mod console;
-mod editor;
-mod input;
 mod outcome;
-mod packets;
 mod target;
+mod terminal;
 mod values;
 
 pub(crate) use outcome::{CommandError, Status};

@@ -14,8 +14,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::Config;
-use crate::plain::{Outbox, frame};
+use super::{
+    Config,
+    plain::{Outbox, frame},
+};
 
 /// One WebSocket whose handshake is over. Reading, writing and the heartbeat share one task.
 #[derive(Debug)]

@@ -3,11 +3,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sockeye::Server;
 
-use super::connection::Message;
+use super::{connection::Message, plain::json_frame};
 use crate::{
     chat::{Chat, Direct, PLAIN_NAMESPACE},
     identity::User,
-    plain::json_frame,
 };
 
 /// Delivers a message to every device of the user it names. What cannot be delivered is answered.

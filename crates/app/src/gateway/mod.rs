@@ -3,6 +3,7 @@
 mod connection;
 mod direct;
 mod handshake;
+mod plain;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -25,9 +26,10 @@ use tokio::{
 use crate::{
     chat::{Chat, NAMESPACES},
     identity::{Token, User},
-    plain::{Outbox, Place, Registration, Registry},
 };
 use connection::{Connection, End, Heartbeat, Message};
+use plain::{Outbox, Place, Registration};
+pub(crate) use plain::{Registry, json_frame};
 
 /// The plain WebSocket connections and what they need.
 pub(crate) struct Gateway {

@@ -1,6 +1,7 @@
 //! The settings: each is defined once, below, and from that come its key in the TOML file, its environment variable,
 //! its option on the command line, its place in the sample, and its default.
 mod load;
+mod origin;
 mod sample;
 mod value;
 
@@ -12,7 +13,7 @@ pub(crate) use load::SettingsError;
 pub(crate) use sample::sample;
 pub(crate) use value::{Address, Raw};
 
-use crate::{identity::IdentityKind, origin};
+use crate::identity::IdentityKind;
 use value::Value;
 
 /// What is known of a setting without its value.

@@ -1,7 +1,7 @@
 //! What was found, in words.
 use std::{fmt::Display, io};
 
-use crate::command::{console::Console, outcome::Status, values::Harmless};
+use crate::command::{outcome::Status, terminal::console::Console, values::Harmless};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

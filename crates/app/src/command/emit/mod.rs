@@ -10,10 +10,9 @@ use sockeye_client::{EmitError, EmitErrorKind};
 use sockeye_protocol::socketio::is_reserved;
 
 use super::{
-    console::Console,
     outcome::{CommandError, Status},
-    packets,
     target::TargetOptions,
+    terminal::{console::Console, packets},
     values::{Values, json_line, received},
 };
 use crate::shutdown::Shutdown;

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::{Client, Unanswered};
 use crate::command::{
-    editor::Lines,
     outcome::{CommandError, Status},
+    terminal::editor::Lines,
     values::{Values, json_line, received},
 };
 

@@ -1,4 +1,6 @@
 //! The pages, embedded into the program: the chat, the monitor and the official client library.
+mod monitor;
+
 use std::borrow::Cow;
 
 use axum::{
@@ -9,6 +11,8 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
+
+pub(crate) use monitor::Monitor;
 
 #[derive(RustEmbed)]
 #[folder = "../../web/"]

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use rustyline::{Config, DefaultEditor, error::ReadlineError};
 use tokio::sync::mpsc;
 
-use super::{console::Console, outcome::CommandError};
+use super::console::Console;
+use crate::command::outcome::CommandError;
 
 /// The terminal as a place to type at, with a prompt once it is [started](Self::start).
 pub(crate) struct Terminal(DefaultEditor);

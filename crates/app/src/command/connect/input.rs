@@ -1,5 +1,5 @@
 //! What people type at the prompt of `sockeye connect`.
-use super::values::{Values, ValuesError};
+use crate::command::values::{Values, ValuesError};
 
 /// A line, understood.
 #[derive(Debug, PartialEq)]

@@ -1,4 +1,6 @@
 //! `sockeye connect`: a conversation with a server, typed, piped, or only listened to.
+mod input;
+
 use std::{
     io::{self, IsTerminal as _},
     sync::Arc,
@@ -14,15 +16,17 @@ use sockeye_client::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    console::{Console, clock},
-    editor::{Lines, Terminal, TerminalGuard},
-    input::{HELP, Input},
     outcome::{CommandError, Status},
-    packets,
     target::TargetOptions,
+    terminal::{
+        console::{Console, clock},
+        editor::{Lines, Terminal, TerminalGuard},
+        packets,
+    },
     values::{Harmless, Json, Name, Shown, Values, harmless_json, received},
 };
 use crate::shutdown::Shutdown;
+use input::{HELP, Input};
 
 /// Which server to talk to, and how.
 #[derive(Debug, Args)]

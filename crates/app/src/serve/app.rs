@@ -17,7 +17,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{chat::Chat, gateway::Gateway, monitor::Monitor, pages, settings::Settings};
+use crate::{
+    chat::Chat,
+    gateway::Gateway,
+    pages::{self, Monitor},
+    settings::Settings,
+};
 
 /// The server with all it serves.
 pub(crate) struct App {

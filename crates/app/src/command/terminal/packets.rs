@@ -15,11 +15,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{
-    console::{Console, clock},
-    outcome::CommandError,
-    values::Harmless,
-};
+use super::console::{Console, clock};
+use crate::command::{outcome::CommandError, values::Harmless};
 
 /// Shows packets from now on, for managers that are told to log them.
 ///

@@ -1,6 +1,9 @@
 //! The chat: its events on the namespaces `/` and `/imchat`, and how a message reaches a user's devices.
 //!
 //! Every event is acknowledged: `{"ok": true, …}`, or `{"ok": false, "error": why}` for what cannot be done.
+mod presence;
+mod room;
+
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -14,12 +17,12 @@ use sockeye::{
 };
 
 use crate::{
+    gateway::{Registry, json_frame},
     identity::{IdentityKind, NameError, Token, User},
-    plain::{Registry, json_frame},
-    presence::{Online, Presence},
-    room::{Room, RoomError, private_room},
     settings::Settings,
 };
+use presence::{Online, Presence};
+use room::{Room, RoomError, private_room};
 
 /// The namespaces that have the chat, each with rooms and users of its own.
 pub(crate) const NAMESPACES: [&str; 2] = ["/", PLAIN_NAMESPACE];
