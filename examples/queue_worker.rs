@@ -25,7 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_env_filter("info").init();
+    tracing_subscriber::fmt().init();
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
     let redis = redis::Client::open(variable("REDIS_URL", "redis://127.0.0.1"))?;

@@ -67,7 +67,7 @@ pub(crate) enum CommandError {
     #[error("cannot wait for signals, by which the program is stopped: {0}")]
     Signals(io::Error),
     #[error("cannot start the log: {0}")]
-    Log(Box<dyn std::error::Error + Send + Sync>),
+    Log(tracing_subscriber::util::TryInitError),
     #[error("cannot edit lines at this terminal: {0}; `sockeye connect … < file` reads them from a file")]
     Editor(#[from] rustyline::error::ReadlineError),
     #[error("cannot print: {0}")]

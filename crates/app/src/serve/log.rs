@@ -1,7 +1,11 @@
 //! The log, on standard error.
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    filter::{LevelFilter, ParseError, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +13,7 @@ pub(crate) enum LogError {
     #[error("the setting `log` is `{filter}`, which is no filter: {source}; write a level such as `info` or `debug`")]
     Filter { filter: String, source: ParseError },
     #[error("cannot start the log: {0}")]
-    Start(Box<dyn std::error::Error + Send + Sync>),
+    Start(#[from] tracing_subscriber::util::TryInitError),
 }
 
 /// Starts the log with a filter such as `info` or `info,sockeye_engine=debug`.
@@ -17,16 +21,19 @@ pub(crate) enum LogError {
 /// # Errors
 /// If the filter cannot be understood.
 pub(crate) fn start(filter: &str) -> Result<(), LogError> {
+    let filter = parse(filter)?;
     tracing_subscriber::fmt()
-        .with_env_filter(parse(filter)?)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .try_init()
-        .map_err(LogError::Start)
+        .finish()
+        .with(filter)
+        .try_init()?;
+    Ok(())
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder().parse(filter).map_err(|source| LogError::Filter { filter: filter.into(), source })
+fn parse(filter: &str) -> Result<Targets, LogError> {
+    filter.parse().map_err(|source| LogError::Filter { filter: filter.into(), source })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use reqwest::{
     header::{COOKIE, HeaderMap},
     redirect,
 };
+use rustls::crypto::{CryptoProvider, ring};
 use sockeye_protocol::engineio::Revision;
 
 use crate::{
@@ -56,6 +57,7 @@ impl TlsAndProxy {
     }
 
     fn make_client(&self) -> Result<Client, BuildError> {
+        choose_crypto_provider();
         let mut builder = Client::builder()
             .http1_only()
             .no_proxy()
@@ -95,6 +97,15 @@ impl TlsAndProxy {
         let Some(address) = &self.proxy else { return Ok(None) };
         let wrong = || BuildErrorKind::Proxy(address.clone());
         Proxy::all(address).map(Some).map_err(|error| BuildError::with_source(wrong(), error))
+    }
+}
+
+/// Makes ring the process's provider of cryptography if the program has not installed one, as rustls itself does for
+/// programs with one provider: the HTTP library looks for it there.
+fn choose_crypto_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // Another thread may be first; then its choice holds.
+        let _installed = ring::default_provider().install_default();
     }
 }
 

@@ -152,7 +152,7 @@ impl Files {
             return Err(TlsError::NoCertificate { path: self.certificates.clone() });
         }
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(read_error(&self.key))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()

@@ -80,6 +80,8 @@ impl Probe {
         if let Some(pem) = options.certificates()? {
             certificates = Certificate::from_pem_bundle(&pem).map_err(CommandError::Http)?;
         }
+        // Fails if the client library has installed it before, which is as well.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let client = |idle: usize| {
             // As `sockeye-client` does it.
             let mut builder = Client::builder()

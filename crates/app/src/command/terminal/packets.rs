@@ -10,9 +10,11 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter,
+    filter::{LevelFilter, Targets},
     fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format},
+    layer::SubscriberExt as _,
     registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 
 use super::console::{Console, clock};
@@ -23,10 +25,16 @@ use crate::command::{outcome::CommandError, values::Harmless};
 /// # Errors
 /// If a log was started before.
 pub(crate) fn show(console: &Arc<Console>) -> Result<(), CommandError> {
+    let shown = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("sockeye_client", LevelFilter::DEBUG)
+        .with_target("sockeye::packets", LevelFilter::INFO);
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("warn,sockeye_client=debug,sockeye::packets=info"))
+        .with_max_level(LevelFilter::DEBUG)
         .event_format(Line)
         .with_writer(Lines(console.clone()))
+        .finish()
+        .with(shown)
         .try_init()
         .map_err(CommandError::Log)
 }
