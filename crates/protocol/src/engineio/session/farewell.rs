@@ -1,8 +1,13 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    CloseReason, Role, Session, Transmit, TransportKind,
+    close_reason::CloseReason,
+    machine::Session,
+    output::Transmit,
+    role::Role,
     stage::{Stage, Transport},
+    transport_kind::TransportKind,
+    upgrade_error::UpgradeError,
 };
 use crate::websocket::CloseCode;
 
@@ -151,6 +156,6 @@ impl Session {
 
     /// Closes the WebSocket that tries to take a closed session over.
     fn drop_probe(&mut self) {
-        self.fail_upgrade(super::UpgradeError::SessionClosed);
+        self.fail_upgrade(UpgradeError::SessionClosed);
     }
 }

@@ -1,6 +1,9 @@
 use std::time::{Duration, Instant};
 
-use super::{Role, Timing, Variant};
+use super::{
+    role::{Role, Variant},
+    timing::Timing,
+};
 use crate::engineio::Revision;
 
 /// Who pings, and until when the other side may be silent. In revision 4 the server pings; in revision 3 the client

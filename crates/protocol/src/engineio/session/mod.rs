@@ -87,156 +87,30 @@
 //! driver.time(pinged + Duration::from_secs(20));
 //! assert_eq!(driver.outbox, ["<close frame>"]);
 //! ```
-use std::time::Instant;
-
 mod close_reason;
 mod farewell;
 mod heartbeat;
+mod machine;
 mod output;
 mod packet;
 mod polling;
+mod role;
 mod stage;
+#[cfg(test)]
+mod tests;
+mod timeout;
 mod timing;
+mod transport_kind;
 mod upgrade;
+mod upgrade_error;
 
 pub use close_reason::CloseReason;
+pub use machine::Session;
 pub use output::{Event, Transmit};
 pub use packet::Delivery;
 pub use polling::{GetAnswer, RequestError};
-pub use stage::TransportKind;
+pub use role::Role;
 pub use timing::Timing;
-pub use upgrade::{Probe, ProbeStep, UpgradeError};
-
-use self::{
-    heartbeat::{Beat, Heartbeat},
-    output::{Events, Transmits},
-    stage::{Stage, Transport},
-};
-use super::Revision;
-
-/// One end of a session, from its opening to its end; see the [module](self) for how it is driven.
-#[derive(Debug)]
-pub struct Session {
-    role: Role,
-    variant: Variant,
-    timing: Timing,
-    stage: Stage,
-    heartbeat: Heartbeat,
-    transmits: Transmits,
-    events: Events,
-}
-
-/// Which end of a session this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The end that accepts connections.
-    Server,
-    /// The end that opens them.
-    Client,
-}
-
-/// What is spoken on the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Variant {
-    EngineIo(Revision),
-    /// Messages of a WebSocket without packets around them.
-    Plain,
-}
-
-impl Session {
-    /// A session whose open packet is on its way by `transport` (server) or has come by it (client).
-    pub fn new(role: Role, revision: Revision, transport: TransportKind, timing: Timing, now: Instant) -> Self {
-        let transport = match transport {
-            TransportKind::Polling => Transport::Polling(Box::default()),
-            TransportKind::WebSocket => Transport::WebSocket,
-        };
-        Self::with(role, Variant::EngineIo(revision), transport, timing, now)
-    }
-
-    /// A server's end of a WebSocket that carries messages without Engine.IO around them: its pings are ping frames,
-    /// and whatever the client sends is as good as a pong.
-    pub fn plain_websocket(timing: Timing, now: Instant) -> Self {
-        Self::with(Role::Server, Variant::Plain, Transport::WebSocket, timing, now)
-    }
-
-    fn with(role: Role, variant: Variant, transport: Transport, timing: Timing, now: Instant) -> Self {
-        Self {
-            role,
-            variant,
-            timing,
-            stage: Stage::Open(transport),
-            heartbeat: Heartbeat::new(role, variant, timing, now),
-            transmits: Transmits::default(),
-            events: Events::default(),
-        }
-    }
-
-    /// Whether messages are taken and delivered.
-    pub fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open(_))
-    }
-
-    /// Whether nothing is left to be sent or awaited.
-    pub fn has_ended(&self) -> bool {
-        matches!(self.stage, Stage::Ended { .. })
-    }
-
-    /// Why the session is closed; none while it is open.
-    pub fn close_reason(&self) -> Option<CloseReason> {
-        self.stage.close_reason()
-    }
-
-    /// How packets travel at the moment.
-    pub fn transport(&self) -> TransportKind {
-        self.stage.transport()
-    }
-
-    /// When the latest ping was sent that the peer has answered: what was sent to it before that has reached it.
-    pub fn answered_ping(&self) -> Option<Instant> {
-        self.heartbeat.answered_ping()
-    }
-
-    /// What the driver does next, if anything. What it appends to what waits belongs to the transport that
-    /// [`transport`](Self::transport) names.
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.next()
-    }
-
-    /// What happened next, if anything.
-    pub fn poll(&mut self) -> Option<Event> {
-        self.events.next()
-    }
-
-    /// Whether [`poll`](Self::poll) has something to tell.
-    pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout); never, once the session has ended.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_open() {
-            let beat = self.heartbeat.deadline();
-            return Some(self.upgrade_deadline().map_or(beat, |at| at.min(beat)));
-        }
-        let farewell = self.farewell_deadline()?;
-        Some(self.upgrade_deadline().map_or(farewell, |at| at.min(farewell)))
-    }
-
-    /// Does what is due at `now`. What the peer has sent by then is to be read before.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.farewell_deadline().is_some_and(|until| now >= until) {
-            return self.finish();
-        }
-        self.handle_upgrade_timeout(now);
-        if self.is_open() {
-            match self.heartbeat.handle_timeout(self.timing, now) {
-                Beat::Idle => {}
-                Beat::Ping => self.transmits.add(Transmit::Ping),
-                Beat::Dead => self.end(CloseReason::PingTimeout, None, farewell::Peer::Listens, now),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;
+pub use transport_kind::TransportKind;
+pub use upgrade::{Probe, ProbeStep};
+pub use upgrade_error::UpgradeError;

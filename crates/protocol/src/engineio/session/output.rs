@@ -1,4 +1,4 @@
-use super::{CloseReason, UpgradeError};
+use super::{close_reason::CloseReason, upgrade_error::UpgradeError};
 use crate::websocket::CloseCode;
 
 /// What a driver does next to its connections, in the order in which [`Session::poll_transmit`] hands it out.

@@ -1,6 +1,13 @@
 use std::time::Instant;
 
-use super::{CloseReason, Role, Session, Transmit, TransportKind, Variant, farewell::Peer};
+use super::{
+    close_reason::CloseReason,
+    farewell::Peer,
+    machine::Session,
+    output::Transmit,
+    role::{Role, Variant},
+    transport_kind::TransportKind,
+};
 use crate::engineio::{Packet, Revision};
 
 /// What the driver does with a packet.

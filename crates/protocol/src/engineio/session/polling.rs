@@ -1,9 +1,12 @@
 use std::time::Instant;
 
 use super::{
-    CloseReason, Role, Session,
+    close_reason::CloseReason,
     farewell::Peer,
+    machine::Session,
+    role::Role,
     stage::{Stage, Transport},
+    transport_kind::TransportKind,
 };
 
 /// Why a server refuses a request of a session that polls.
@@ -78,7 +81,7 @@ impl Session {
                     return None;
                 }
             }
-            Stage::Ended { transport: super::TransportKind::Polling, reason } => match reason {
+            Stage::Ended { transport: TransportKind::Polling, reason } => match reason {
                 CloseReason::TransportClose => GetAnswer::Noop,
                 _ => GetAnswer::Close,
             },

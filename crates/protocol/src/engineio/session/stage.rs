@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use super::{CloseReason, upgrade::Upgrade};
+use super::{close_reason::CloseReason, transport_kind::TransportKind};
 
 /// Where a session stands. Its transport is part of it, so that no other field can contradict it.
 #[derive(Debug)]
@@ -37,28 +37,26 @@ pub(super) struct Polling {
     pub(super) probes: u32,
 }
 
-/// A way in which packets travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TransportKind {
-    /// HTTP long-polling.
-    Polling,
-    /// WebSocket.
-    WebSocket,
+/// How far the move from polling to a WebSocket has come.
+#[derive(Debug, Default)]
+pub(super) enum Upgrade {
+    /// No WebSocket tries to take over.
+    #[default]
+    Idle,
+    /// A client waits for the WebSocket's handshake.
+    Opening { until: Instant },
+    /// A server waits for `2probe`, a client for `3probe`.
+    Probing { until: Instant },
+    /// The probe is answered. A server ends polls by a noop once in a while until `5` comes.
+    Answered { until: Instant, noop_at: Instant },
+    /// A client makes no new request, and sends `5` when those under way are answered.
+    Pausing { until: Instant },
 }
 
-impl TransportKind {
-    /// The name in the protocol: `polling` or `websocket`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Polling => "polling",
-            Self::WebSocket => "websocket",
-        }
-    }
-}
-
-impl std::fmt::Display for TransportKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+impl Upgrade {
+    /// Whether a client makes no new requests.
+    pub(super) fn is_pausing(&self) -> bool {
+        matches!(self, Self::Pausing { .. })
     }
 }
 

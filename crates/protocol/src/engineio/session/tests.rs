@@ -1,7 +1,10 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::{engineio::Packet, websocket::CloseCode};
+use crate::{
+    engineio::{Packet, Revision},
+    websocket::CloseCode,
+};
 
 const INTERVAL: Duration = Duration::from_millis(300);
 const TIMEOUT: Duration = Duration::from_millis(200);

@@ -1,33 +1,13 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Role, Session, Transmit,
-    stage::{Stage, Transport},
+    machine::Session,
+    output::Transmit,
+    role::Role,
+    stage::{Stage, Transport, Upgrade},
+    upgrade_error::UpgradeError,
 };
 use crate::engineio::Packet;
-
-/// How far the move from polling to a WebSocket has come.
-#[derive(Debug, Default)]
-pub(super) enum Upgrade {
-    /// No WebSocket tries to take over.
-    #[default]
-    Idle,
-    /// A client waits for the WebSocket's handshake.
-    Opening { until: Instant },
-    /// A server waits for `2probe`, a client for `3probe`.
-    Probing { until: Instant },
-    /// The probe is answered. A server ends polls by a noop every [`NOOP_INTERVAL`], until `5` comes.
-    Answered { until: Instant, noop_at: Instant },
-    /// A client makes no new request, and sends `5` when those under way are answered.
-    Pausing { until: Instant },
-}
-
-impl Upgrade {
-    /// Whether a client makes no new requests.
-    pub(super) fn is_pausing(&self) -> bool {
-        matches!(self, Self::Pausing { .. })
-    }
-}
 
 /// Names one WebSocket among those that try to take a session over, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,34 +26,10 @@ pub enum ProbeStep {
     Close,
 }
 
-/// Why a WebSocket does not take a session over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpgradeError {
-    /// The connection could not be opened, or broke.
-    #[error("the WebSocket broke before the upgrade was complete")]
-    Broken,
-    /// The peer closed the WebSocket.
-    #[error("the peer closed the WebSocket before the upgrade was complete")]
-    Closed,
-    /// Something came that is no part of the upgrade.
-    #[error("the peer sent a packet on the WebSocket that is no part of an upgrade")]
-    Unexpected,
-    /// The upgrade took longer than its limit.
-    #[error("the upgrade was not complete in time; `upgrade_timeout` sets how long it may take")]
-    TimedOut,
-    /// The session was closed.
-    #[error("the session was closed")]
-    SessionClosed,
-    /// The session uses a WebSocket, or another one is about to take over.
-    #[error("the session has another WebSocket already")]
-    Taken,
-}
-
 /// While a WebSocket is about to take over, a server ends polls this often so that the client can stop polling. The
 /// first time is as long after the answer to the probe, as in the reference: its client's own tests send packets in
 /// between and expect them by polling.
-pub(super) const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Session {
     /// A client begins to open a WebSocket for its session. `false` if the session does not poll, or another one is

@@ -1,0 +1,94 @@
+use std::time::Instant;
+
+use super::{
+    close_reason::CloseReason,
+    heartbeat::Heartbeat,
+    output::{Event, Events, Transmit, Transmits},
+    role::{Role, Variant},
+    stage::{Stage, Transport},
+    timing::Timing,
+    transport_kind::TransportKind,
+};
+use crate::engineio::Revision;
+
+/// One end of a session, from its opening to its end; see the [module](super) for how it is driven.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) role: Role,
+    pub(super) variant: Variant,
+    pub(super) timing: Timing,
+    pub(super) stage: Stage,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) transmits: Transmits,
+    pub(super) events: Events,
+}
+
+impl Session {
+    /// A session whose open packet is on its way by `transport` (server) or has come by it (client).
+    pub fn new(role: Role, revision: Revision, transport: TransportKind, timing: Timing, now: Instant) -> Self {
+        let transport = match transport {
+            TransportKind::Polling => Transport::Polling(Box::default()),
+            TransportKind::WebSocket => Transport::WebSocket,
+        };
+        Self::with(role, Variant::EngineIo(revision), transport, timing, now)
+    }
+
+    /// A server's end of a WebSocket that carries messages without Engine.IO around them: its pings are ping frames,
+    /// and whatever the client sends is as good as a pong.
+    pub fn plain_websocket(timing: Timing, now: Instant) -> Self {
+        Self::with(Role::Server, Variant::Plain, Transport::WebSocket, timing, now)
+    }
+
+    fn with(role: Role, variant: Variant, transport: Transport, timing: Timing, now: Instant) -> Self {
+        Self {
+            role,
+            variant,
+            timing,
+            stage: Stage::Open(transport),
+            heartbeat: Heartbeat::new(role, variant, timing, now),
+            transmits: Transmits::default(),
+            events: Events::default(),
+        }
+    }
+
+    /// Whether messages are taken and delivered.
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    /// Whether nothing is left to be sent or awaited.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended { .. })
+    }
+
+    /// Why the session is closed; none while it is open.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.stage.close_reason()
+    }
+
+    /// How packets travel at the moment.
+    pub fn transport(&self) -> TransportKind {
+        self.stage.transport()
+    }
+
+    /// When the latest ping was sent that the peer has answered: what was sent to it before that has reached it.
+    pub fn answered_ping(&self) -> Option<Instant> {
+        self.heartbeat.answered_ping()
+    }
+
+    /// What the driver does next, if anything. What it appends to what waits belongs to the transport that
+    /// [`transport`](Self::transport) names.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.next()
+    }
+
+    /// What happened next, if anything.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.next()
+    }
+
+    /// Whether [`poll`](Self::poll) has something to tell.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+}
