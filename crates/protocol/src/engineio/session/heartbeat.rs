@@ -20,7 +20,7 @@ pub(super) struct Heartbeat {
     input_held: bool,
     /// Whether a packet that is no pong has put the deadline off, which happens once for each ping.
     extended: bool,
-    /// Whether a pause of this process has put the deadline off since the peer was last heard.
+    /// Whether the peer's time is over but for what it has sent already.
     excused: bool,
 }
 
@@ -111,9 +111,10 @@ impl Heartbeat {
                     return Beat::Ping;
                 }
                 Due::Pong | Due::Input if self.input_held => self.excuse(timing, now),
-                Due::Pong | Due::Input if is_late && !self.excused => {
-                    // This process stood still, and what the peer has sent meanwhile waits to be read.
-                    self.deadline = now + timing.ping_timeout();
+                Due::Pong | Due::Input if !self.excused => {
+                    // What the peer has sent by now may wait to be read: for a moment, or, if this process stood still,
+                    // behind all that others have sent meanwhile.
+                    self.deadline = now + if is_late { timing.ping_timeout().max(IMPRECISION) } else { IMPRECISION };
                     self.excused = true;
                 }
                 Due::Pong | Due::Input => return Beat::Dead,
@@ -179,8 +180,8 @@ impl Heartbeat {
     }
 }
 
-/// How late a timer may be in the ordinary course of things. A deadline that is noticed later than this was missed
-/// because the process or its machine stood still.
+/// How late a timer may be in the ordinary course of things, and how long it may take until what has come is read. A
+/// deadline that is noticed later than this was missed because the process or its machine stood still.
 const IMPRECISION: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -209,7 +210,8 @@ mod tests {
         assert_eq!(heartbeat.handle_timeout(timing(), start), Beat::Idle);
         assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL), Beat::Ping);
         assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL), Beat::Idle);
-        assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL + TIMEOUT), Beat::Dead);
+        assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL + TIMEOUT), Beat::Idle, "its pong may wait");
+        assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL + TIMEOUT + IMPRECISION), Beat::Dead);
     }
 
     #[test]
@@ -285,9 +287,11 @@ mod tests {
         assert_eq!(client.handle_timeout(timing(), start + INTERVAL), Beat::Ping);
         assert_eq!(client.handle_timeout(timing(), start + INTERVAL), Beat::Idle);
         server.heard(timing(), || start + INTERVAL);
-        assert_eq!(client.handle_timeout(timing(), start + INTERVAL + TIMEOUT), Beat::Dead);
-        assert_eq!(server.handle_timeout(timing(), start + INTERVAL + TIMEOUT), Beat::Idle);
-        assert_eq!(server.handle_timeout(timing(), start + INTERVAL * 2 + TIMEOUT), Beat::Dead);
+        let dead = start + INTERVAL + TIMEOUT;
+        assert_eq!(client.handle_timeout(timing(), dead), Beat::Idle);
+        assert_eq!(client.handle_timeout(timing(), dead + IMPRECISION), Beat::Dead);
+        assert_eq!(server.handle_timeout(timing(), dead), Beat::Idle);
+        assert_eq!(server.deadline(), dead + INTERVAL, "it has heard a ping in between");
     }
 
     #[test]

@@ -84,7 +84,10 @@
 //! assert_eq!(pinged, now + Duration::from_secs(25));
 //! driver.time(pinged);
 //! assert_eq!(driver.outbox, ["4you said hello", "2"]);
-//! driver.time(pinged + Duration::from_secs(20));
+//! // No pong comes.
+//! while let Some(at) = driver.session.poll_timeout().filter(|_| driver.session.is_open()) {
+//!     driver.time(at);
+//! }
 //! assert_eq!(driver.outbox, ["<close frame>"]);
 //! ```
 mod close_reason;
