@@ -1,5 +1,5 @@
-//! Valid inputs, mutated at random but repeatably: no decoder may panic, loop, or hand out what it can't decode later, and
-//! none may take more memory than its input accounts for, or keep any.
+//! Decodes valid inputs after random but repeatable mutations. No decoder may panic, loop, accept data that it cannot
+//! decode later, or use more memory than its input explains.
 //!
 //! `SOCKEYE_MUTATIONS` sets the number of inputs for each decoder, 100,000 by default.
 
@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-/// Bytes that mean something to one decoder or another.
+/// Bytes that have a meaning for some decoder.
 const TELLING: &[u8] =
     b"\0\x01\x04\x1e\x7f\x80\x81\x88\xc1\xc6\xc7\xd4\xdb\xdd\xdf\xfe\xff0123456789bde-+.,:?/\\\"[]{}tfn _";
 
@@ -68,8 +68,8 @@ fn for_each_mutation(corpus: &[&[u8]], mut check: impl FnMut(&[u8], &mut Random)
     }
 }
 
-/// How many bytes an input of this length may take at once, together with all that the test makes of it: a digit can
-/// become a value of a size that is a multiple of its own, in an array that grows as it is filled.
+/// The most memory that decoding an input of this length may use at once. One digit can become a much larger value, in
+/// an array that doubles as it grows.
 fn most_memory(length: usize) -> u64 {
     8_192 + 128 * length as u64
 }
@@ -136,7 +136,7 @@ fn jsonp_forms() {
 const SOCKET_LIMITS: Limits =
     Limits { max_attachments: 3, max_attachment_bytes: 16, max_depth: 8, revision: socketio::Revision::V5 };
 
-/// Whatever a decoder let pass must decode, and forward, without a fault of ours.
+/// Decodes and forwards a packet that a decoder has accepted; neither may fail.
 fn exercise(packet: &Packet<'_>, has_attachments: bool) {
     let args = match packet {
         Packet::Event(event) => event.args,
@@ -301,7 +301,7 @@ fn websocket_frames() {
             let mut data = data.to_vec();
             let mut rest = &mut data[..];
             while !rest.is_empty() {
-                // What arrives in pieces must be taken as well as what arrives at once.
+                // Input that arrives in pieces must decode like input that arrives at once.
                 let length = if random.below(2) == 0 { rest.len() } else { 1 + random.below(rest.len()) };
                 let Ok((consumed, event)) = decoder.decode(&mut rest[..length], &limits) else { break };
                 assert!(consumed == length || (consumed > 0 && event.is_some()), "no progress");

@@ -1,4 +1,4 @@
-//! Arguments from Rust types to packets and back, with binary data anywhere, as JSON and as MessagePack.
+//! Encodes Rust types as arguments and decodes them again, with binary data at any depth, as JSON and as MessagePack.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn text_of(args: &impl Arguments) -> (String, Vec<Bytes>) {
     (String::from_utf8(out).unwrap(), attachments)
 }
 
-/// Sends `args` through both parsers and hands what arrives to `check`.
+/// Encodes and decodes `args` with both parsers and calls `check` with each result.
 fn through_both(args: &impl Arguments, check: impl Fn(Args<'_>)) {
     let limits = Limits::default();
     let (text, attachments) = text_of(args);
@@ -109,8 +109,8 @@ fn placeholders_stand_where_the_data_was() {
 }
 
 #[test]
-fn one_more_argument_is_added_to_an_event_that_is_written() {
-    /// So many arguments, of which the last is still to come.
+fn an_argument_is_appended_to_an_encoded_event() {
+    /// This many arguments, of which `append_argument` adds the last.
     struct Announced(usize);
 
     impl Arguments for Announced {
@@ -228,7 +228,7 @@ fn forwarded_arguments_are_not_touched() {
 }
 
 #[test]
-fn half_a_surrogate_pair_is_decoded_as_a_replacement_character_and_forwarded_as_it_came() {
+fn a_lone_surrogate_is_decoded_as_u_fffd_and_forwarded_unchanged() {
     let limits = Limits::default();
     let mut decoder = Decoder::new();
     let text = r#"2["chat","hi \ud83d",{"\ude00":["\ud83d\ude00","\ud83d"]},7]"#;

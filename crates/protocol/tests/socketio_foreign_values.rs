@@ -1,6 +1,7 @@
 //! Values of JavaScript and Python that Rust's JSON types can't hold, and user data that looks like a placeholder.
 //!
-//! The expected values are what `socket.io-parser` 4.2.7 and `socket.io-msgpack-parser` 3.0.2 return for the same bytes.
+//! The expected values are what `socket.io-parser` 4.2.7 and `socket.io-msgpack-parser` 3.0.2 return for the same
+//! bytes.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! What a server does with each kind of text a client may send, well-formed or not, on both protocol revisions.
+//! Decodes valid and invalid text packets of both protocol revisions.
 
 use sockeye_protocol::socketio::{DecodeError, Decoder, Limits, Packet, Revision};
 
@@ -73,7 +73,7 @@ fn accepted() {
 }
 
 #[test]
-fn half_a_surrogate_pair_is_taken_in_names_and_payloads() {
+fn a_lone_surrogate_is_accepted_in_names_and_payloads() {
     let rows = [
         (r#"2["hi \ud83d",1]"#, "event / None \"hi \u{fffd}\" 1"),
         (r#"2["\ude00","\ud83d"]"#, "event / None \"\u{fffd}\" \"\\ud83d\""),
@@ -91,7 +91,7 @@ fn half_a_surrogate_pair_is_taken_in_names_and_payloads() {
 }
 
 #[test]
-fn a_query_belongs_to_the_namespace_in_revision_5_alone() {
+fn only_revision_4_splits_the_query_off_a_namespace() {
     let rows = [
         ("0/x?token=1", "connect /x token=1 -", "connect /x?token=1 - -"),
         ("0/x?token=1,", "connect /x token=1 -", "connect /x?token=1 - -"),
@@ -106,7 +106,7 @@ fn a_query_belongs_to_the_namespace_in_revision_5_alone() {
 }
 
 #[test]
-fn an_error_is_any_json_in_revision_4_alone() {
+fn only_revision_4_accepts_any_json_as_connect_error() {
     for json in ["null", "12", "[1]", "true"] {
         let text = format!("4/x,{json}");
         assert_eq!(decode(&text, &V4), Ok(format!("error /x {json}")));
@@ -221,7 +221,7 @@ fn deep_text_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn an_announced_number_of_attachments_reserves_nothing() {
+fn an_announced_number_of_attachments_allocates_nothing() {
     let limits = Limits { max_attachments: usize::MAX, ..V5 };
     let text = format!(r#"5{}-["a"]"#, usize::MAX);
     assert_eq!(decode(&text, &limits).as_deref(), Ok("nothing"));
@@ -288,7 +288,7 @@ fn a_binary_message_that_was_not_announced_is_refused() {
 }
 
 #[test]
-fn attachments_are_bounded_in_bytes_together() {
+fn the_limit_in_bytes_counts_all_attachments() {
     let mut decoder = Decoder::new();
     decoder.decode_text(TWO, &V5).unwrap();
     decoder.decode_binary(&[0; 60], &V5).unwrap();

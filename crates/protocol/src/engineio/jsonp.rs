@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
-/// Appends the answer to a JSONP poll of revision 3: a script that hands `payload` to the callback the client
-/// registered under `index`, the `j` parameter of the request.
+/// Appends the answer to a JSONP poll of revision 3: a script that calls the client's callback with `payload`. `index`
+/// is the `j` parameter of the request and names the callback.
 ///
-/// Only the digits of `index` are used, so that a request can't place code in the script. U+2028 and U+2029 are
-/// escaped, because old engines take them for line ends inside a string.
+/// The script contains only the digits of `index`, so that a request cannot put code into it. U+2028 and U+2029 are
+/// escaped, because old JavaScript engines end a string literal at them.
 pub fn encode_jsonp(index: &str, payload: &str, out: &mut Vec<u8>) {
     out.reserve(payload.len() + 16);
     out.extend_from_slice(b"___eio[");
@@ -15,10 +15,11 @@ pub fn encode_jsonp(index: &str, payload: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b");");
 }
 
-/// Reads the body of a JSONP POST of revision 3, a form whose field `d` is the payload; `None` without that field.
+/// Reads the body of a JSONP POST of revision 3: a form whose field `d` is the payload. Returns `None` without that
+/// field.
 ///
-/// Browsers turn line ends in a form into `\r\n`, so the client sends a line end as `\n`, spelled out, and a spelled
-/// out `\n` with one more backslash.
+/// Browsers change line ends in a form to `\r\n`. The client therefore sends a line end as the two characters `\n`, and
+/// puts one more backslash before a `\n` that was in the text.
 pub fn decode_jsonp_form(body: &[u8]) -> Option<String> {
     let (_, data) = form_urlencoded::parse(body).find(|(name, _)| name == "d")?;
     Some(unescape_newlines(data))

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// What a server announces in its `open` packet.
+/// The `open` packet as a server writes it.
 ///
 /// It serialises to exactly the five keys `sid`, `upgrades`, `pingInterval`, `pingTimeout` and `maxPayload`, in this
 /// order; the official protocol suites refuse any other key.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct OpenPacket<'a> {
     /// The session identifier.
     pub sid: &'a str,
-    /// The transports this session may still move to.
+    /// The transports this session can upgrade to.
     pub upgrades: &'a [&'a str],
     /// Time between two pings, in milliseconds.
     pub ping_interval: u64,
@@ -25,7 +25,7 @@ impl OpenPacket<'_> {
         let start = out.len();
         out.push(b'0');
         if serde_json::to_writer(&mut *out, self).is_err() {
-            // Strings and integers always have a JSON form, and a `Vec` takes every byte.
+            // Strings and integers always have a JSON form, and writing to a `Vec` cannot fail.
             out.truncate(start);
         }
     }
@@ -37,14 +37,14 @@ impl OpenPacket<'_> {
 pub struct Handshake {
     /// The session identifier.
     pub sid: String,
-    /// The transports this session may still move to.
+    /// The transports this session can upgrade to.
     #[serde(default)]
     pub upgrades: Vec<String>,
     /// Time between two pings, in milliseconds.
     pub ping_interval: u64,
     /// How long the answer to a ping may take, in milliseconds.
     pub ping_timeout: u64,
-    /// The largest message or polling body the server accepts, in bytes; servers of revision 3 don't say.
+    /// The largest message or polling body the server accepts, in bytes; servers of revision 3 do not send it.
     #[serde(default)]
     pub max_payload: Option<u64>,
 }

@@ -58,8 +58,8 @@ pub fn decode_v3_binary(body: &[u8]) -> Packets<'_> {
 }
 
 impl Packets<'_> {
-    /// How many bytes at the end of the payload hold the packets that have not been read yet; `None` behind the last one
-    /// and after an error. Those bytes are a payload of the same kind.
+    /// How many bytes at the end of the payload hold the packets that have not been read yet; `None` behind the last
+    /// one and after an error. Those bytes are a payload of the same kind.
     pub fn remaining(&self) -> Option<usize> {
         match self.0 {
             Rest::V4(rest) => rest.map(str::len),

@@ -14,28 +14,27 @@ use super::msgpack;
 use super::placeholder;
 use super::value::Value;
 
-/// The arguments of an event or of its answer: checked, but still encoded.
+/// The arguments of an event or of an acknowledgement: checked, but not decoded.
 ///
-/// Nothing is decoded before it is asked for. Binary data reaches whatever type deserialises from bytes, such as
-/// [`Bytes`] and [`Value`], and also a `Vec<u8>`, at any depth.
+/// [`get`](Self::get) and [`all`](Self::all) decode. Types that deserialise from bytes, such as [`Bytes`] and
+/// [`Value`], get binary data at any depth; so does a `Vec<u8>`.
 ///
-/// Arguments that are forwarded keep every byte. Decoding changes two things that no type of Rust can hold, as JavaScript
-/// or `toWellFormed` there would: half of a surrogate pair, which is left if JavaScript cuts a string through an emoji,
-/// becomes U+FFFD, the replacement character; a number beyond the range of `f64` becomes infinite.
+/// Forwarded arguments keep every byte. Decoding changes two kinds of value: half of a surrogate pair, which JavaScript
+/// sends if it cuts a string through an emoji, becomes U+FFFD; a number beyond the range of `f64` becomes infinite.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     repr: Repr<'a>,
     count: usize,
 }
 
-/// The elements one after the other, without what encloses them.
+/// The encoded elements, without the brackets or the array head around them.
 #[derive(Clone, Copy, Debug)]
 enum Repr<'a> {
     Json { elements: &'a str, attachments: &'a [Bytes] },
     MessagePack(&'a [u8]),
 }
 
-/// Why an argument could not be handed out.
+/// Why an argument could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
     /// The peer sent fewer arguments.
@@ -71,7 +70,7 @@ impl<'a> Args<'a> {
         Self { repr: Repr::MessagePack(elements), count }
     }
 
-    /// How many arguments there are.
+    /// Returns the number of arguments.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.count
@@ -114,7 +113,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Copies the arguments, still encoded.
+    /// Copies the encoded arguments.
     #[must_use]
     pub fn to_owned(&self) -> ArgsBuf {
         let repr = match self.repr {
@@ -126,7 +125,7 @@ impl<'a> Args<'a> {
         ArgsBuf { repr, count: self.count }
     }
 
-    /// The JSON text without brackets and its attachments.
+    /// Returns the JSON text without brackets, and the attachments.
     pub(super) const fn as_json(&self) -> Option<(&'a str, &'a [Bytes])> {
         match self.repr {
             Repr::Json { elements, attachments } => Some((elements, attachments)),
@@ -160,7 +159,7 @@ impl<'a> Args<'a> {
     }
 }
 
-/// [`Args`] that own their bytes; cheap to clone.
+/// Owned [`Args`]. Cloning them is cheap.
 #[derive(Clone, Debug)]
 pub struct ArgsBuf {
     repr: OwnedRepr,
@@ -174,7 +173,7 @@ enum OwnedRepr {
 }
 
 impl ArgsBuf {
-    /// Encodes `args` as JSON, once, to be sent any number of times.
+    /// Encodes `args` as JSON once, so that they can be sent many times.
     ///
     /// # Errors
     /// A value has no JSON form.
@@ -183,7 +182,7 @@ impl ArgsBuf {
         Ok(Self { repr: OwnedRepr::Json { elements: text.into(), attachments }, count: args.count() })
     }
 
-    /// How many bytes the encoded arguments and their attachments have.
+    /// Returns the size of the encoded arguments and their attachments in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match &self.repr {
@@ -210,7 +209,7 @@ impl Default for ArgsBuf {
     }
 }
 
-/// Cuts the encoded elements apart.
+/// Iterates over the encoded elements.
 struct Elements<'a> {
     rest: Rest<'a>,
     left: usize,
@@ -270,7 +269,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Hands the elements to serde as one sequence.
+/// Gives the elements to serde as one sequence.
 struct Sequence<'a> {
     elements: Elements<'a>,
     index: usize,

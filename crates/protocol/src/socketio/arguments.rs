@@ -5,16 +5,16 @@ use serde::ser::SerializeSeq;
 use super::args::{Args, ArgsBuf};
 use super::value::Value;
 
-/// What can be sent as the arguments of an event or of its answer.
+/// Values that can be sent as the arguments of an event or of an acknowledgement.
 ///
 /// * `()`: no argument;
 /// * `&data`: exactly one argument, `data` being any `T: Serialize`;
 /// * `(a, b, …)`: several arguments, up to eight;
 /// * by value, as one argument: `String`, `Vec`, [`Bytes`], [`Value`], `serde_json::Value`, booleans and numbers;
-/// * [`Args`] and [`ArgsBuf`]: arguments that were received, forwarded as they are.
+/// * [`Args`] and [`ArgsBuf`]: received arguments, which are forwarded byte for byte.
 ///
-/// Binary data travels as an attachment wherever a type serialises as bytes, as [`Bytes`] and [`Value::Binary`] do. A
-/// `Vec<u8>` is an array of numbers to serde.
+/// A type that serialises as bytes, such as [`Bytes`] or [`Value::Binary`], is sent as binary data. serde serialises a
+/// `Vec<u8>` as an array of numbers; use [`Bytes`] instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be sent as the arguments of an event",
     label = "not arguments of an event",
@@ -28,10 +28,10 @@ pub trait Arguments {
     /// The error of `seq`, or of an argument that can't be serialised.
     fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error>;
 
-    /// How many arguments there are.
+    /// Returns the number of arguments.
     fn count(&self) -> usize;
 
-    /// The arguments in their encoded form, for those that have one already.
+    /// Returns the encoded arguments if they are encoded already.
     #[doc(hidden)]
     fn encoded(&self) -> Option<Args<'_>> {
         None

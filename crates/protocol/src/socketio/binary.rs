@@ -3,7 +3,7 @@ use serde::de::value::SeqDeserializer;
 
 use super::error::ValueError;
 
-/// Hands out binary data as a sequence of numbers, which is what a `Vec<u8>` asks for.
+/// Deserialises binary data as a sequence of numbers, for a `Vec<u8>`.
 pub(super) fn visit_binary_as_seq<'de, V: Visitor<'de>>(bytes: &[u8], visitor: V) -> Result<V::Value, ValueError> {
     let mut access = SeqDeserializer::new(bytes.iter().copied());
     let value = visitor.visit_seq(&mut access)?;

@@ -72,7 +72,8 @@ impl Serialize for Date {
     }
 }
 
-/// What the newtype struct holds: text, or milliseconds for the MessagePack writer, which says that people don't read it.
+/// The content of the newtype struct: milliseconds for the MessagePack writer, which says that it is not human
+/// readable, and text for every other serialiser.
 struct Content(Date);
 
 impl Serialize for Content {
@@ -87,7 +88,8 @@ impl Serialize for Content {
 
 /// Turns days since 1970-01-01 into year, month and day of the Gregorian calendar.
 ///
-/// It counts in eras of 400 years, 146,097 days each, and in years that start in March, so that the leap day is the last.
+/// It counts in eras of 400 years, 146,097 days each, and in years that start in March, so that the leap day is the
+/// last.
 fn civil_date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -10,15 +10,15 @@ use super::packet::{Ack, Event, Header, Kind, Limits, Packet, Revision, parse_el
 use super::placeholder;
 use super::surrogates;
 
-/// Puts the packets of one connection together: text, and the binary messages that follow it as attachments.
+/// Decodes the packets of one connection: text messages, and the binary messages that follow as attachments.
 ///
-/// It takes no more than a pointer while no attachments are involved.
+/// It has the size of a pointer, and allocates only for a packet with attachments.
 #[derive(Debug, Default)]
 pub struct Decoder {
     pending: Option<Box<Pending>>,
 }
 
-/// A binary packet whose text has come.
+/// A packet whose text has arrived and whose attachments follow.
 #[derive(Debug)]
 struct Pending {
     text: Box<str>,
@@ -30,21 +30,20 @@ struct Pending {
 }
 
 impl Decoder {
-    /// Creates a decoder that waits for nothing.
+    /// Creates a decoder.
     #[must_use]
     pub const fn new() -> Self {
         Self { pending: None }
     }
 
-    /// Whether attachments of a packet are still missing.
+    /// Whether attachments of a packet are missing.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.missing() > 0)
     }
 
-    /// Releases the memory of a completed binary packet; the next call of a decode function would do it as well.
-    ///
-    /// A packet that still waits for attachments stays.
+    /// Frees the memory of a completed packet with attachments, as the next call of a decode function does, too. A
+    /// packet whose attachments are missing stays.
     pub fn release(&mut self) {
         if !self.is_waiting() {
             self.pending = None;
@@ -53,11 +52,10 @@ impl Decoder {
 
     /// Reads a text message, without the leading `4` of Engine.IO.
     ///
-    /// `None` means that there is nothing to act on: attachments have to come first, or it was an acknowledgement
-    /// without an id, which answers nothing.
+    /// Returns `None` if attachments must follow, or for an acknowledgement without an id, which answers no event.
     ///
     /// # Errors
-    /// Any error leaves the connection unusable: the reference implementation closes it.
+    /// Close the connection after any error, as the reference implementation does.
     pub fn decode_text<'a>(&'a mut self, text: &'a str, limits: &Limits) -> Result<Option<Packet<'a>>, DecodeError> {
         if let Some(pending) = &self.pending
             && pending.missing() > 0
@@ -78,11 +76,11 @@ impl Decoder {
 
     /// Reads a binary message, which must be the next attachment of a packet.
     ///
-    /// `None` means that there is nothing to act on: attachments are still missing, or the packet is an
-    /// acknowledgement without an id. `limits` must be the same as for the text.
+    /// Returns `None` if more attachments must follow, or for an acknowledgement without an id. `limits` must be the
+    /// same as for the text.
     ///
     /// # Errors
-    /// Any error leaves the connection unusable: the reference implementation closes it.
+    /// Close the connection after any error, as the reference implementation does.
     pub fn decode_binary(&mut self, data: &[u8], limits: &Limits) -> Result<Option<Packet<'_>>, DecodeError> {
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.missing() > 0) else {
             return Err(DecodeError::UnexpectedBinary);
@@ -106,13 +104,13 @@ impl Pending {
         self.expected.saturating_sub(self.attachments.len())
     }
 
-    /// How many bytes the attachments have that came.
+    /// The total size of the attachments that have arrived, in bytes.
     fn bytes(&self) -> usize {
         self.attachments.iter().map(Bytes::len).sum()
     }
 
-    /// How many bytes the attachments have if each counts as often as a placeholder names it: who decodes the packet may
-    /// copy each.
+    /// The total size of the attachments in bytes, where each counts once per placeholder that names it: decoding may
+    /// copy it for each.
     fn named_bytes(&self) -> usize {
         let named = self.named.iter().filter_map(|&index| self.attachments.get(index));
         named.map(Bytes::len).fold(0, usize::saturating_add)
@@ -131,7 +129,7 @@ fn parse_packet<'a>(
             Packet::Connect { namespace, query, payload }
         }
         Kind::Disconnect if payload.is_empty() => Packet::Disconnect { namespace },
-        Kind::Disconnect => return Err(DecodeError::InvalidPayload("a disconnect packet has none")),
+        Kind::Disconnect => return Err(DecodeError::InvalidPayload("a disconnect packet must not have one")),
         Kind::ConnectError => {
             let allowed = if limits.revision == Revision::V5 { "{\"" } else { "" };
             Packet::ConnectError { namespace, payload: parse_value(payload, allowed, limits)? }
@@ -153,10 +151,12 @@ fn parse_value<'a>(text: &'a str, allowed: &str, limits: &Limits) -> Result<Cow<
     let mut scanner = Scanner::new(text, limits.max_depth);
     let value = scanner.value()?;
     if !scanner.rest().is_empty() {
-        return Err(DecodeError::InvalidPayload("there is something after the JSON value"));
+        return Err(DecodeError::InvalidPayload("text follows the JSON value"));
     }
     if !allowed.is_empty() && !value.starts_with(|first| allowed.contains(first)) {
-        return Err(DecodeError::InvalidPayload("a connect packet needs an object, an error an object or a string"));
+        return Err(DecodeError::InvalidPayload(
+            "a connect packet needs an object; a connect error needs an object or a string",
+        ));
     }
     let payload = match surrogates::to_well_formed(value) {
         Some(value) => RawValue::from_string(value).map(Cow::Owned),

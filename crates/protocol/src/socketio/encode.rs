@@ -8,13 +8,14 @@ use serde_json::ser::Formatter;
 use super::arguments::Arguments;
 use super::error::EncodeError;
 
-/// Appends an event, without the leading `4` of Engine.IO, and returns its attachments, which must follow as binary
-/// messages in this order.
+/// Appends an event without the leading `4` of Engine.IO. Returns its attachments; send each as a binary message, in
+/// this order, after the text.
 ///
-/// `namespace` starts with `/` and holds no comma. `ack` is the id under which an answer is awaited, at most 2^53.
+/// `namespace` starts with `/` and holds no comma. `ack` is the acknowledgement id if the sender wants an answer, at
+/// most 2^53.
 ///
 /// # Errors
-/// An argument has no JSON form; `out` is then as it was.
+/// An argument has no JSON form. `out` is then unchanged.
 pub fn encode_event(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -31,10 +32,10 @@ pub fn encode_event(
     })
 }
 
-/// Adds a string behind the last argument of the event that `out` ends with.
+/// Appends a string as the last argument of the event at the end of `out`.
 ///
 /// # Errors
-/// None that is known: a string always has a JSON form.
+/// None in practice: every string has a JSON form.
 pub fn append_argument(out: &mut Vec<u8>, argument: &str) -> Result<(), EncodeError> {
     // An event's array is never empty, because it holds the name.
     out.pop_if(|last| *last == b']');
@@ -44,10 +45,10 @@ pub fn append_argument(out: &mut Vec<u8>, argument: &str) -> Result<(), EncodeEr
     Ok(())
 }
 
-/// Appends the answer to the event that carried `id`; otherwise like [`encode_event`].
+/// Appends the acknowledgement of the event with this `id`; otherwise like [`encode_event`].
 ///
 /// # Errors
-/// An argument has no JSON form; `out` is then as it was.
+/// An argument has no JSON form. `out` is then unchanged.
 pub fn encode_ack(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -66,7 +67,7 @@ pub fn encode_ack(
 /// Appends a connect packet. The payload must serialise to an object; binary data in it becomes an array of numbers.
 ///
 /// # Errors
-/// The payload has no JSON form; `out` is then as it was.
+/// The payload has no JSON form. `out` is then unchanged.
 pub fn encode_connect(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -81,11 +82,11 @@ pub fn encode_connect(
     })
 }
 
-/// Appends the refusal to join a namespace. The payload is an object, customarily `{"message":…,"data":…}`; over
-/// Engine.IO 3 it is any JSON value.
+/// Appends a connect error. The payload is an object, usually `{"message":…,"data":…}`; over Engine.IO 3 it is any JSON
+/// value.
 ///
 /// # Errors
-/// The payload has no JSON form; `out` is then as it was.
+/// The payload has no JSON form. `out` is then unchanged.
 pub fn encode_connect_error(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -113,7 +114,7 @@ pub(super) fn elements(args: &impl Arguments) -> Result<(String, Vec<Bytes>), En
     Ok((elements.to_owned(), attachments))
 }
 
-/// Runs `write`, and takes back what it wrote if it fails.
+/// Runs `write`. If `write` fails, removes what it wrote.
 fn append<T>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<T, EncodeError>) -> Result<T, EncodeError> {
     let start = out.len();
     let result = write(out);
@@ -163,7 +164,7 @@ fn append_array(out: &mut Vec<u8>, name: Option<&str>, args: &impl Arguments) ->
     Ok(attachments)
 }
 
-/// Makes the header that was written for a packet without attachments announce those that turned up.
+/// Changes the header at `start`, which was written without attachments, to announce `count` of them.
 fn announce_attachments(out: &mut Vec<u8>, start: usize, kind: u8, count: usize) -> Result<(), EncodeError> {
     if count == 0 {
         return Ok(());
@@ -175,7 +176,7 @@ fn announce_attachments(out: &mut Vec<u8>, start: usize, kind: u8, count: usize)
     Ok(())
 }
 
-/// Writes placeholders for binary data, and keeps the data.
+/// Writes a placeholder for each piece of binary data and collects the data.
 struct Placeholders<'a> {
     attachments: &'a mut Vec<Bytes>,
 }

@@ -1,12 +1,12 @@
 use std::fmt::Display;
 
-/// Why a Socket.IO packet could not be read. The reference implementation closes the whole connection for each of them.
+/// Why a Socket.IO packet could not be decoded. The reference implementation closes the connection after each of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The packet type is none of 0 to 6.
     #[error("unknown Socket.IO packet type: a packet starts with a digit from 0 to 6")]
     UnknownType,
-    /// The number of attachments is missing, zero or not a number, or its dash is missing.
+    /// The number of attachments is missing, zero or not a number, or the dash after it is missing.
     #[error("illegal attachments: a binary packet starts with its number of attachments, at least 1, and a dash")]
     IllegalAttachments,
     /// More attachments are announced than the limit allows.
@@ -26,19 +26,19 @@ pub enum DecodeError {
         "illegal placeholder: in {{\"_placeholder\":true,\"num\":i}}, i must be from 0 to the number of attachments less one"
     )]
     IllegalPlaceholders,
-    /// A text packet came while attachments were outstanding.
-    #[error("got a text packet while {missing} attachments of the packet before it were still missing")]
+    /// A text packet arrived while attachments were missing.
+    #[error("got a text packet while {missing} attachments of the previous packet were missing")]
     AttachmentsMissing {
         /// How many attachments were missing.
         missing: usize,
     },
-    /// A binary message came that no packet announced.
+    /// A binary message arrived that no packet had announced.
     #[error("got a binary message that no packet had announced as its attachment")]
     UnexpectedBinary,
     /// An acknowledgement id is beyond 2^53, where JavaScript's numbers lose precision.
     #[error("the acknowledgement id is too large: ids go up to 2^53")]
     AckIdTooLarge,
-    /// The payload is malformed or not of the kind this packet type asks for.
+    /// The payload is malformed, or of the wrong kind for the packet type.
     #[error("invalid payload: {0}")]
     InvalidPayload(&'static str),
     /// The payload is nested too deeply.
@@ -47,12 +47,12 @@ pub enum DecodeError {
         /// The limit that was given.
         limit: usize,
     },
-    /// An event has one of the names that Socket.IO keeps for itself.
+    /// An event has a reserved name.
     #[error("the event name {0:?} is reserved: choose another one")]
     ReservedEvent(&'static str),
 }
 
-/// Why a packet could not be written: a value among its data can't be serialised.
+/// Why a packet could not be encoded: its data contain a value that can't be serialised.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// A value has no JSON form.

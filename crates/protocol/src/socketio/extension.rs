@@ -1,7 +1,7 @@
-//! How the values that serde has no word for pass through it: `undefined` and dates, which MessagePack has.
+//! Carries `undefined` and dates, which MessagePack has and serde's data model lacks, through serde.
 //!
-//! A serialiser learns of them by the name of a struct, as `serde_json::value::RawValue` does it. A deserialiser that is
-//! asked for a newtype struct named [`VALUE`] hands them out as an enum.
+//! They serialise as structs with special names, as `serde_json::value::RawValue` does. If a deserialiser of this crate
+//! is asked for a newtype struct named [`VALUE`], it returns them as an enum.
 
 use serde::Deserialize;
 use serde::de::Visitor;

@@ -1,9 +1,9 @@
 use super::error::DecodeError;
 
-/// `serde_json` refuses data nested deeper than 128 levels, so that no limit beyond this one can hold.
+/// The deepest nesting that any limit can allow: `serde_json` refuses more than 128 levels.
 pub(super) const MAX_DEPTH: usize = 120;
 
-/// Walks over JSON text, checking its grammar and depth without building anything.
+/// Checks the grammar and depth of JSON text without building values.
 #[derive(Clone, Debug)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
@@ -16,7 +16,7 @@ impl<'a> Scanner<'a> {
         Self { text, position: 0, limit: max_depth.min(MAX_DEPTH) }
     }
 
-    /// Steps over one value and the white space around it; returns the value.
+    /// Moves past one value and the white space around it. Returns the value's text.
     pub(super) fn value(&mut self) -> Result<&'a str, DecodeError> {
         self.skip_whitespace();
         let start = self.position;
@@ -26,7 +26,7 @@ impl<'a> Scanner<'a> {
         Ok(value)
     }
 
-    /// Steps over `byte` and the white space after it, if it is next.
+    /// Moves past `byte` and the white space after it, if `byte` is next. Returns whether it was.
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         if found {
@@ -36,7 +36,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// The text not yet walked over.
+    /// The text that is left.
     pub(super) fn rest(&self) -> &'a str {
         self.text.get(self.position..).unwrap_or_default()
     }
@@ -63,7 +63,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over an array or an object, whichever `end` belongs to.
+    /// Moves past an array or an object, whichever ends with `end`.
     fn skip_members(&mut self, depth: usize, end: u8) -> Result<(), DecodeError> {
         if depth >= self.limit {
             return Err(DecodeError::TooDeep { limit: self.limit });

@@ -5,7 +5,8 @@ use serde::forward_to_deserialize_any;
 
 use super::error::ValueError;
 
-/// Deserialises the key of a map. Keys are text on the wire; numbers and booleans are read from it, as `serde_json` does.
+/// Deserialises the key of a map. Keys are text; like `serde_json`, it parses them if the type wants numbers or
+/// booleans.
 pub(super) struct MapKey<'de>(pub(super) Cow<'de, str>);
 
 macro_rules! parse_key {

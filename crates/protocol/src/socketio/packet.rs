@@ -18,7 +18,7 @@ pub enum Revision {
     V5,
 }
 
-/// What a decoder accepts; everything a peer can make grow is bounded here.
+/// The limits of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most attachments of one packet; 10 by default.
@@ -42,7 +42,7 @@ impl Default for Limits {
 /// Every `namespace` starts with `/`.
 #[derive(Clone, Debug)]
 pub enum Packet<'a> {
-    /// A client asks to join a namespace, or a server says that it may.
+    /// A client asks to join a namespace, or a server accepts it.
     Connect {
         /// The namespace.
         namespace: &'a str,
@@ -58,9 +58,9 @@ pub enum Packet<'a> {
     },
     /// An event.
     Event(Event<'a>),
-    /// The answer to an event.
+    /// An acknowledgement: the answer to an event.
     Ack(Ack<'a>),
-    /// A server refuses to let a client join a namespace.
+    /// A server refuses a client that asked to join a namespace.
     ConnectError {
         /// The namespace.
         namespace: &'a str,
@@ -74,27 +74,27 @@ pub enum Packet<'a> {
 pub struct Event<'a> {
     /// The namespace, with its leading `/`.
     pub namespace: &'a str,
-    /// The id under which the sender awaits an answer.
+    /// The acknowledgement id, if the sender wants an answer.
     pub ack: Option<u64>,
-    /// The name. It is empty if the packet had no payload at all, which the reference lets pass; a number is written
-    /// as JavaScript would use it for a property key.
+    /// The name. It is empty if the packet has no payload, which the reference accepts. A number is written as
+    /// JavaScript writes it for a property key.
     pub name: Cow<'a, str>,
     /// The arguments after the name.
     pub args: Args<'a>,
 }
 
-/// The answer to an event.
+/// An acknowledgement: the answer to an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Ack<'a> {
     /// The namespace, with its leading `/`.
     pub namespace: &'a str,
-    /// The id the event carried.
+    /// The acknowledgement id of the event.
     pub id: u64,
     /// The arguments of the answer.
     pub args: Args<'a>,
 }
 
-/// What a packet type says about the rest of the packet.
+/// The type of a packet, without the difference between packets with and without attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Connect,
@@ -104,7 +104,7 @@ pub(super) enum Kind {
     ConnectError,
 }
 
-/// A text packet cut into its parts, the payload not yet looked at.
+/// The parts of a text packet. The payload is not checked yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header<'a> {
     pub(super) kind: Kind,
@@ -115,7 +115,7 @@ pub(super) struct Header<'a> {
     pub(super) payload: &'a str,
 }
 
-/// The largest integer up to which JavaScript's numbers hold every one exactly.
+/// The largest acknowledgement id: JavaScript's numbers hold every integer up to it exactly.
 pub(super) const MAX_ACK_ID: u64 = 1 << 53;
 
 impl<'a> Header<'a> {
@@ -148,11 +148,11 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Names that a peer must not use for an event, because both sides raise events of these names themselves.
+/// Event names that a peer must not use, because the official libraries raise events of these names locally.
 const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// Whether Socket.IO keeps this event name for itself, so that nobody may emit it.
+/// Whether Socket.IO reserves this event name, so that it cannot be emitted.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     RESERVED_EVENTS.contains(&name)
@@ -165,9 +165,9 @@ pub(super) fn refuse_reserved(name: &str) -> Result<(), DecodeError> {
         .map_or(Ok(()), |name| Err(DecodeError::ReservedEvent(name)))
 }
 
-/// Checks the payload of an event or an answer: an array, for an event with the name first.
+/// Checks the payload of an event or an acknowledgement: an array, whose first element is the name if it is an event.
 ///
-/// Returns the name, and the text between the brackets without it together with the number of elements in it.
+/// Returns the name, the text of the other elements without brackets, and their number.
 pub(super) fn parse_elements<'a>(
     payload: &'a str,
     with_name: bool,
@@ -198,13 +198,13 @@ pub(super) fn parse_elements<'a>(
         more = next_element(&mut scanner)?;
     }
     if !scanner.rest().is_empty() {
-        return Err(DecodeError::InvalidPayload("there is something after the JSON array"));
+        return Err(DecodeError::InvalidPayload("text follows the JSON array"));
     }
     let elements = if count == 0 { "" } else { elements.trim_end().strip_suffix(']').unwrap_or_default() };
     Ok((name, elements, count))
 }
 
-/// Steps over the comma before another element (true), or the end of the array (false).
+/// Moves past a comma (true: another element follows) or past the end of the array (false).
 fn next_element(scanner: &mut Scanner<'_>) -> Result<bool, DecodeError> {
     if scanner.eat(b',') {
         Ok(true)

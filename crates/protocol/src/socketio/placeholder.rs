@@ -1,8 +1,8 @@
 //! Placeholders stand in JSON for attachments: `{"_placeholder":true,"num":0}` for the first.
 //!
-//! Users may send objects that look like one. The JavaScript reference takes each such object of a packet with attachments
-//! for a placeholder, and so does this implementation, so that both read the same. In a packet without attachments it is
-//! data like any other.
+//! Users may send objects that look like one. The JavaScript reference takes each such object of a packet with
+//! attachments for a placeholder, and so does this implementation, so that both read the same. In a packet without
+//! attachments it is data like any other.
 
 use bytes::Bytes;
 

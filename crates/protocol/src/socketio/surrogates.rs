@@ -1,9 +1,9 @@
-//! JavaScript cuts strings between the two halves of an emoji, and JSON has an escape for each half. No string of Rust can
-//! hold one.
+//! Lone surrogates: JavaScript can cut a string between the two halves of an emoji, and JSON has an escape for each
+//! half. A Rust string cannot hold one half.
+
 use serde::de::DeserializeOwned;
 
-/// Parses `json` with what [`to_well_formed`] makes of its strings, which is looked at only if they can't be had as they
-/// are.
+/// Parses `json`. If that fails, parses what [`to_well_formed`] makes of it.
 pub(super) fn parse<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
     serde_json::from_str(json).or_else(|error| match to_well_formed(json) {
         Some(json) => serde_json::from_str(&json),
@@ -11,8 +11,7 @@ pub(super) fn parse<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
     })
 }
 
-/// Makes a replacement character of each half of a surrogate pair that is alone, as the function of this name does in
-/// JavaScript; `None` if there is none.
+/// Replaces each lone surrogate by U+FFFD, as JavaScript's `toWellFormed` does. Returns `None` if there is none.
 pub(super) fn to_well_formed(json: &str) -> Option<String> {
     let mut out = String::new();
     let mut rest = json;
@@ -33,15 +32,15 @@ pub(super) fn to_well_formed(json: &str) -> Option<String> {
     found.then(|| out + rest)
 }
 
-/// How many bytes `uXXXX` has.
+/// The length of `uXXXX` in bytes.
 const ESCAPE: usize = 5;
 
-/// The code unit of UTF-16 that `escape`, without its backslash, stands for.
+/// Returns the UTF-16 code unit of `escape`, which is given without its backslash.
 fn code_unit(escape: &str) -> Option<u16> {
     u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
 }
 
-/// Whether the second half of a pair comes right after the first escape.
+/// Whether a second half follows directly after the first escape.
 fn precedes_second_half(escape: &str) -> bool {
     let next = escape.get(ESCAPE..).and_then(|rest| rest.strip_prefix('\\'));
     matches!(next.and_then(code_unit), Some(0xdc00..0xe000))
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_that_are_alone_are_replaced() {
+    fn lone_surrogates_are_replaced() {
         let rows = [
             (r#""\ud83d""#, r#""\ufffd""#),
             (r#""\uDE00""#, r#""\ufffd""#),
@@ -73,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_formed_stays() {
+    fn well_formed_text_is_unchanged() {
         for json in ["", "1", r#""a""#, r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\u00e4\/\"""#, "\"😀\""] {
             assert_eq!(to_well_formed(json), None, "{json}");
         }
     }
 
     #[test]
-    fn text_that_is_no_json_is_no_danger() {
+    fn text_that_is_not_json_does_not_panic() {
         for json in ["\\", "\\u", "\\ud83", "\\ud8", "\\é", "\\ud83d\\", "\\ud83d\\u", "\\u+83d", "\\uéé", "\\ud83d\\é"]
         {
             let lone = json.starts_with("\\ud83d");

@@ -10,15 +10,15 @@ use super::{DecodeError, Opcode, encode_frame, head::MAX_CONTROL};
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// The purpose of the connection is fulfilled.
+    /// Normal closure: the connection has done its work.
     pub const NORMAL: Self = Self(1000);
-    /// The server goes down or the browser leaves the page.
+    /// The server stops or the browser leaves the page.
     pub const AWAY: Self = Self(1001);
     /// The peer broke the protocol.
     pub const PROTOCOL: Self = Self(1002);
     /// The message is of a kind that this endpoint doesn't take.
     pub const UNSUPPORTED: Self = Self(1003);
-    /// The message's data don't fit its kind, such as text that isn't UTF-8.
+    /// The message's data do not match its kind, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// The message breaks a rule of this endpoint.
     pub const POLICY: Self = Self(1008);
@@ -26,21 +26,21 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// The client needs an extension that the server didn't grant.
     pub const EXTENSION_REQUIRED: Self = Self(1010);
-    /// The server met a fault of its own.
+    /// The server has an internal error.
     pub const INTERNAL: Self = Self(1011);
     /// The server restarts.
     pub const RESTART: Self = Self(1012);
-    /// The server has too much to do; try later.
+    /// The server is overloaded; try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// A gateway had no valid answer from the server behind it.
     pub const BAD_GATEWAY: Self = Self(1014);
 
-    /// The code of that number, if it may be sent.
+    /// Returns the code with this number, or `None` if a Close frame must not carry it.
     pub const fn new(code: u16) -> Option<Self> {
         if Self::is_valid_on_wire(code) { Some(Self(code)) } else { None }
     }
 
-    /// The code's number.
+    /// Returns the number.
     pub const fn value(self) -> u16 {
         self.0
     }

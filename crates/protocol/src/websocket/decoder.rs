@@ -8,25 +8,25 @@ use super::{
     message::Message,
 };
 
-/// Whose side we are on.
+/// Which side of the connection this endpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// We are the server: every frame we receive must be masked.
+    /// The server: every frame it receives must be masked.
     Server,
-    /// We are the client: no frame we receive may be masked.
+    /// The client: no frame it receives may be masked.
     Client,
 }
 
-/// What a peer may make us hold.
+/// Limits on the memory that a peer can make the decoder use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The longest message in bytes. A longer one is refused as soon as it is announced.
     pub max_message: usize,
-    /// How many frames a message may be cut into, empty ones included. A message of one frame is always allowed.
+    /// The most frames that one message may have, empty ones included. A message of one frame is always allowed.
     pub max_fragments: usize,
 }
 
-/// Something whole that the peer sent.
+/// A complete message or control frame from the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A text message.
@@ -48,7 +48,7 @@ pub enum Event<'a> {
 pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,
-    /// Whether a Close or a fault has ended this direction.
+    /// Whether a Close frame or an error has ended this direction.
     ended: bool,
 }
 
@@ -58,8 +58,8 @@ impl Decoder {
         Self { partial: None, role, ended: false }
     }
 
-    /// Decodes the next event from `input`, which it unmasks in place. Answers how many bytes it consumed and the event;
-    /// without an event, all of the input is consumed and more is needed. Never pass consumed bytes again.
+    /// Decodes the next event from `input`, which it unmasks in place. Returns the number of bytes it consumed and the
+    /// event. Without an event it has consumed all of the input and needs more. Never pass consumed bytes again.
     ///
     /// A message that lies in the input as one frame is borrowed from there. Any other is collected, and its buffer is
     /// freed by the next call or by [`release`](Self::release).
@@ -67,8 +67,8 @@ impl Decoder {
     /// After a Close or an error nothing more is decoded: further input is consumed and ignored (RFC 6455 §5.5.1).
     ///
     /// # Errors
-    /// Whatever RFC 6455 forbids and whatever exceeds `limits`, as soon as it is certain. The connection is then to be
-    /// closed with [`DecodeError::close_code`].
+    /// The peer breaks RFC 6455 or exceeds `limits`. The error comes with the first byte that proves it. Close the
+    /// connection with [`DecodeError::close_code`].
     pub fn decode<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -103,8 +103,8 @@ impl Decoder {
         Ok((consumed, event))
     }
 
-    /// Frees the buffer of an event that was handed out. [`decode`](Self::decode) does so too, but an idle connection
-    /// shouldn't hold on to its last large message until then: call this when there is no more input.
+    /// Frees the buffer of the event that [`decode`](Self::decode) returned last. The next `decode` frees it, too; call
+    /// this when there is no more input, so that an idle connection does not keep its last large message.
     pub fn release(&mut self) {
         if let Some(partial) = &mut self.partial {
             partial.message.take_if(|message| message.is_complete());
@@ -114,7 +114,7 @@ impl Decoder {
         }
     }
 
-    /// Reads frames until something is whole or the input is used up.
+    /// Reads frames until one completes an event or the input ends.
     fn advance(&mut self, input: &mut [u8], limits: &Limits) -> Result<(usize, Option<Found>), DecodeError> {
         let mut consumed = 0;
         loop {
@@ -152,7 +152,7 @@ impl Decoder {
         }
     }
 
-    /// Reads the head of the next frame. `None` means that it is incomplete and all the input was kept.
+    /// Reads the head of the next frame. `None` means that the head is incomplete; the decoder has kept its bytes.
     fn read_head(&mut self, input: &[u8]) -> Result<Option<(FrameHead, usize)>, DecodeError> {
         let known = self.partial.as_deref().map_or(InlineBytes::EMPTY, |partial| partial.head);
         if known.is_empty() {
@@ -171,7 +171,7 @@ impl Decoder {
         Ok(head.map(|(head, size)| (head, size.saturating_sub(known.len()))))
     }
 
-    /// Checks that the frame may come now and that its length is within the limit.
+    /// Checks that RFC 6455 allows this frame here and that its length is within the limit.
     fn begin_frame(&mut self, head: FrameHead, limits: &Limits) -> Result<Frame, DecodeError> {
         let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
         let mut before = 0;
@@ -201,9 +201,9 @@ impl Decoder {
     }
 }
 
-/// What [`Decoder::advance`] came upon, and where it lies.
+/// What [`Decoder::advance`] found, and where its bytes are.
 enum Found {
-    /// A frame that says it all by itself, with its payload's place in the input.
+    /// A frame that is a complete event, with the range of its payload in the input.
     Frame(Opcode, Range<usize>),
     /// A control frame whose payload was collected.
     Control(Opcode),
@@ -211,7 +211,7 @@ enum Found {
     Message,
 }
 
-/// A frame whose payload is arriving.
+/// A frame whose payload is still being received.
 #[derive(Debug)]
 struct Frame {
     head: FrameHead,
@@ -219,13 +219,13 @@ struct Frame {
     remaining: usize,
 }
 
-/// What is kept while something is incomplete.
+/// What the decoder keeps while a frame or message is incomplete.
 #[derive(Debug)]
 struct Partial {
     /// The beginning of a frame's head.
     head: InlineBytes<MAX_HEAD>,
     frame: Option<Frame>,
-    /// The payload of the control frame that is arriving or was the last to arrive.
+    /// The payload of the current or the last control frame.
     control: InlineBytes<MAX_CONTROL>,
     message: Option<Message>,
 }
@@ -241,7 +241,7 @@ impl Partial {
         self.head.is_empty() && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Takes in a part of a frame's payload, which `frame` counts already.
+    /// Adds a part of a frame's payload; `frame` has counted its bytes already.
     fn collect(&mut self, frame: &Frame, part: &[u8]) -> Result<Option<Found>, DecodeError> {
         let opcode = frame.head.opcode;
         if opcode.is_control() {

@@ -2,18 +2,18 @@ use thiserror::Error;
 
 use super::{CloseCode, Opcode};
 
-/// How the peer broke the protocol or a limit. The connection cannot go on: answer with [`close_code`](Self::close_code)
-/// and drop it.
+/// How the peer broke the protocol or exceeded a limit. Close the connection with [`close_code`](Self::close_code) and
+/// drop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// A reserved bit is set, though no extension was agreed upon.
+    /// A reserved bit is set, but no extension was negotiated.
     #[error("a frame has a reserved bit set, but no extension such as compression was negotiated")]
     ReservedBits,
     /// The frame is of a kind that RFC 6455 doesn't define.
     #[error("opcode {0:#x} is reserved; the peer may use 0x0 to 0x2 and 0x8 to 0xa")]
     ReservedOpcode(u8),
-    /// A control frame isn't final.
-    #[error("a {0:?} frame is fragmented; control frames must come whole")]
+    /// A control frame is fragmented.
+    #[error("a {0:?} frame is fragmented; a control frame must be one frame")]
     FragmentedControl(Opcode),
     /// A control frame announces more than 125 bytes.
     #[error("a {0:?} frame is longer than the 125 bytes that a control frame may have")]
@@ -30,16 +30,16 @@ pub enum DecodeError {
     /// A server sent a masked frame.
     #[error("a frame from the server is masked; servers must not mask")]
     Masked,
-    /// A continuation frame has nothing to continue.
-    #[error("a continuation frame came, but no fragmented message is under way")]
+    /// A continuation frame arrived outside of a fragmented message.
+    #[error("a continuation frame arrived, but no fragmented message has begun")]
     UnexpectedContinuation,
-    /// A message began before the one under way had ended.
+    /// A new message began before the fragmented one had ended.
     #[error("a new message began inside a fragmented one; only control frames may come between its fragments")]
     InterruptedMessage,
     /// The message is longer than [`Limits::max_message`](super::Limits::max_message).
     #[error("a message of at least {size} bytes exceeds the limit of {limit}; send less or raise the limit")]
     MessageTooBig {
-        /// The bytes known of so far, those announced but not yet received included.
+        /// The bytes received and announced so far.
         size: u64,
         /// The limit in bytes.
         limit: usize,
@@ -50,8 +50,8 @@ pub enum DecodeError {
         /// The limit in fragments.
         limit: usize,
     },
-    /// A text or the reason of a Close isn't UTF-8.
-    #[error("a text is not valid UTF-8; send other data as binary messages")]
+    /// A text message or the reason of a Close is not UTF-8.
+    #[error("a text message or close reason is not valid UTF-8; send other data as binary messages")]
     InvalidUtf8,
     /// The payload of a Close frame has one byte, which can't be a code.
     #[error("a Close frame has a payload of one byte; it must be empty or begin with a code of two")]

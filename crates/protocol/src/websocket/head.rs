@@ -23,7 +23,7 @@ pub enum Opcode {
     Binary = 2,
     /// The last frame of a direction.
     Close = 8,
-    /// A question that the peer answers with a [`Pong`](Self::Pong) of the same payload.
+    /// A ping; the peer answers with a [`Pong`](Self::Pong) of the same payload.
     Ping = 9,
     /// The answer to a [`Ping`](Self::Ping), or an unsolicited sign of life.
     Pong = 10,
@@ -80,7 +80,7 @@ impl AsRef<[u8]> for Head {
 /// Makes the head of a frame whose payload has `len` bytes. A client passes a fresh random `mask` for every frame and
 /// masks the payload with it ([`apply_mask`]), a server passes none.
 ///
-/// The caller answers for the rules of RFC 6455 §5.5: a control frame has `fin` set and at most 125 bytes.
+/// The caller must keep the rules of RFC 6455 §5.5: a control frame has `fin` set and at most 125 bytes.
 pub fn encode_head(fin: bool, opcode: Opcode, len: u64, mask: Option<[u8; 4]>) -> Head {
     let first = if fin { FIN } else { 0 } | opcode.bits();
     let masked = if mask.is_some() { MASKED } else { 0 };
@@ -102,7 +102,7 @@ pub fn encode_head(fin: bool, opcode: Opcode, len: u64, mask: Option<[u8; 4]>) -
     Head(head)
 }
 
-/// Appends a final frame to `out`, its copy of `payload` masked if a `mask` is given (see [`encode_head`]).
+/// Appends a final frame to `out`. If `mask` is given, it masks the copy of `payload` (see [`encode_head`]).
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     let head = encode_head(true, opcode, u64::try_from(payload.len()).unwrap_or(u64::MAX), mask);
     out.reserve(head.len() + payload.len());
@@ -114,7 +114,7 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opt
     }
 }
 
-/// A decoded head. Everything a head can get wrong by itself has been checked.
+/// A decoded head that is valid on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHead {
     pub(super) fin: bool,
@@ -129,8 +129,8 @@ impl FrameHead {
         self.fin && self.opcode != Opcode::Continuation
     }
 
-    /// Decodes the head at the start of `input` and says how many bytes it has. `None` means that more bytes are
-    /// needed; a fault is reported by the first byte that shows it.
+    /// Decodes the head at the start of `input` and returns its length in bytes. `None` means that the head is
+    /// incomplete. An error comes with the first byte that proves it.
     pub(super) fn parse(input: &[u8], role: Role) -> Result<Option<(Self, usize)>, DecodeError> {
         let Some((first, input)) = input.split_first() else { return Ok(None) };
         if first & RESERVED != 0 {
@@ -192,7 +192,7 @@ const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
-/// The longest length that stands in the second byte itself.
+/// The longest length that fits into the second byte.
 const MAX_SHORT: u8 = 125;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;

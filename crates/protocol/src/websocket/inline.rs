@@ -1,6 +1,6 @@
 use std::{fmt, ops::Deref};
 
-/// At most `N` bytes, at most 255 of them, without an allocation.
+/// Up to `N` bytes without an allocation; `N` is at most 255.
 #[derive(Clone, Copy)]
 pub(super) struct InlineBytes<const N: usize> {
     bytes: [u8; N],

@@ -1,4 +1,4 @@
-/// Masks or unmasks `payload` in place (RFC 6455 §5.3). `offset` is how many bytes of the frame's payload came before.
+/// Masks or unmasks `payload` in place (RFC 6455 §5.3). `offset` is the number of payload bytes of the frame before it.
 pub fn apply_mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut mask = mask;
     mask.rotate_left(offset % 4);

@@ -1,6 +1,6 @@
 use super::{DecodeError, Event, Limits, Opcode, utf8::Utf8Buffer};
 
-/// A message whose parts are still arriving.
+/// A message that is still being received.
 #[derive(Debug)]
 pub(super) struct Message {
     data: Data,
@@ -17,7 +17,7 @@ impl Message {
         Self { data, fragments: 1, complete: false }
     }
 
-    /// Counts a further fragment.
+    /// Counts one more fragment.
     pub(super) fn begin_fragment(&mut self, limits: &Limits) -> Result<(), DecodeError> {
         if self.fragments >= limits.max_fragments {
             return Err(DecodeError::TooManyFragments { limit: limits.max_fragments });
@@ -42,7 +42,7 @@ impl Message {
         }
     }
 
-    /// Appends an unmasked part of a frame; `more` further bytes of that frame are to come.
+    /// Appends an unmasked part of a frame. `more` bytes of that frame have not arrived yet.
     pub(super) fn append(&mut self, part: &[u8], more: usize) -> Result<(), DecodeError> {
         match &mut self.data {
             Data::Text(text) => text.append(part, more),
@@ -54,7 +54,7 @@ impl Message {
         }
     }
 
-    /// Takes note that the last part has come.
+    /// Marks the message as complete.
     pub(super) fn finish(&mut self) -> Result<(), DecodeError> {
         self.complete = true;
         match &self.data {
@@ -63,7 +63,7 @@ impl Message {
         }
     }
 
-    /// Whether the last part has come; the message has then been handed out and is to be freed.
+    /// Whether the message is complete. The decoder has then returned it and frees it with the next call.
     pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
@@ -82,8 +82,8 @@ enum Data {
     Binary(Vec<u8>),
 }
 
-/// How many bytes a buffer must reserve for a part that has arrived. What was merely announced, `more`, doesn't enlarge
-/// it: that only keeps it from doubling beyond what will be needed.
+/// How many bytes a buffer reserves for a part that has arrived. The announced length `more` never makes the buffer
+/// larger: it only stops the buffer from doubling past the size that the frame needs.
 pub(super) fn room(len: usize, capacity: usize, part: usize, more: usize) -> usize {
     let needed = len.saturating_add(part);
     if needed <= capacity {

@@ -2,7 +2,7 @@
 //!
 //! [`Decoder`] turns whatever bytes arrived into [`Event`]s. [`encode_frame`] and [`encode_close`] append frames to a
 //! buffer; [`encode_head`] makes a head alone, for a payload that is shared by many recipients. The opening handshake
-//! is HTTP's business but for [`accept_key`].
+//! is HTTP, except for [`accept_key`].
 mod close;
 mod decoder;
 mod error;

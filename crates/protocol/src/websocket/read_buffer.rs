@@ -6,10 +6,10 @@ thread_local! {
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// Lends this thread's buffer of 64 KiB, to read into what a [`Decoder`](super::Decoder) is then given: connections own
-/// none, because most of them are idle most of the time. What is in it is what the last reader left.
+/// Lends this thread's read buffer of 64 KiB, for bytes that a [`Decoder`](super::Decoder) decodes next. Connections
+/// share it because most of them are idle. It contains whatever the last reader left in it.
 pub fn with_read_buffer<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
-    // The buffer is taken out for the time of the call, so that a nested call gets one of its own.
+    // The call takes the buffer out of the thread, so that a nested call gets another one.
     let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
     let result = read(&mut buffer);
     BUFFER.set(Some(buffer));

@@ -2,12 +2,12 @@ use std::str;
 
 use super::{DecodeError, inline::InlineBytes, message::room};
 
-/// Text that arrives in parts, which may be cut within a character. Every byte is checked once, and text that can't
-/// become valid any more is refused at once.
+/// Text that arrives in parts, which may be cut within a character. It checks every byte once and fails with the first
+/// byte that makes the text invalid.
 #[derive(Debug)]
 pub(super) struct Utf8Buffer {
     text: String,
-    /// The beginning of a character whose end has not come yet.
+    /// The first bytes of a character that is incomplete.
     cut: InlineBytes<4>,
 }
 
@@ -23,7 +23,7 @@ impl Utf8Buffer {
         self.text.capacity()
     }
 
-    /// Appends a part; `more` further bytes have been announced.
+    /// Appends a part. `more` bytes of the frame have not arrived yet.
     pub(super) fn append(&mut self, mut part: &[u8], more: usize) -> Result<(), DecodeError> {
         while !self.cut.is_empty()
             && let Some((byte, rest)) = part.split_first()
@@ -57,7 +57,7 @@ impl Utf8Buffer {
     }
 }
 
-/// The character that `bytes` are, or `None` if they are the beginning of one.
+/// Returns the character that `bytes` encode, or `None` if they are only the beginning of one.
 fn complete(bytes: &[u8]) -> Result<Option<&str>, DecodeError> {
     match str::from_utf8(bytes) {
         Ok(character) => Ok(Some(character)),
@@ -66,7 +66,7 @@ fn complete(bytes: &[u8]) -> Result<Option<&str>, DecodeError> {
     }
 }
 
-/// Where the character begins that the end of `part` cuts; the end, if it cuts none.
+/// Returns where the character begins that `part` cuts off at its end, or the end if it cuts none.
 fn cut_position(part: &[u8]) -> usize {
     for (back, byte) in (1..=3).zip(part.iter().rev()) {
         let width = match byte {

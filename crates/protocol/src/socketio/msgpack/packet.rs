@@ -13,16 +13,16 @@ use crate::socketio::json::MAX_DEPTH;
 use crate::socketio::packet::{Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, refuse_reserved, split_query};
 use crate::socketio::value::{Number, Value};
 
-/// Reads a packet: a map with `type`, `nsp`, and where they apply `data` and `id`; other members are ignored.
+/// Reads a packet: a map with `type`, `nsp` and, depending on the type, `data` and `id`. Other members are ignored.
 ///
-/// `None` means that there is nothing to act on: an acknowledgement without an id. The payload of a connect packet or
+/// Returns `None` for an acknowledgement without an id, which answers no event. The payload of a connect packet or
 /// of an error is translated to JSON; binary data in it becomes an array of numbers.
 ///
-/// Text that is not UTF-8 is refused. Node.js reads it with replacement characters, but browsers do not read it at all, so
-/// that their connections would end if it were forwarded to them.
+/// Text that is not UTF-8 is refused. Node.js reads it with replacement characters, but browsers do not read it at all,
+/// so that their connections would end if it were forwarded to them.
 ///
 /// # Errors
-/// Any error leaves the connection unusable: the reference implementation closes it.
+/// Close the connection after any error, as the reference implementation does.
 pub fn decode<'a>(data: &'a [u8], limits: &Limits) -> Result<Option<Packet<'a>>, DecodeError> {
     let fields = Fields::read(data, limits)?;
     let kind = fields.kind.ok_or(DecodeError::UnknownType)?;
@@ -41,7 +41,7 @@ pub fn decode<'a>(data: &'a [u8], limits: &Limits) -> Result<Option<Packet<'a>>,
             Packet::Connect { namespace, query, payload }
         }
         Kind::Disconnect if fields.data.is_none() => Packet::Disconnect { namespace },
-        Kind::Disconnect => return Err(DecodeError::InvalidPayload("a disconnect packet has none")),
+        Kind::Disconnect => return Err(DecodeError::InvalidPayload("a disconnect packet must not have one")),
         Kind::ConnectError => {
             let data = fields.data.ok_or(DecodeError::InvalidPayload("an error needs an object or a string"))?;
             let is_string = matches!(Reader::new(data).token(), Some(Token::String(_)));
@@ -66,10 +66,10 @@ pub fn decode<'a>(data: &'a [u8], limits: &Limits) -> Result<Option<Packet<'a>>,
     }))
 }
 
-/// Appends an event; like [`encode_event`](crate::socketio::encode_event), but nothing follows.
+/// Appends an event, like [`encode_event`](crate::socketio::encode_event), but with its binary data in place.
 ///
 /// # Errors
-/// An argument has no MessagePack form; `out` is then as it was.
+/// An argument has no MessagePack form; `out` is then unchanged.
 pub fn encode_event(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -85,19 +85,19 @@ pub fn encode_event(
     })
 }
 
-/// Adds a string behind the last argument of the event that `out` ends with. What that was encoded from must have
-/// [counted](Arguments::count) it among its arguments, because MessagePack announces how many there are.
+/// Appends a string as the last argument of the event at the end of `out`. MessagePack announces the number of
+/// arguments, so the encoded [`Arguments`] must have [counted](Arguments::count) this one.
 ///
 /// # Errors
-/// The string is longer than MessagePack can hold; `out` is then as it was.
+/// The string is longer than MessagePack can hold; `out` is then unchanged.
 pub fn append_argument(out: &mut Vec<u8>, argument: &str) -> Result<(), EncodeError> {
     append(out, |writer| writer.string(argument))
 }
 
-/// Appends the answer to the event that carried `id`.
+/// Appends the acknowledgement of the event with this `id`.
 ///
 /// # Errors
-/// An argument has no MessagePack form; `out` is then as it was.
+/// An argument has no MessagePack form; `out` is then unchanged.
 pub fn encode_ack(out: &mut Vec<u8>, namespace: &str, id: u64, args: &impl Arguments) -> Result<(), EncodeError> {
     append(out, |writer| {
         append_head(writer, Kind::Ack, namespace, Some(id), true)?;
@@ -109,7 +109,7 @@ pub fn encode_ack(out: &mut Vec<u8>, namespace: &str, id: u64, args: &impl Argum
 /// Appends a connect packet. The payload must serialise to a map.
 ///
 /// # Errors
-/// The payload has no MessagePack form; `out` is then as it was.
+/// The payload has no MessagePack form; `out` is then unchanged.
 pub fn encode_connect(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -121,10 +121,10 @@ pub fn encode_connect(
     })
 }
 
-/// Appends the refusal to join a namespace. The payload is a map or a string.
+/// Appends a connect error. The payload is a map or a string.
 ///
 /// # Errors
-/// The payload has no MessagePack form; `out` is then as it was.
+/// The payload has no MessagePack form; `out` is then unchanged.
 pub fn encode_connect_error(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -139,12 +139,12 @@ pub fn encode_connect_error(
 /// Appends a disconnect packet.
 ///
 /// # Errors
-/// The namespace is longer than MessagePack can hold; `out` is then as it was.
+/// The namespace is longer than MessagePack can hold; `out` is then unchanged.
 pub fn encode_disconnect(out: &mut Vec<u8>, namespace: &str) -> Result<(), EncodeError> {
     append(out, |writer| append_head(writer, Kind::Disconnect, namespace, None, false))
 }
 
-/// The members of a packet that matter, their types checked.
+/// The known members of a packet, with their types checked.
 #[derive(Default)]
 struct Fields<'a> {
     kind: Option<Kind>,
@@ -164,7 +164,7 @@ impl<'a> Fields<'a> {
             let Some(Token::String(key)) = reader.token() else {
                 return Err(DecodeError::InvalidPayload("the keys of a packet are MessagePack strings"));
             };
-            // The array around the arguments does not count as a level of an argument.
+            // The array that holds the arguments is not a level of an argument.
             let value = reader.skip_value(limits.max_depth.min(MAX_DEPTH) + 1)?;
             let Some(token) = Reader::new(value).token() else { continue };
             match key {
@@ -178,14 +178,14 @@ impl<'a> Fields<'a> {
         if reader.rest().is_empty() {
             Ok(fields)
         } else {
-            Err(DecodeError::InvalidPayload("there is something after the MessagePack map"))
+            Err(DecodeError::InvalidPayload("bytes follow the MessagePack map"))
         }
     }
 }
 
 fn read_kind(token: Token<'_>, revision: Revision) -> Result<Kind, DecodeError> {
     match token {
-        // Clients of Socket.IO 2 still say whether there is binary data.
+        // Clients of Socket.IO 2 use types of their own for packets with binary data.
         Token::Unsigned(5) if revision == Revision::V4 => Ok(Kind::Event),
         Token::Unsigned(6) if revision == Revision::V4 => Ok(Kind::Ack),
         Token::Unsigned(0) => Ok(Kind::Connect),
@@ -256,7 +256,7 @@ fn append(out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>) -> Result<(), V
     })
 }
 
-/// Writes all members but the value of `data`, whose key comes last.
+/// Writes all members except the value of `data`, whose key is the last thing written.
 fn append_head(
     writer: &mut Writer<'_>,
     kind: Kind,
@@ -287,7 +287,7 @@ fn append_elements(writer: &mut Writer<'_>, args: &impl Arguments) -> Result<(),
         writer.raw(elements);
         return Ok(());
     }
-    // The head of the array is written already, so that the elements are written as those of an open one.
+    // The caller has written the head of the array.
     let mut seq = writer.elements();
     args.serialize_elements(&mut seq)?;
     SerializeSeq::end(seq)

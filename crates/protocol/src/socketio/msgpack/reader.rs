@@ -14,13 +14,13 @@ use crate::socketio::value::Number;
 
 /// Reads MessagePack from a slice, without copying and without trusting an announced length.
 ///
-/// As a serde deserializer it watches neither depth nor lengths: [`Reader::skip_value`] has to accept the bytes before.
+/// The serde deserializer checks neither depth nor lengths: pass only bytes that [`Reader::skip_value`] has accepted.
 #[derive(Clone, Debug)]
 pub(in crate::socketio) struct Reader<'de> {
     rest: &'de [u8],
 }
 
-/// What one marker byte and the bytes that belong to it say.
+/// One marker byte with the bytes that belong to it, decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token<'de> {
     Nil,
@@ -34,9 +34,9 @@ pub(super) enum Token<'de> {
     Binary(&'de [u8]),
     /// The time in milliseconds since 1970.
     Date(i64),
-    /// That many items follow.
+    /// The number of items that follow.
     Array(usize),
-    /// That many pairs follow.
+    /// The number of pairs that follow.
     Map(usize),
 }
 
@@ -69,10 +69,10 @@ impl<'de> Reader<'de> {
         self.rest
     }
 
-    /// Steps over one value, checks it, and returns its bytes.
+    /// Checks one value, moves past it and returns its bytes.
     pub(in crate::socketio) fn skip_value(&mut self, max_depth: usize) -> Result<&'de [u8], DecodeError> {
         let start = self.rest;
-        // The items still to come at each level; a stack of our own bounds the depth by `max_depth` alone.
+        // The number of items left at each level. An explicit stack, so that `max_depth` is the only limit on the depth.
         let mut open = Vec::new();
         loop {
             let items = match self.token().ok_or(MALFORMED)? {
@@ -143,8 +143,7 @@ impl<'de> Reader<'de> {
         })
     }
 
-    /// Reads an extension of a length that has a marker of its own, in which `notepack.io` writes `undefined` and, in its
-    /// older releases, a `Date`.
+    /// Reads an extension with a fixed length. `notepack.io` writes `undefined` and dates in this form.
     fn fixed_extension(&mut self, length: usize) -> Option<Token<'de>> {
         let [kind] = self.array()?;
         let data = self.take(length)?;
@@ -156,7 +155,7 @@ impl<'de> Reader<'de> {
         })
     }
 
-    /// Reads an extension of any length: a timestamp, or what is handed out as its bytes, an `ArrayBuffer` for one.
+    /// Reads an extension of any length: a timestamp, or else binary data, such as an `ArrayBuffer`.
     fn extension(&mut self, length: usize) -> Option<Token<'de>> {
         let [kind] = self.array()?;
         let data = self.take(length)?;
@@ -311,7 +310,7 @@ struct Items<'a, 'de> {
 }
 
 impl Items<'_, '_> {
-    /// Returns `value` if all items went into it; otherwise what follows would be misread.
+    /// Returns `value` if it consumed all items; otherwise the reader would take the rest for the next value.
     fn end<T>(&self, value: T) -> Result<T, ValueError> {
         if self.left == 0 { Ok(value) } else { Err(ValueError::custom("the data has more items than expected")) }
     }

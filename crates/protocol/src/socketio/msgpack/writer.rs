@@ -8,7 +8,7 @@ use crate::socketio::error::ValueError;
 use crate::socketio::extension::{DATE, UNDEFINED};
 use crate::socketio::value::Value;
 
-/// Writes MessagePack; every kind of Rust data takes the shape `serde_json` would give it.
+/// Writes MessagePack. Every Rust type gets the same shape as in `serde_json`.
 pub(super) struct Writer<'a> {
     out: &'a mut Vec<u8>,
     /// Whether the content of a [`Date`](crate::socketio::Date) comes next.
@@ -54,7 +54,7 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(encoded);
     }
 
-    /// Takes the elements of an array whose head is written already.
+    /// Starts the elements of an array whose head the caller has written.
     pub(super) const fn elements(&mut self) -> Open<'a, '_> {
         Open { writer: self, patch: None, count: 0, is_raw_json: false }
     }
@@ -107,7 +107,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Starts an array or a map whose length may become known only at its end.
+    /// Starts an array or a map. Its length may become known only at its end.
     fn open<'b>(&'b mut self, length: Option<usize>, kind: Kind) -> Result<Open<'a, 'b>, ValueError> {
         let patch = match (length, kind) {
             (Some(length), Kind::Array) => {
@@ -127,7 +127,7 @@ impl<'a> Writer<'a> {
         Ok(Open { writer: self, patch, count: 0, is_raw_json: false })
     }
 
-    /// Starts the map with one member that stands for an enum variant with data.
+    /// Starts the map of one member that represents an enum variant with data.
     fn variant(&mut self, variant: &str) -> Result<(), ValueError> {
         self.map_head(1)?;
         self.string(variant)
@@ -151,10 +151,10 @@ enum Kind {
     Map,
 }
 
-/// An array or a map being written.
+/// An array or a map that is being written.
 pub(super) struct Open<'a, 'b> {
     writer: &'b mut Writer<'a>,
-    /// Where the head is whose length has to be filled in.
+    /// Where to fill in the length at the end, if it is not yet known.
     patch: Option<usize>,
     count: usize,
     /// Whether this is a [`RawValue`](serde_json::value::RawValue): a struct of one field, JSON text.

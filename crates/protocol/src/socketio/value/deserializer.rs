@@ -72,7 +72,7 @@ impl<'de> Deserializer<'de> for Value {
         }
     }
 
-    /// Binary data is also a sequence of numbers, so that a `Vec<u8>` can take it.
+    /// Binary data also deserialises as a sequence of numbers, for a `Vec<u8>`.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self {
             Self::Binary(bytes) => visit_binary_as_seq(&bytes, visitor),
@@ -103,7 +103,7 @@ impl<'de> Deserializer<'de> for Value {
     }
 }
 
-/// Hands out the members of an object.
+/// Gives the members of an object to serde.
 struct Members {
     members: map::IntoIter<String, Value>,
     value: Option<Value>,

@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer};
 
 /// A number: an integer of up to 64 bits, or a float, which may be NaN or infinite.
 ///
-/// JSON has neither NaN nor infinities and gets `null` for them, as JavaScript's `JSON.stringify` writes it; MessagePack
-/// has all floats.
+/// JSON has neither NaN nor infinities and gets `null` for them, as JavaScript's `JSON.stringify` writes it;
+/// MessagePack has all floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number(Repr);
 
@@ -49,7 +49,8 @@ impl Number {
         }
     }
 
-    /// Reads the text of a JSON number. One beyond the range of `f64` is infinite, as JavaScript's `JSON.parse` reads it.
+    /// Reads the text of a JSON number. One beyond the range of `f64` is infinite, as JavaScript's `JSON.parse` reads
+    /// it.
     pub(in crate::socketio) fn parse(text: &str) -> Option<Self> {
         // An integer has no negative zero, which JavaScript tells apart.
         if text != "-0" {

@@ -6,8 +6,8 @@ use crate::socketio::surrogates;
 
 impl Value {
     /// Parses JSON as JavaScript's `JSON.parse` does, which takes two things that `serde_json` refuses: a number beyond
-    /// the range of `f64` becomes infinite, and half of a surrogate pair in a string becomes U+FFFD, because no string of
-    /// Rust can hold it.
+    /// the range of `f64` becomes infinite, and half of a surrogate pair in a string becomes U+FFFD, because no string
+    /// of Rust can hold it.
     ///
     /// # Errors
     /// [`DecodeError::InvalidPayload`] if it is not JSON, [`DecodeError::TooDeep`] beyond 120 levels.
