@@ -9,6 +9,7 @@ mod engine;
 mod handshake;
 mod http_service;
 mod in_process;
+mod log_throttle;
 mod metrics;
 mod options;
 mod outgoing;
@@ -18,13 +19,13 @@ mod sid;
 #[cfg(test)]
 mod silent;
 mod transport;
-mod warned;
 
 pub use close::CloseReason;
 pub use engine::{Application, Engine, Message, SessionHandler};
 pub use handshake::{Handshake, RemoteAddr};
 pub use http_service::{EngineService, Graceful, ResponseBody, ResponseFuture, ServeError};
 pub use in_process::InProcess;
+pub use log_throttle::{LogThrottle, excerpt, log_limit};
 pub use metrics::Metrics;
 pub use options::{Config, ConnectionError, Cookie, Cors, Hooks, OriginPolicy, SameSite, Tls, TlsError, Transports};
 pub use outgoing::{Frame, FrameBuilder};

@@ -251,3 +251,22 @@ async fn a_body_that_is_refused_is_read_on_so_that_the_client_sees_the_answer() 
     }
     assert_eq!(server.post(&session, "4hello").await.status, 200, "the session stays");
 }
+
+#[tokio::test]
+async fn a_client_that_exceeds_a_limit_of_its_websocket_is_told_which() {
+    let server = start(Config { max_payload: 100, max_fragments: 2, ..Config::default() }).await;
+    for (bytes, text) in [
+        (&[0x81, 0x80 | 101, 1, 2, 3, 4][..], "a message of at least 101 bytes exceeds the limit of 100"),
+        (
+            &[[0x01, 0x80, 0, 0, 0, 0], [0x00, 0x80, 0, 0, 0, 0], [0x00, 0x80, 0, 0, 0, 0]].concat(),
+            "more than 2 fragments",
+        ),
+        (&[0x81, 0x01, b'2'], "isn't masked"),
+    ] {
+        let mut websocket = server.websocket(WEBSOCKET).await;
+        websocket.text().await;
+        websocket.stream.write_all(bytes).await.unwrap();
+        assert!(matches!(websocket.receive().await, Received::Close(Some(_))));
+        assert!(websocket.close_text.contains(text), "{}", websocket.close_text);
+    }
+}

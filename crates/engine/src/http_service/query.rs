@@ -4,7 +4,7 @@ use sockeye_protocol::engineio::Revision;
 
 use crate::{
     Refusal,
-    warned::{Warned, shown},
+    log_throttle::{LogThrottle, excerpt},
 };
 
 /// The query parameters that the engine itself reads. The first one of a name counts.
@@ -46,9 +46,9 @@ impl<'a> Query<'a> {
             Some("4") => Ok(Revision::V4),
             Some("3") if allow_eio3 => Ok(Revision::V3),
             asked => {
-                let asked = shown(asked.unwrap_or("none"));
+                let asked = excerpt(asked.unwrap_or("none"));
                 let served = if allow_eio3 { "4 and 3" } else { "4" };
-                if WARNED.is_due(asked) {
+                if THROTTLE.permits(asked) {
                     tracing::warn!(asked, served, "{REFUSED}; Socket.IO clients before version 3 need `allow_eio3`");
                 } else {
                     tracing::debug!(asked, served, "{REFUSED}");
@@ -64,7 +64,7 @@ impl<'a> Query<'a> {
     }
 }
 
-static WARNED: Warned = Warned::new();
+static THROTTLE: LogThrottle = LogThrottle::new();
 
 const REFUSED: &str = "refused a client that speaks another revision of Engine.IO";
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 use crate::{
     Refusal,
     handshake::header as header_text,
-    warned::{Warned, shown},
+    log_throttle::{LogThrottle, excerpt},
 };
 
 /// Which web origins may open sessions. A request without an `Origin` header does not come from a web page and is
@@ -48,8 +48,8 @@ impl OriginPolicy {
         if admitted {
             return Ok(());
         }
-        let origin = shown(origin);
-        if WARNED.is_due(origin) {
+        let origin = excerpt(origin);
+        if THROTTLE.permits(origin) {
             tracing::warn!(origin, "{REFUSED}; to admit it, add it to the allowed origins");
         } else {
             tracing::debug!(origin, "{REFUSED}");
@@ -82,7 +82,7 @@ impl fmt::Debug for OriginPolicy {
     }
 }
 
-static WARNED: Warned = Warned::new();
+static THROTTLE: LogThrottle = LogThrottle::new();
 
 const REFUSED: &str = "refused a connection from a web page of another origin";
 

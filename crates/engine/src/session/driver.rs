@@ -9,7 +9,7 @@ use std::{
 
 use sockeye_protocol::{
     engineio::{Packet, Revision},
-    websocket::{CloseCode, Decoder, Event, Limits, Opcode, with_read_buffer},
+    websocket::{CloseCode, DecodeError, Decoder, Event, Limits, Opcode, with_read_buffer},
 };
 use tokio::{
     sync::oneshot,
@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     Batch, CloseReason, Frame, Message, Session, SessionHandler,
+    log_throttle::{log_limit, log_violation},
     outgoing::outbox::SLICES,
     session::heartbeat::{Beat, Heartbeat},
     session::pipelining::Pipelining,
@@ -84,8 +85,11 @@ struct End {
 /// What a packet means for the session.
 enum Flow {
     Continue,
-    Close(CloseReason, Option<CloseCode>),
+    Close(CloseReason, Option<CloseFrame>),
 }
+
+/// What a WebSocket's close frame says to the peer: a code, and a text that may be empty.
+type CloseFrame = (CloseCode, String);
 
 /// How long a poll may come after the POST by which its client ends the session.
 const LAST_POLL: Duration = Duration::from_millis(100);
@@ -207,8 +211,9 @@ impl<H: SessionHandler> Driver<H> {
                 }
                 let consumed = match websocket.decoder.decode(input, &limits) {
                     Err(error) => {
-                        tracing::debug!(sid = session.id().short(), %error, "closing a WebSocket that broke the protocol");
-                        flow = Flow::Close(CloseReason::TransportError, Some(error.close_code()));
+                        log_decode_error(session, &error);
+                        let close = (error.close_code(), error.to_string());
+                        flow = Flow::Close(CloseReason::TransportError, Some(close));
                         break;
                     }
                     Ok((consumed, event)) => {
@@ -293,7 +298,7 @@ impl<H: SessionHandler> Driver<H> {
         }
         session.received().add(count, body.advance_to(remaining.unwrap_or(0)));
         if let Some(error) = error {
-            tracing::debug!(sid = session.id().short(), %error, "closing a session whose payload is invalid");
+            log_violation(session.id().short(), CloseReason::ParseError, &error);
             flow = Flow::Close(CloseReason::ParseError, None);
         }
         let is_left = goes_on && remaining.is_some() && error.is_none();
@@ -385,12 +390,13 @@ impl<H: SessionHandler> Driver<H> {
         }
     }
 
-    fn close(&mut self, reason: CloseReason, code: Option<CloseCode>) {
+    fn close(&mut self, reason: CloseReason, close: Option<CloseFrame>) {
+        let code = close.as_ref().map(|(code, _)| *code);
         tracing::debug!(sid = self.session.id().short(), %reason, "session closed");
         self.count_end(reason, code);
         let mut give_up = Instant::now() + self.session.engine().config.close_timeout;
         let mut core = self.session.core().lock();
-        core.begin_farewell(reason, code);
+        core.begin_farewell(reason, close.as_ref().map(|(code, text)| (*code, text.as_str())));
         if self.left_by_post {
             core.await_last_poll();
             give_up = Instant::now() + LAST_POLL;
@@ -465,6 +471,20 @@ thread_local! {
     static PING: Frame = Frame::text(b"2");
 }
 
+/// Logs why a WebSocket is closed whose frames cannot be read.
+fn log_decode_error(session: &Session, error: &DecodeError) {
+    let sid = session.id().short();
+    match error {
+        DecodeError::MessageTooBig { limit, .. } => {
+            log_limit(sid, "max_payload", limit, "closed a WebSocket that sent a larger message");
+        }
+        DecodeError::TooManyFragments { limit } => {
+            log_limit(sid, "max_fragments", limit, "closed a WebSocket that cut a message into more frames");
+        }
+        error => log_violation(sid, CloseReason::TransportError, error),
+    }
+}
+
 fn on_frame<H: SessionHandler>(
     event: Event<'_>,
     session: &Arc<Session>,
@@ -489,13 +509,13 @@ fn on_frame<H: SessionHandler>(
         Event::Pong(_) => return Flow::Continue,
         Event::Close(close) => {
             let code = close.map_or(CloseCode::NORMAL, |(code, _)| code);
-            return Flow::Close(CloseReason::TransportClose, Some(code));
+            return Flow::Close(CloseReason::TransportClose, Some((code, String::new())));
         }
     };
     match packet {
         Ok(packet) => on_packet(packet, session, handler, heartbeat, cx),
         Err(error) => {
-            tracing::debug!(sid = session.id().short(), %error, "closing a session that sent an invalid packet");
+            log_violation(session.id().short(), CloseReason::ParseError, &error);
             Flow::Close(CloseReason::ParseError, None)
         }
     }
@@ -519,8 +539,9 @@ fn on_packet<H: SessionHandler>(
             heartbeat.answered(Instant::now());
             let _closed = session.send_text(format!("3{payload}").as_bytes());
         }
-        // A heartbeat in the wrong direction.
         (Packet::Ping(_), Revision::V4) | (Packet::Pong(_), Revision::V3) => {
+            let fault = "it sent a heartbeat packet that only servers of its revision send";
+            log_violation(session.id().short(), CloseReason::TransportError, &fault);
             return Flow::Close(CloseReason::TransportError, None);
         }
         (Packet::Close, _) => return Flow::Close(CloseReason::TransportClose, None),

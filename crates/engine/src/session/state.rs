@@ -417,11 +417,11 @@ impl Core {
     }
 
     /// Moves on to the last packets: what waits if the end is graceful, and the transport's own word of farewell.
-    pub(crate) fn begin_farewell(&mut self, reason: CloseReason, code: Option<CloseCode>) {
+    pub(crate) fn begin_farewell(&mut self, reason: CloseReason, close: Option<(CloseCode, &str)>) {
         // A WebSocket that has just taken over is what the last words go to.
         self.inbox.retain(|delivery| matches!(delivery, Delivery::Upgrade(_)));
         // A connection that a close code is sent on works, and so does what was sent before it.
-        if !reason.is_graceful() && code.is_none() && !self.outbox.is_mid_frame() {
+        if !reason.is_graceful() && close.is_none() && !self.outbox.is_mid_frame() {
             self.outbox.clear();
         }
         self.stage = Stage::Farewell(reason);
@@ -434,16 +434,16 @@ impl Core {
                 }
                 polling.wake();
             }
-            (_, CloseReason::TransportClose) if code.is_none() => self.shut(),
-            _ => self.close_websocket(code),
+            (_, CloseReason::TransportClose) if close.is_none() => self.shut(),
+            _ => self.close_websocket(close),
         }
     }
 
     /// Adds the WebSocket's own farewell behind everything.
-    pub(crate) fn close_websocket(&mut self, code: Option<CloseCode>) {
-        let mut close = Vec::new();
-        encode_close(&mut close, code.map(|code| (code, "")), None);
-        self.outbox.push(Frame::control(Opcode::Close, close.get(2..).unwrap_or_default()));
+    pub(crate) fn close_websocket(&mut self, close: Option<(CloseCode, &str)>) {
+        let mut frame = Vec::new();
+        encode_close(&mut frame, close, None);
+        self.outbox.push(Frame::control(Opcode::Close, frame.get(2..).unwrap_or_default()));
         self.flush();
     }
 

@@ -253,7 +253,10 @@ pub(crate) async fn websocket_with<S: AsyncRead + AsyncWrite + Unpin>(
     let head = String::from_utf8_lossy(&answer).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let head = Answer { status, head, body: String::new(), bytes: Vec::new() };
-    (status, WebSocket { head, stream, decoder: Decoder::new(Role::Client), buffer: Vec::new() })
+    (
+        status,
+        WebSocket { head, stream, close_text: String::new(), decoder: Decoder::new(Role::Client), buffer: Vec::new() },
+    )
 }
 
 pub(crate) fn sid(open: &str) -> String {
@@ -279,6 +282,8 @@ pub(crate) struct WebSocket<S = Box<dyn Connection>> {
     /// The answer to the handshake.
     pub(crate) head: Answer,
     pub(crate) stream: S,
+    /// The text of the close frame that was received.
+    pub(crate) close_text: String,
     decoder: Decoder,
     buffer: Vec<u8>,
 }
@@ -288,7 +293,7 @@ pub(crate) enum Received {
     Text(String),
     Binary(Vec<u8>),
     Pong(Vec<u8>),
-    /// A close frame and its code.
+    /// A close frame and its code; the text is in [`WebSocket::close_text`].
     Close(Option<u16>),
     /// The end of the stream.
     End,
@@ -323,7 +328,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             let received = match event {
                 Some(Event::Text(text)) => Some(Received::Text(text.into())),
                 Some(Event::Binary(data)) => Some(Received::Binary(data.into())),
-                Some(Event::Close(close)) => Some(Received::Close(close.map(|(code, _)| code.into()))),
+                Some(Event::Close(close)) => {
+                    self.close_text = close.map_or_else(String::new, |(_, text)| text.to_owned());
+                    Some(Received::Close(close.map(|(code, _)| code.into())))
+                }
                 Some(Event::Pong(payload)) => Some(Received::Pong(payload.into())),
                 Some(Event::Ping(_)) | None => None,
             };
