@@ -3,6 +3,8 @@ mod harness;
 
 use std::{
     collections::BTreeSet,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -209,6 +211,18 @@ fn plain_messages_may_be_no_larger_than_those_of_the_chat() {
     // Nothing else came before it.
     assert_eq!(plain.json()["message"], fits);
     assert_eq!(socket.event("chat")["message"], fits);
+}
+
+#[test]
+fn connection_headers_on_several_lines_open_a_plain_websocket() {
+    let program = Program::start(&[]);
+    let mut stream = TcpStream::connect(&program.address).unwrap();
+    let request = "GET /ws/ HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(std::str::from_utf8(&status), Ok("HTTP/1.1 101"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The chat: its events on the namespaces `/` and `/imchat`, and how a message reaches a user's devices.
 //!
 //! Every event is acknowledged: `{"ok": true, …}`, or `{"ok": false, "error": why}` for what cannot be done.
+mod devices;
+mod outbox;
 mod presence;
 mod room;
 
@@ -17,10 +19,12 @@ use sockeye::{
 };
 
 use crate::{
-    gateway::{Registry, json_frame},
     identity::{IdentityKind, NameError, Token, User},
     settings::Settings,
 };
+pub(crate) use devices::{Group, PlainDevices, Registration};
+pub(crate) use outbox::{Outbox, Overflowed};
+
 use presence::{Online, Presence};
 use room::{Room, RoomError, private_room};
 
@@ -34,7 +38,7 @@ pub(crate) const PLAIN_NAMESPACE: &str = "/imchat";
 #[derive(Debug)]
 pub(crate) struct Chat {
     identity: IdentityKind,
-    registry: Arc<Registry>,
+    plain: Arc<PlainDevices>,
     presence: Arc<Presence>,
     limits: Limits,
 }
@@ -67,7 +71,7 @@ impl Chat {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             identity: settings.identity,
-            registry: Arc::new(Registry::new(settings.max_plain_connections)),
+            plain: Arc::new(PlainDevices::new(settings.max_plain_connections)),
             presence: Presence::new(settings.max_online_names),
             limits: Limits {
                 message_bytes: settings.max_message_bytes,
@@ -98,14 +102,15 @@ impl Chat {
         self.identity
     }
 
-    /// The users on plain WebSocket.
-    pub(crate) fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+    /// The plain WebSocket connections.
+    pub(crate) fn plain(&self) -> &Arc<PlainDevices> {
+        &self.plain
     }
 
     /// Looks again whether a user is online in a namespace, after a device has come or gone.
     pub(crate) fn refresh(&self, namespace: &Namespace, user: &User) {
-        let devices = || namespace.local().room_len(&private_room(user)) + self.registry.devices(user.as_str());
+        let group = Group::User(user.clone());
+        let devices = || namespace.local().room_len(&private_room(user)) + self.plain.count(&group);
         self.presence.refresh(namespace, user, devices);
     }
 
@@ -133,13 +138,14 @@ impl Chat {
 
     /// Delivers a message to a user's devices on plain WebSocket, unless it has binary data in it, which is no JSON.
     fn deliver_to_plain(&self, to: &User, message: &Direct<'_>) -> usize {
-        if self.registry.devices(to.as_str()) == 0 {
+        let group = Group::User(to.clone());
+        if self.plain.count(&group) == 0 {
             return 0;
         }
         let Ok(text) = serde_json::Value::try_from(message.message.clone()) else { return 0 };
         let Direct { from, sendtime, kind, .. } = message;
         let value = json!({ "from": from, "message": text, "to_user": to, "sendtime": sendtime, "type": kind });
-        self.registry.send_to(to.as_str(), &json_frame(&value))
+        self.plain.send(&group, &tokio_tungstenite::tungstenite::Message::text(value.to_string()))
     }
 
     fn send(&self, socket: &Socket, request: ChatRequest) -> Result<Delivered, ChatError> {

@@ -1,233 +1,218 @@
+//! One plain WebSocket whose handshake is over: reading, writing and the heartbeat, in one task.
 use std::{
-    cell::RefCell,
+    collections::VecDeque,
     future::{Future, poll_fn},
-    io,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes};
-use sockeye_protocol::websocket::{CloseCode, Decoder, Event, Limits, Opcode, Role, encode_close};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf},
-    time::{Instant, sleep_until, timeout},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
+    },
 };
 
-use super::{
-    Config,
-    plain::{Outbox, frame},
-};
+use super::Config;
+use crate::chat::Outbox;
 
-/// One WebSocket whose handshake is over. Reading, writing and the heartbeat share one task.
+/// A plain WebSocket. The library answers pings and Close frames; this adds limits, the heartbeat and an end in which
+/// nothing is lost.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    reader: ReadHalf<S>,
-    writer: WriteHalf<S>,
-    decoder: Decoder,
+    socket: WebSocketStream<S>,
     outbox: Outbox,
-    limits: Limits,
+    /// Frames taken from the outbox that the library has not taken yet.
+    frames: VecDeque<Message>,
+    /// The bytes given to the library since it last wrote everything.
+    unwritten: usize,
+    ping_interval: Duration,
+    ping_timeout: Duration,
     close_timeout: Duration,
-    /// What is being written.
-    pending: Bytes,
 }
 
-/// A message of the client's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Message<'a> {
-    Text(&'a str),
-    Binary(&'a [u8]),
+/// Why a connection ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client has sent a Close frame.
+    ClosedByClient,
+    /// The network connection is lost.
+    Lost,
+    /// This side closes the connection, with this code and reason.
+    Close(CloseCode, &'static str),
+    /// The client has broken the protocol or a limit; the rest of what it sends is not understood.
+    Violation(CloseCode, &'static str),
 }
 
-impl Message<'_> {
-    /// The frame by which the message is passed on.
-    pub(super) fn to_frame(self) -> Bytes {
-        match self {
-            Self::Text(text) => frame(Opcode::Text, text.as_bytes()),
-            Self::Binary(data) => frame(Opcode::Binary, data),
-        }
-    }
-}
+/// The bytes to read at a time. An idle connection keeps a buffer of this size; a larger message gets one of its own.
+const READ_BUFFER: usize = 256;
 
-impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    pub(super) fn new(stream: S, outbox: Outbox, config: &Config) -> Self {
-        let (reader, writer) = tokio::io::split(stream);
-        Self {
-            reader,
-            writer,
-            decoder: Decoder::new(Role::Server),
-            outbox,
-            limits: config.limits,
-            close_timeout: config.close_timeout,
-            pending: Bytes::new(),
-        }
+/// The longest frame to send; a longer message is sent in several. The library keeps its buffer of this size.
+const MAX_FRAME: usize = 16 * 1024;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) async fn new(stream: S, outbox: Outbox, config: &Config) -> Self {
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(MAX_FRAME)
+            // Two frames and many pongs: a client that sends pings and does not read is not answered without end.
+            .max_write_buffer_size(4 * MAX_FRAME)
+            .max_frame_size(Some(config.max_payload))
+            .max_message_size(Some(config.max_payload));
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
+        let &Config { ping_interval, ping_timeout, close_timeout, .. } = config;
+        Self { socket, outbox, frames: VecDeque::new(), unwritten: 0, ping_interval, ping_timeout, close_timeout }
     }
 
-    pub(super) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    /// Gives every message to `handle` and writes what is in the outbox, until the connection is to end; says why.
-    pub(super) async fn run(
-        &mut self,
-        mut heartbeat: Heartbeat,
-        stop: impl Future<Output = ()>,
-        mut handle: impl FnMut(Message<'_>),
-    ) -> End {
+    /// Gives every message to `handle` and writes what is in the outbox, until the connection is to end.
+    pub(super) async fn run(&mut self, stop: impl Future<Output = ()>, mut handle: impl FnMut(&Message)) -> End {
         let mut stop = pin!(stop);
+        let mut is_pinged = false;
         loop {
-            let Self { reader, writer, decoder, outbox, limits, pending, .. } = self;
-            let receiving = poll_fn(|cx| poll_receive(cx, reader, decoder, limits, outbox, &mut handle));
+            let limit = if is_pinged { self.ping_timeout } else { self.ping_interval };
             tokio::select! {
-                received = receiving => match received {
-                    Ok(()) => heartbeat.heard(Instant::now()),
-                    Err(end) => return end,
-                },
-                frames = outbox.next(), if pending.is_empty() => match frames {
-                    Ok(frames) => *pending = frames,
-                    Err(_) => return TOO_SLOW,
-                },
-                written = writer.write(pending), if !pending.is_empty() => match written {
-                    Ok(count) if count > 0 => {
-                        pending.advance(count);
-                        if pending.is_empty() {
-                            *pending = Bytes::new();
-                            outbox.written();
+                message = timeout(limit, poll_fn(|cx| self.poll_message(cx))) => match message {
+                    Ok(Err(end)) => return end,
+                    // Whatever the client sends proves that it is alive.
+                    Ok(Ok(message)) => {
+                        is_pinged = false;
+                        match message {
+                            Message::Close(_) => return End::ClosedByClient,
+                            Message::Text(_) | Message::Binary(_) => handle(&message),
+                            _ => {}
                         }
                     }
-                    Ok(_) | Err(_) => return GONE,
-                },
-                () = outbox.overflowed(), if !pending.is_empty() => return TOO_SLOW,
-                () = sleep_until(heartbeat.deadline()) => {
-                    if heartbeat.is_dead(Instant::now()) {
-                        return SILENT;
+                    Err(_) if is_pinged => return SILENT,
+                    Err(_) => {
+                        is_pinged = true;
+                        self.outbox.push(Message::Ping(Bytes::new()));
                     }
-                    outbox.push(frame(Opcode::Ping, &[]));
-                }
+                },
                 () = &mut stop => return STOPPING,
             }
         }
     }
 
-    /// Sends what waits, says goodbye and waits, not for long, for the peer to end the connection, because ending it here
-    /// at once could keep the Close frame from arriving.
-    pub(super) async fn close(&mut self, code: CloseCode, reason: &str) {
-        let mut rest = std::mem::take(&mut self.pending).to_vec();
-        // An outbox that has overflowed has nothing left.
-        if let Ok(Some(frames)) = self.outbox.take() {
-            rest.extend_from_slice(&frames);
-        }
-        encode_close(&mut rest, Some((code, reason)), None);
-        let goodbye = async {
-            self.writer.write_all(&rest).await?;
-            self.writer.shutdown().await?;
-            poll_fn(|cx| poll_discard(cx, &mut self.reader)).await
-        };
-        match timeout(self.close_timeout, goodbye).await {
+    /// Closes the connection within the close timeout. Sends what still waits first, unless the client has closed.
+    pub(super) async fn close(mut self, end: End) {
+        match timeout(self.close_timeout, self.say_goodbye(&end)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a plain WebSocket ended before its close was complete"),
             Err(_) => tracing::debug!("a plain WebSocket did not end in time and is dropped"),
         }
     }
-}
 
-/// The code and the reason of the Close frame by which a connection ends.
-pub(super) type End = (CloseCode, &'static str);
-
-const ANSWERED: End = (CloseCode::NORMAL, "");
-const GONE: End = (CloseCode::AWAY, "");
-const SILENT: End = (CloseCode::AWAY, "no answer to a ping");
-const STOPPING: End = (CloseCode::AWAY, "the server is stopping; connect again");
-const TOO_SLOW: End = (CloseCode::TRY_AGAIN_LATER, "messages were not read fast enough");
-
-/// Reads once and handles what has come.
-fn poll_receive<S: AsyncRead>(
-    cx: &mut Context<'_>,
-    reader: &mut ReadHalf<S>,
-    decoder: &mut Decoder,
-    limits: &Limits,
-    outbox: &Outbox,
-    handle: &mut impl FnMut(Message<'_>),
-) -> Poll<Result<(), End>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(scratch);
-        if ready!(Pin::new(reader).poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty() {
-            return Poll::Ready(Err(GONE));
-        }
-        let mut input = buffer.filled_mut();
-        while !input.is_empty() {
-            let (consumed, event) = match decoder.decode(input, limits) {
-                Ok((consumed, event)) => (consumed, event),
-                Err(error) => {
-                    tracing::debug!(%error, "closing a plain WebSocket that broke the protocol");
-                    return Poll::Ready(Err((error.close_code(), "")));
-                }
-            };
-            match event {
-                Some(Event::Text(text)) => handle(Message::Text(text)),
-                Some(Event::Binary(data)) => handle(Message::Binary(data)),
-                Some(Event::Ping(payload)) => outbox.push(frame(Opcode::Pong, payload)),
-                Some(Event::Pong(_)) | None => {}
-                Some(Event::Close(close)) => {
-                    return Poll::Ready(Err(close.map_or(ANSWERED, |(code, _)| (code, ""))));
-                }
+    async fn say_goodbye(&mut self, end: &End) -> Result<(), tungstenite::Error> {
+        if let End::Close(code, reason) | End::Violation(code, reason) = end {
+            let rest = self.outbox.take_rest().into_iter().flat_map(frames);
+            for frame in self.frames.drain(..).chain(rest) {
+                self.socket.send(frame).await?;
             }
-            input = input.get_mut(consumed..).unwrap_or_default();
+            self.socket.send(Message::Close(Some(CloseFrame { code: *code, reason: (*reason).into() }))).await?;
         }
-        decoder.release();
-        Poll::Ready(Ok(()))
-    })
-}
+        // Sends the answer to a Close frame of the client, or waits for the client's.
+        while let Some(Ok(_)) = self.socket.next().await {}
+        let stream = self.socket.get_mut();
+        stream.shutdown().await?;
+        if matches!(end, End::Violation(..)) {
+            // A connection that is dropped with bytes unread is reset, and the Close frame may be lost.
+            tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+        }
+        Ok(())
+    }
 
-/// Reads to the end and forgets what it reads.
-fn poll_discard<S: AsyncRead>(cx: &mut Context<'_>, reader: &mut ReadHalf<S>) -> Poll<io::Result<()>> {
-    SCRATCH.with_borrow_mut(|scratch| {
+    /// The next message of the client. Until there is one, writes what is in the outbox.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, End>> {
+        if self.poll_write(cx)?.is_pending() {
+            // The outbox still reports an overflow while the client does not read.
+            let _pending = self.outbox.poll_take(cx, false)?;
+        }
+        let message = match ready!(self.socket.poll_next_unpin(cx)) {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Poll::Ready(Err(error.into())),
+            None => return Poll::Ready(Err(End::Lost)),
+        };
+        if matches!(message, Message::Ping(_)) {
+            // The library's pong is written before any other frame, so that there is room for that.
+            self.unwritten += MAX_FRAME;
+        }
+        Poll::Ready(Ok(message))
+    }
+
+    /// Writes what waits; ready when everything is written and the outbox is empty.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+            if self.unwritten >= MAX_FRAME || (self.unwritten > 0 && self.frames.is_empty()) {
+                ready!(self.socket.poll_flush_unpin(cx))?;
+                self.unwritten = 0;
+            }
+            if let Some(frame) = self.frames.pop_front() {
+                self.unwritten += frame.len().max(1);
+                self.socket.start_send_unpin(frame)?;
+            } else {
+                match self.outbox.poll_take(cx, true)? {
+                    Poll::Ready(messages) => self.frames = messages.into_iter().flat_map(frames).collect(),
+                    Poll::Pending => return Poll::Ready(Ok(())),
+                }
             }
         }
-    })
+    }
 }
 
-thread_local! {
-    /// Connections own no read buffer, because most of them are idle most of the time.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
+const SILENT: End = End::Close(CloseCode::Away, "no answer to a ping");
+const STOPPING: End = End::Close(CloseCode::Away, "the server is stopping; connect again");
+const TOO_SLOW: End = End::Close(CloseCode::Again, "messages were not read fast enough");
+
+impl From<crate::chat::Overflowed> for End {
+    fn from(_: crate::chat::Overflowed) -> Self {
+        TOO_SLOW
+    }
 }
 
-/// When to ping, and when a silent peer counts as gone.
-#[derive(Debug)]
-pub(super) struct Heartbeat {
-    interval: Duration,
-    timeout: Duration,
-    heard: Instant,
-    pinged: bool,
+impl From<tungstenite::Error> for End {
+    fn from(error: tungstenite::Error) -> Self {
+        use tungstenite::{Error, error::ProtocolError};
+        let end = match &error {
+            Error::Capacity(_) => Self::Violation(CloseCode::Size, "the message is too large"),
+            Error::Utf8(_) => Self::Violation(CloseCode::Invalid, "the text is not UTF-8"),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Lost,
+            Error::Protocol(_) => Self::Violation(CloseCode::Protocol, ""),
+            _ => Self::Lost,
+        };
+        tracing::debug!(%error, "a plain WebSocket ends");
+        end
+    }
 }
 
-impl Heartbeat {
-    pub(super) fn new(interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, heard: Instant::now(), pinged: false }
-    }
-
-    /// When [`is_dead`](Self::is_dead) is to be asked next.
-    fn deadline(&self) -> Instant {
-        self.heard + self.interval + if self.pinged { self.timeout } else { Duration::ZERO }
-    }
-
-    /// Whatever the peer sends proves that it lives.
-    fn heard(&mut self, now: Instant) {
-        self.heard = now;
-        self.pinged = false;
-    }
-
-    /// Called at the deadline: whether the peer is gone. If not, it is to be pinged.
-    fn is_dead(&mut self, now: Instant) -> bool {
-        let is_dead = self.pinged && now >= self.deadline();
-        self.pinged = true;
-        is_dead
-    }
+/// The frames in which a message is sent.
+fn frames(message: Message) -> Vec<Message> {
+    let (payload, kind) = match message {
+        Message::Text(text) if text.len() > MAX_FRAME => (Bytes::from(text), Data::Text),
+        Message::Binary(data) if data.len() > MAX_FRAME => (data, Data::Binary),
+        message => return vec![message],
+    };
+    let last = payload.len().div_ceil(MAX_FRAME) - 1;
+    (0..=last)
+        .map(|index| {
+            let part = payload.slice(index * MAX_FRAME..payload.len().min((index + 1) * MAX_FRAME));
+            let kind = if index == 0 { kind } else { Data::Continue };
+            Message::Frame(Frame::message(part, OpCode::Data(kind), index == last))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -236,153 +221,198 @@ mod tests {
 
     use parking_lot::Mutex;
     use sockeye::OriginPolicy;
-    use sockeye_protocol::websocket::encode_frame;
     use tokio::{
         io::{AsyncReadExt as _, DuplexStream},
         sync::oneshot,
         task::JoinHandle,
+        time::Instant,
     };
 
     use super::*;
 
+    const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
     fn config() -> Config {
         Config {
             origins: OriginPolicy::Any,
-            limits: Limits { max_message: 1000, max_fragments: 4 },
-            outbox_bytes: 10_000,
-            close_timeout: Duration::from_secs(1),
+            max_payload: 100_000,
+            outbox_bytes: 200_000,
+            close_timeout: CLOSE_TIMEOUT,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
         }
     }
 
-    /// Runs a connection as its own task; it collects messages and says in the end why it ended.
-    fn start(outbox: &Outbox) -> (DuplexStream, Arc<Mutex<Vec<String>>>, JoinHandle<End>) {
-        let messages = Arc::new(Mutex::new(Vec::new()));
-        let collected = messages.clone();
-        let handle = move |message: Message<'_>| collected.lock().push(format!("{message:?}"));
-        let (client, task) = start_with(outbox, std::future::pending(), handle);
-        (client, messages, task)
-    }
-
-    /// Runs a connection as its own task, until it is to stop.
-    fn start_with(
-        outbox: &Outbox,
+    /// The other side of a connection whose messages go to `handle`. The task returns after the close.
+    fn start(
         stop: impl Future<Output = ()> + Send + 'static,
-        handle: impl FnMut(Message<'_>) + Send + 'static,
-    ) -> (DuplexStream, JoinHandle<End>) {
+        mut handle: impl FnMut(&Message, &Outbox) + Send + 'static,
+    ) -> (DuplexStream, Outbox, JoinHandle<()>) {
         let (client, server) = tokio::io::duplex(1024);
-        let outbox = outbox.clone();
+        let outbox = Outbox::new(config().outbox_bytes);
+        let given = outbox.clone();
         let task = tokio::spawn(async move {
-            let mut connection = Connection::new(server, outbox, &config());
-            let heartbeat = Heartbeat::new(config().ping_interval, config().ping_timeout);
-            let end = connection.run(heartbeat, stop, handle).await;
-            connection.close(end.0, end.1).await;
-            end
+            let mut connection = Connection::new(server, outbox.clone(), &config()).await;
+            let end = connection.run(stop, |message| handle(message, &outbox)).await;
+            connection.close(end).await;
         });
-        (client, task)
+        (client, given, task)
     }
 
-    fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        encode_frame(&mut bytes, opcode, payload, Some([1, 2, 3, 4]));
-        bytes
+    fn echo(message: &Message, outbox: &Outbox) {
+        outbox.push(message.clone());
+    }
+
+    async fn client(stream: DuplexStream) -> WebSocketStream<DuplexStream> {
+        WebSocketStream::from_raw_socket(stream, Role::Client, None).await
+    }
+
+    fn closes(message: Message) -> (CloseCode, String) {
+        let Message::Close(Some(close)) = message else { panic!("{message:?} is no Close frame with a code") };
+        (close.code, close.reason.to_string())
     }
 
     #[tokio::test]
-    async fn messages_are_handled_pings_and_closes_answered() {
-        let (mut client, messages, task) = start(&Outbox::new(10_000));
-        client.write_all(&masked(Opcode::Text, b"hello")).await.unwrap();
-        client.write_all(&masked(Opcode::Ping, b"x")).await.unwrap();
-        client.write_all(&masked(Opcode::Binary, &[1, 2])).await.unwrap();
-        let mut pong = [0; 3];
-        client.read_exact(&mut pong).await.unwrap();
-        assert_eq!(pong, [0x8a, 1, b'x']);
-        client.write_all(&masked(Opcode::Close, &3001_u16.to_be_bytes())).await.unwrap();
-        let mut close = [0; 4];
-        client.read_exact(&mut close).await.unwrap();
-        assert_eq!(close, [0x88, 2, 0x0b, 0xb9]);
-        drop(client);
-        assert_eq!(u16::from(task.await.unwrap().0), 3001);
-        assert_eq!(*messages.lock(), [r#"Text("hello")"#, "Binary([1, 2])"]);
+    async fn messages_are_handled_and_pings_and_closes_answered() {
+        let texts = Arc::new(Mutex::new(Vec::new()));
+        let collected = texts.clone();
+        let (stream, _, task) = start(std::future::pending(), move |message, _| collected.lock().push(message.clone()));
+        let mut client = client(stream).await;
+        let sent = [Message::text("hello"), Message::binary(vec![1, 2])];
+        for message in sent.clone() {
+            client.send(message).await.unwrap();
+        }
+        client.send(Message::Ping("x".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong("x".into()));
+        client.send(Message::Close(Some(CloseFrame { code: 3001.into(), reason: "".into() }))).await.unwrap();
+        assert_eq!(closes(client.next().await.unwrap().unwrap()).0, 3001.into());
+        task.await.unwrap();
+        assert_eq!(*texts.lock(), sent);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_when_a_connection_is_stopped_is_delivered_before_the_close() {
-        let outbox = Outbox::new(10_000);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (mut client, task) = start_with(&outbox, async { stopped.await.unwrap() }, |_| {});
-        // More than the stream holds: once a byte of it has come, all of it was taken, and what follows has to wait.
-        let taken = frame(Opcode::Binary, &[1; 4000]);
-        outbox.push(taken.clone());
-        let mut received = vec![0];
-        client.read_exact(&mut received).await.unwrap();
-        let waiting = frame(Opcode::Text, b"it waited");
-        outbox.push(waiting.clone());
-        stop.send(()).unwrap();
-        client.read_to_end(&mut received).await.unwrap();
-        let mut expected = [&taken[..], &waiting].concat();
-        encode_close(&mut expected, Some(STOPPING), None);
-        assert!(received == expected, "{} bytes instead of {}", received.len(), expected.len());
-        drop(client);
-        assert_eq!(task.await.unwrap(), STOPPING);
+    async fn a_client_that_has_closed_is_not_waited_for() {
+        let (mut stream, _, task) = start(std::future::pending(), echo);
+        let begun = Instant::now();
+        // A masked Close frame with code 1000; the client keeps its side of the stream open.
+        stream.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"\x88\x02\x03\xe8");
+        task.await.unwrap();
+        assert!(begun.elapsed() < CLOSE_TIMEOUT, "it took {:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_comes_together_with_a_close_is_answered_before_it() {
-        let outbox = Outbox::new(10_000);
-        let answers = outbox.clone();
-        let (mut client, task) =
-            start_with(&outbox, std::future::pending(), move |message| answers.push(message.to_frame()));
-        let mut both = masked(Opcode::Text, b"hello");
-        both.extend(masked(Opcode::Close, &1000_u16.to_be_bytes()));
-        client.write_all(&both).await.unwrap();
+        let (mut stream, _, task) = start(std::future::pending(), echo);
+        stream.write_all(b"\x81\x85\0\0\0\0hello\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
         let mut received = Vec::new();
-        client.read_to_end(&mut received).await.unwrap();
+        stream.read_to_end(&mut received).await.unwrap();
         assert_eq!(received, b"\x81\x05hello\x88\x02\x03\xe8");
-        drop(client);
-        assert_eq!(task.await.unwrap().0, CloseCode::NORMAL);
-    }
-
-    #[tokio::test]
-    async fn a_broken_rule_closes_with_its_code() {
-        let (mut client, _, task) = start(&Outbox::new(10_000));
-        client.write_all(&masked(Opcode::Text, &[b'a'; 1001])).await.unwrap();
-        let mut close = [0; 4];
-        client.read_exact(&mut close).await.unwrap();
-        assert_eq!(close, [0x88, 2, 0x03, 0xf1]);
-        drop(client);
-        assert_eq!(task.await.unwrap().0, CloseCode::TOO_BIG);
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_does_not_read_is_closed() {
-        let outbox = Outbox::new(10_000);
-        let (client, _, task) = start(&outbox);
-        // More than the stream and the outbox hold together.
-        for _ in 0..20 {
-            outbox.push(frame(Opcode::Binary, &[0; 900]));
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(task.await.unwrap(), TOO_SLOW);
-        drop(client);
+        task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_peer_is_pinged_and_then_given_up() {
-        let start_of_test = Instant::now();
-        let (mut client, _, task) = start(&Outbox::new(10_000));
-        let mut ping = [0; 2];
-        client.read_exact(&mut ping).await.unwrap();
-        assert_eq!(ping, [0x89, 0]);
-        assert_eq!(start_of_test.elapsed().as_secs(), 25);
-        client.write_all(&masked(Opcode::Pong, &[])).await.unwrap();
-        client.read_exact(&mut ping).await.unwrap();
-        assert_eq!(start_of_test.elapsed().as_secs(), 50);
-        let mut close = Vec::new();
-        client.read_to_end(&mut close).await.unwrap();
-        assert_eq!(start_of_test.elapsed().as_secs(), 70);
+    async fn messages_that_wait_are_delivered_before_a_stop_closes_the_connection() {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (mut stream, outbox, task) = start(async { stopped.await.unwrap() }, echo);
+        // More than the stream holds: once a byte of it has come, the connection is writing it, and the next one waits.
+        let large = Message::binary(vec![1; 50_000]);
+        outbox.push(large.clone());
+        let mut first = [0];
+        stream.read_exact(&mut first).await.unwrap();
+        outbox.push(Message::text("it waited"));
+        stop.send(()).unwrap();
+        let mut client = WebSocketStream::from_partially_read(stream, first.to_vec(), Role::Client, None).await;
+        for expected in [large, Message::text("it waited")] {
+            assert!(client.next().await.unwrap().unwrap() == expected);
+        }
+        let (code, reason) = closes(client.next().await.unwrap().unwrap());
+        assert_eq!((code, reason.as_str()), (CloseCode::Away, "the server is stopping; connect again"));
+        assert!(client.next().await.is_none());
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_violation_closes_with_its_code() {
+        let frame = |kind, last, length| Message::Frame(Frame::message(vec![b'a'; length], OpCode::Data(kind), last));
+        let cases = [
+            (vec![Message::text("a".repeat(100_001))], CloseCode::Size),
+            (vec![frame(Data::Text, false, 60_000), frame(Data::Continue, true, 60_000)], CloseCode::Size),
+            (vec![frame(Data::Continue, true, 1)], CloseCode::Protocol),
+            (vec![Message::Frame(Frame::message(vec![0xff], OpCode::Data(Data::Text), true))], CloseCode::Invalid),
+        ];
+        for (messages, expected) in cases {
+            let (stream, _, task) = start(std::future::pending(), echo);
+            let (mut sink, mut stream) = client(stream).await.split();
+            let sending = tokio::spawn(async move {
+                for message in messages {
+                    sink.send(message).await.unwrap();
+                }
+            });
+            assert_eq!(closes(stream.next().await.unwrap().unwrap()).0, expected);
+            sending.await.unwrap();
+            drop(stream);
+            task.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_closed() {
+        let (stream, outbox, task) = start(std::future::pending(), echo);
+        // More than the stream, the library and the outbox hold together.
+        for _ in 0..5 {
+            outbox.push(Message::binary(vec![0; 60_000]));
+            tokio::task::yield_now().await;
+        }
+        let mut client = client(stream).await;
+        let end = loop {
+            match client.next().await.expect("a Close frame") {
+                Ok(Message::Close(close)) => break close.unwrap(),
+                other => drop(other.unwrap()),
+            }
+        };
+        assert_eq!((end.code, end.reason.as_str()), (CloseCode::Again, "messages were not read fast enough"));
         drop(client);
-        assert_eq!(task.await.unwrap(), SILENT);
+        task.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_pings_and_does_not_read_is_served_again_once_it_reads() {
+        let (mut stream, _, _task) = start(std::future::pending(), echo);
+        let mut pings = Vec::new();
+        for _ in 0..30_000 {
+            pings.extend_from_slice(b"\x89\x84\0\0\0\0ping");
+        }
+        pings.extend_from_slice(b"\x81\x85\0\0\0\0hello");
+        stream.write_all(&pings).await.unwrap();
+        let mut received = 0;
+        let mut client = client(stream).await;
+        loop {
+            match client.next().await.unwrap().unwrap() {
+                Message::Pong(_) => received += 1,
+                message => break assert_eq!(message, Message::text("hello")),
+            }
+        }
+        // RFC 6455 section 5.5.3 lets an endpoint answer the latest of several pings only.
+        assert!((1..30_000).contains(&received), "{received} pongs");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_pinged_and_then_given_up() {
+        let begun = Instant::now();
+        let (mut stream, _, task) = start(std::future::pending(), echo);
+        let mut ping = [0; 2];
+        stream.read_exact(&mut ping).await.unwrap();
+        assert_eq!((ping, begun.elapsed().as_secs()), ([0x89, 0], 25));
+        stream.write_all(b"\x8a\x80\0\0\0\0").await.unwrap();
+        stream.read_exact(&mut ping).await.unwrap();
+        assert_eq!((ping, begun.elapsed().as_secs()), ([0x89, 0], 50));
+        let mut close = Vec::new();
+        stream.read_to_end(&mut close).await.unwrap();
+        assert!(close.ends_with(b"no answer to a ping"));
+        task.await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_secs(70) + CLOSE_TIMEOUT);
     }
 }

@@ -1,32 +1,35 @@
 //! Messages from one user to another over plain WebSocket.
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sockeye::Server;
+use tokio_tungstenite::tungstenite::Message;
 
-use super::{connection::Message, plain::json_frame};
 use crate::{
-    chat::{Chat, Direct, PLAIN_NAMESPACE},
+    chat::{Chat, Direct, Group, PLAIN_NAMESPACE},
     identity::User,
 };
 
 /// Delivers a message to every device of the user it names. What cannot be delivered is answered.
-pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: Message<'_>) -> Option<Bytes> {
+pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: &Message) -> Option<Message> {
     let Request { to, mut fields } = match Request::parse(message) {
         Ok(request) => request,
-        Err(error) => return Some(json_frame(&json!({ "error": error }))),
+        Err(error) => return Some(json_message(&json!({ "error": error }))),
     };
     let data = sockeye::Value::from(Value::Object(fields.clone()));
     if let Err(error) = chat.check_size(&data) {
-        return Some(json_frame(&json!({ "error": error.to_string(), "to_user": to })));
+        return Some(json_message(&json!({ "error": error.to_string(), "to_user": to })));
     }
     let direct = Direct::new(from, data.get("message").cloned().unwrap_or_default());
     fields.insert("from".into(), json!(from));
     let sockets = chat.deliver_to_sockets(&server.of(PLAIN_NAMESPACE), &to, &direct);
-    let delivered = sockets + chat.registry().send_to(to.as_str(), &json_frame(&Value::Object(fields)));
+    let delivered = sockets + chat.plain().send(&Group::User(to.clone()), &json_message(&Value::Object(fields)));
     (delivered == 0).then(|| {
         let error = format!("`{to}` is not connected, so the message was not delivered");
-        json_frame(&json!({ "error": error, "to_user": to }))
+        json_message(&json!({ "error": error, "to_user": to }))
     })
+}
+
+fn json_message(value: &Value) -> Message {
+    Message::text(value.to_string())
 }
 
 struct Request {
@@ -35,7 +38,7 @@ struct Request {
 }
 
 impl Request {
-    fn parse(message: Message<'_>) -> Result<Self, String> {
+    fn parse(message: &Message) -> Result<Self, String> {
         let Message::Text(text) = message else {
             return Err("a message must be text with JSON in it, not binary".into());
         };
@@ -64,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_request_needs_a_message_and_a_user() {
-        let request = Request::parse(Message::Text(r#"{"message": 7, "to_user": "bob", "id": 1}"#)).unwrap();
+        let request = Request::parse(&Message::text(r#"{"message": 7, "to_user": "bob", "id": 1}"#)).unwrap();
         assert_eq!((request.to.as_str(), request.fields.len()), ("bob", 3));
         let wrong = [
             ("hello", "JSON"),
@@ -75,9 +78,9 @@ mod tests {
             (r#"{"message": "", "to_user": "\u0000"}"#, "`to_user`"),
         ];
         for (text, named) in wrong {
-            let error = Request::parse(Message::Text(text)).err().unwrap();
+            let error = Request::parse(&Message::text(text)).err().unwrap();
             assert!(error.contains(named), "{text}: {error}");
         }
-        assert!(Request::parse(Message::Binary(b"{}")).is_err());
+        assert!(Request::parse(&Message::binary("{}")).is_err());
     }
 }

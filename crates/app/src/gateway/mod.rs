@@ -2,36 +2,30 @@
 //! `/ws/<user>/` takes `{"message", "to_user"}` and delivers it to that user's devices.
 mod connection;
 mod direct;
-mod handshake;
-mod plain;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Path, Request, State},
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sockeye::{OriginPolicy, Server};
-use sockeye_protocol::websocket::Limits;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-};
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::{Message, handshake::server::create_response_with_body};
 
 use crate::{
-    chat::{Chat, NAMESPACES},
-    identity::{Token, User},
+    chat::{Chat, Group, NAMESPACES, Outbox, Registration},
+    identity::Token,
 };
-use connection::{Connection, End, Heartbeat, Message};
-use plain::{Outbox, Place, Registration};
-pub(crate) use plain::{Registry, json_frame};
+use connection::Connection;
 
-/// The plain WebSocket connections and what they need.
+/// Serves plain WebSocket connections.
 pub(crate) struct Gateway {
     server: Server,
     chat: Arc<Chat>,
@@ -39,11 +33,11 @@ pub(crate) struct Gateway {
     closing: watch::Sender<bool>,
 }
 
-/// How plain connections are run: as Socket.IO's.
+/// The limits and times of plain connections, which are those of Socket.IO connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) origins: OriginPolicy,
-    pub(crate) limits: Limits,
+    pub(crate) max_payload: usize,
     pub(crate) outbox_bytes: usize,
     pub(crate) close_timeout: Duration,
     pub(crate) ping_interval: Duration,
@@ -55,7 +49,7 @@ impl Gateway {
         let engine = &server.config().engine;
         let config = Config {
             origins: engine.origins.clone(),
-            limits: Limits { max_message: engine.max_payload, max_fragments: engine.max_fragments },
+            max_payload: engine.max_payload,
             outbox_bytes: engine.outbox_bytes,
             close_timeout: engine.close_timeout,
             ping_interval: engine.ping_interval,
@@ -91,17 +85,21 @@ impl Gateway {
 
     /// How many connections are open.
     pub(crate) fn len(&self) -> usize {
-        self.chat.registry().len()
+        self.chat.plain().len()
     }
 
-    /// Answers a handshake, and runs the connection that comes of it.
+    /// Answers a handshake and runs the connection.
     async fn open(self: Arc<Self>, name: Option<String>, mut request: Request) -> Response {
-        let accept = match handshake::accept(&request) {
-            Ok(accept) => accept,
-            Err(refusal) => return refusal.into_response(),
+        let response = match handshake(&mut request) {
+            Ok(response) => response,
+            Err(problem) => {
+                let headers = [(header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_VERSION, "13")];
+                let text = format!("this address is for WebSocket clients: {problem}");
+                return (StatusCode::UPGRADE_REQUIRED, headers, text).into_response();
+            }
         };
         if self.config.origins.check(request.headers()).is_err() {
-            return (StatusCode::FORBIDDEN, "this web page is not of an accepted origin").into_response();
+            return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
         }
         let closing = self.closing.subscribe();
         if *closing.borrow() {
@@ -116,15 +114,15 @@ impl Gateway {
                 return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
             }
         };
-        let place = if is_lobby { Place::Lobby } else { Place::User(user) };
+        let group = if is_lobby { Group::Lobby } else { Group::User(user) };
         let outbox = Outbox::new(self.config.outbox_bytes);
-        let Some(registration) = Registry::register(self.chat.registry(), place, outbox.clone()) else {
-            tracing::warn!("refused a plain WebSocket: there are `max_plain_connections` already");
-            return (StatusCode::SERVICE_UNAVAILABLE, "too many connections; try later").into_response();
+        let Some(registration) = self.chat.plain().register(group, outbox.clone()) else {
+            tracing::warn!("refused a plain WebSocket: `max_plain_connections` are open");
+            return (StatusCode::SERVICE_UNAVAILABLE, "too many connections; try again later").into_response();
         };
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move { self.run(upgrade, outbox, registration, closing).await });
-        handshake::response(accept)
+        response
     }
 
     /// Runs a connection to its end.
@@ -135,59 +133,51 @@ impl Gateway {
         registration: Registration,
         mut closing: watch::Receiver<bool>,
     ) {
-        let place = registration.place().clone();
-        // A client that goes away before the handshake is over leaves nothing behind but its registration.
-        let connection = upgrade.await.map(|upgraded| Connection::new(TokioIo::new(upgraded), outbox, &self.config));
-        let ended = match connection {
-            Ok(mut connection) => {
-                let stop = async {
-                    // The gateway outlives its connections, so the sender is never gone.
-                    let _never_fails = closing.wait_for(|closing| *closing).await;
-                };
-                let end = self.converse(&mut connection, &place, stop).await;
-                Some((connection, end))
-            }
-            Err(_) => None,
+        // A client that leaves during the handshake leaves only its registration behind, which is dropped here.
+        let Ok(stream) = upgrade.await else { return };
+        let mut connection = Connection::new(TokioIo::new(stream), outbox.clone(), &self.config).await;
+        let stop = async {
+            // The gateway outlives its connections, so the sender is never gone.
+            let _never_fails = closing.wait_for(|closing| *closing).await;
         };
-        // From here on nothing is delivered to this connection any more, and its user may be offline.
+        let group = registration.group().clone();
+        self.refresh(&group);
+        let handle = |message: &Message| match &group {
+            Group::Lobby => {
+                self.chat.plain().send(&group, message);
+            }
+            Group::User(user) => {
+                if let Some(answer) = direct::handle(&self.chat, &self.server, user, message) {
+                    outbox.push(answer);
+                }
+            }
+        };
+        let end = connection.run(stop, handle).await;
+        // Nothing is delivered to this connection any more, and its user may be offline now.
         drop(registration);
-        if let Place::User(user) = &place {
-            self.refresh(user);
-        }
-        if let Some((mut connection, (code, reason))) = ended {
-            connection.close(code, reason).await;
-        }
+        self.refresh(&group);
+        connection.close(end).await;
     }
 
-    /// Passes on what the client sends until the connection is to end; says why.
-    async fn converse<S: AsyncRead + AsyncWrite>(
-        &self,
-        connection: &mut Connection<S>,
-        place: &Place,
-        stop: impl Future<Output = ()>,
-    ) -> End {
-        let heartbeat = Heartbeat::new(self.config.ping_interval, self.config.ping_timeout);
-        match place {
-            Place::Lobby => {
-                connection.run(heartbeat, stop, |message| self.chat.registry().broadcast(&message.to_frame())).await
-            }
-            Place::User(user) => {
-                self.refresh(user);
-                let outbox = connection.outbox().clone();
-                let handle = |message: Message<'_>| {
-                    if let Some(answer) = direct::handle(&self.chat, &self.server, user, message) {
-                        outbox.push(answer);
-                    }
-                };
-                connection.run(heartbeat, stop, handle).await
+    /// Updates the presence of the user whose connections have changed.
+    fn refresh(&self, group: &Group) {
+        if let Group::User(user) = group {
+            for namespace in NAMESPACES {
+                self.chat.refresh(&self.server.of(namespace), user);
             }
         }
     }
+}
 
-    /// Has the namespaces look again whether the user is online.
-    fn refresh(&self, user: &User) {
-        for namespace in NAMESPACES {
-            self.chat.refresh(&self.server.of(namespace), user);
-        }
+/// The server's side of the handshake (RFC 6455 section 4.2).
+///
+/// # Errors
+/// What keeps the request from opening a WebSocket.
+fn handshake(request: &mut Request) -> Result<Response, String> {
+    // The library looks at the first line of `Connection`, but several lines are one list (RFC 9110 section 5.3).
+    let lines: Vec<_> = request.headers().get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(list) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
+        request.headers_mut().insert(header::CONNECTION, list);
     }
+    create_response_with_body(request, Body::empty).map_err(|error| error.to_string())
 }

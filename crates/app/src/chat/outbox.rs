@@ -1,0 +1,126 @@
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+use tokio_tungstenite::tungstenite::Message;
+
+/// The messages that wait for one plain WebSocket, bounded in bytes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queue: Mutex<Queue>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    /// The bytes of `messages` and of those that the connection has taken but not yet written.
+    bytes: usize,
+    has_overflowed: bool,
+    /// Wakes the connection's task.
+    waker: Option<Waker>,
+}
+
+/// More bytes waited for the connection than its outbox may hold, because the client reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overflowed;
+
+/// What each message counts in addition to its bytes, so that the number of empty messages is bounded, too.
+const OVERHEAD: usize = 64;
+
+impl Outbox {
+    /// An outbox that holds at most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self(Arc::new(Inner { queue: Mutex::default(), limit }))
+    }
+
+    /// Adds a message. If it exceeds the limit, the outbox drops every message and reports [`Overflowed`] from then on:
+    /// the connection ends rather than miss a message in between.
+    pub(crate) fn push(&self, message: Message) {
+        let mut queue = self.0.queue.lock();
+        if queue.has_overflowed {
+            return;
+        }
+        queue.bytes += message.len() + OVERHEAD;
+        if queue.bytes > self.0.limit {
+            queue.has_overflowed = true;
+            queue.messages = VecDeque::new();
+        } else {
+            queue.messages.push_back(message);
+        }
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes all messages, once there are some. They count until the next call with `is_written`, which says that the
+    /// connection has written what it took before; without it, only an overflow is reported.
+    pub(crate) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        is_written: bool,
+    ) -> Poll<Result<VecDeque<Message>, Overflowed>> {
+        let mut queue = self.0.queue.lock();
+        if queue.has_overflowed {
+            return Poll::Ready(Err(Overflowed));
+        }
+        if is_written {
+            queue.bytes = queue.messages.iter().map(|message| message.len() + OVERHEAD).sum();
+            if !queue.messages.is_empty() {
+                // The queue's memory goes with the messages: an idle connection keeps none.
+                return Poll::Ready(Ok(std::mem::take(&mut queue.messages)));
+            }
+        }
+        queue.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes what still waits when the connection closes: nothing if the outbox has overflowed.
+    pub(crate) fn take_rest(&self) -> VecDeque<Message> {
+        std::mem::take(&mut self.0.queue.lock().messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn take(outbox: &Outbox, is_written: bool) -> Poll<Result<VecDeque<Message>, Overflowed>> {
+        outbox.poll_take(&mut Context::from_waker(Waker::noop()), is_written)
+    }
+
+    #[test]
+    fn messages_come_out_in_order_and_together() {
+        let outbox = Outbox::new(1000);
+        assert_eq!(take(&outbox, true), Poll::Pending);
+        for text in ["one", "two"] {
+            outbox.push(Message::text(text));
+        }
+        assert_eq!(take(&outbox, true), Poll::Ready(Ok([Message::text("one"), Message::text("two")].into())));
+        outbox.push(Message::text("three"));
+        assert_eq!(take(&outbox, false), Poll::Pending, "the first two are not written yet");
+        assert_eq!(take(&outbox, true), Poll::Ready(Ok([Message::text("three")].into())));
+    }
+
+    #[test]
+    fn messages_that_are_being_written_count_towards_the_limit() {
+        let outbox = Outbox::new(2 * (100 + OVERHEAD));
+        let message = Message::binary(vec![0; 100]);
+        outbox.push(message.clone());
+        assert!(take(&outbox, true).is_ready());
+        outbox.push(message.clone());
+        assert!(take(&outbox, true).is_ready(), "the first is written and counts no more");
+        outbox.push(message.clone());
+        assert_eq!(take(&outbox, false), Poll::Pending);
+        outbox.push(message);
+        assert_eq!(take(&outbox, false), Poll::Ready(Err(Overflowed)));
+    }
+}
