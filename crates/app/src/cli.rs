@@ -9,7 +9,7 @@ use crate::{
 
 /// A realtime and chat server that speaks Socket.IO and plain WebSocket, and a client for the command line.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "sockeye", version, args_conflicts_with_subcommands = true, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -3,6 +3,7 @@ pub(crate) mod connect;
 pub(crate) mod doctor;
 pub(crate) mod emit;
 
+mod advice;
 mod outcome;
 mod target;
 mod terminal;

@@ -1,12 +1,9 @@
 //! How a command ends. Scripts rely on the numbers, so they don't change.
-use std::{io, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
-use sockeye_client::{BuildError, ConnectError, ConnectErrorKind, EmitError};
+use sockeye_client::{BuildError, ConnectError, EmitError};
 
-use super::{
-    target::TargetError,
-    values::{Harmless, ValuesError},
-};
+use super::{advice, target::TargetError, values::ValuesError};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +39,7 @@ impl From<Status> for ExitCode {
 pub(crate) enum CommandError {
     #[error(transparent)]
     Target(#[from] TargetError),
-    #[error(transparent)]
+    #[error("{}", advice::building(.0))]
     Build(#[from] BuildError),
     #[error("the certificates, the proxy or the TLS options cannot be used: {0}")]
     Http(reqwest::Error),
@@ -51,14 +48,14 @@ pub(crate) enum CommandError {
     #[error("argument {position} of the event: {source}")]
     Argument { position: usize, source: ValuesError },
     #[error(
-        "cannot connect: {}{}\n`sockeye doctor {url}` looks for the reason",
-        Harmless(&error.to_string()),
-        cure(error)
+        "cannot connect: {}\n`sockeye doctor {}`, with the same options, looks for the reason",
+        advice::connecting(error),
+        Quoted(url)
     )]
     Connect { url: String, error: ConnectError },
-    #[error("the event could not be sent: {0}")]
+    #[error("the event could not be sent: {}", advice::emitting(.0))]
     Emit(#[from] EmitError),
-    #[error("the connection ended ({0}) while the event was being sent, so the server may not have it; `--ack` tells")]
+    #[error("the connection ended ({0}) while the event was sent, so the server may not have received it; --ack tells")]
     Uncertain(String),
     #[error("interrupted before everything was done")]
     Interrupted,
@@ -95,18 +92,16 @@ impl CommandError {
     }
 }
 
-/// What to do about it at the command line, where the client library speaks of its own settings.
-fn cure(error: &ConnectError) -> &'static str {
-    match error.kind() {
-        ConnectErrorKind::Tls { .. } => {
-            "\nhttp:// is for ports without TLS; --ca FILE trusts the certificate of your own authority; for tests, \
-             --insecure accepts any"
+/// Writes a word of a shell's command line, in quotes if it needs them.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |character: char| character.is_alphanumeric() || "-_./:@%+=,[]".contains(character);
+        if self.0.chars().all(is_plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "'{}'", self.0.replace('\'', r"'\''"))
         }
-        ConnectErrorKind::Refused(_) => "\n--auth and --header say who you are, --namespace what is joined",
-        ConnectErrorKind::Lost { .. } => "\n--parser says how packets are written",
-        ConnectErrorKind::NamespaceTimedOut { .. } | ConnectErrorKind::TimedOut { .. } => {
-            "\n--timeout allows more time"
-        }
-        _ => "",
     }
 }

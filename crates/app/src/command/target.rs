@@ -15,9 +15,10 @@ pub(crate) struct TargetOptions {
     /// What is sent along with the request to join: a JSON object, such as '{"token": "secret"}'
     #[arg(short, long, value_name = "JSON")]
     pub(crate) auth: Option<Auth>,
-    /// The only transport to use; without it, polling moves on to WebSocket where that works
-    #[arg(short, long)]
-    pub(crate) transport: Option<TransportName>,
+    /// The transport to use, or both in the order to try them, such as websocket,polling. By default the client begins
+    /// with polling and upgrades to WebSocket
+    #[arg(short, long, value_delimiter = ',')]
+    pub(crate) transport: Vec<TransportName>,
     /// The path that the server is mounted at [default: /socket.io/]
     #[arg(short, long)]
     pub(crate) path: Option<String>,
@@ -63,6 +64,15 @@ pub(crate) enum TransportName {
     Websocket,
 }
 
+impl From<TransportName> for Transport {
+    fn from(name: TransportName) -> Self {
+        match name {
+            TransportName::Polling => Self::Polling,
+            TransportName::Websocket => Self::WebSocket,
+        }
+    }
+}
+
 /// The parsers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ParserName {
@@ -103,11 +113,12 @@ pub(crate) enum TargetError {
 pub(crate) const DEFAULT_PATH: &str = "/socket.io/";
 
 impl TargetOptions {
-    /// Takes an address apart: its path is the namespace, as in every Socket.IO client, unless it ends with `socket.io`;
-    /// then it is the path that the server is mounted at, as it stands in the log of a browser.
+    /// Takes an address apart. Its path is the namespace, exactly as it is written, as in the JavaScript client; a path
+    /// that ends with `/socket.io` is the path that the server is mounted at. So an address may be copied from the
+    /// network log of a browser: what the protocol adds to the query of a session is left out.
     ///
     /// # Errors
-    /// If it is no address, or contradicts the options.
+    /// If the text is not an address, or contradicts the options.
     pub(crate) fn target(&self, address: &str) -> Result<Target, TargetError> {
         let wrong = || TargetError::Url(address.to_owned());
         let http = match address.split_once("://") {
@@ -121,11 +132,12 @@ impl TargetOptions {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(wrong());
         }
-        let path = url.path().to_owned();
+        let is_mount = url.path().trim_end_matches('/').ends_with("/socket.io");
+        let (mount, namespace) =
+            if is_mount { (Some(slashed(url.path())), "/") } else { (None, written_path(http.trim())) };
         url.set_path("");
         url.set_fragment(None);
-        let is_mount = path.trim_end_matches('/').ends_with("/socket.io");
-        let (mount, namespace) = if is_mount { (Some(slashed(&path)), "/") } else { (None, path.as_str()) };
+        without_session(&mut url);
         let option =
             self.namespace.as_ref().map(|name| if name.starts_with('/') { name.clone() } else { format!("/{name}") });
         let namespace = match option {
@@ -161,11 +173,9 @@ impl TargetOptions {
         if let Some(Auth(auth)) = &self.auth {
             builder = builder.auth(auth);
         }
-        if let Some(transport) = self.transport {
-            builder = builder.transports(match transport {
-                TransportName::Polling => Transport::Polling,
-                TransportName::Websocket => Transport::WebSocket,
-            });
+        if !self.transport.is_empty() {
+            let transports: Vec<_> = self.transport.iter().map(|transport| Transport::from(*transport)).collect();
+            builder = builder.transports(transports).try_all(true);
         }
         for Header { name, value } in &self.header {
             builder = builder.header(name, value);
@@ -220,6 +230,31 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     seconds.filter(|time| !time.is_zero()).ok_or("a time is a number of seconds above 0, such as 10 or 0.5")
 }
 
+/// The path of an address as it is written; the URL library escapes what is not ASCII.
+fn written_path(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let begin = rest.find('/').unwrap_or(end).min(end);
+    match rest.get(begin..end) {
+        Some(path) if !path.is_empty() => path,
+        _ => "/",
+    }
+}
+
+/// Takes the parameters of an Engine.IO session out of an address, if it has any.
+fn without_session(url: &mut Url) {
+    const SESSION: [&str; 3] = ["EIO", "sid", "transport"];
+    const REQUEST: [&str; 3] = ["t", "j", "b64"];
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    if pairs.iter().any(|(name, _)| SESSION.contains(&name.as_str())) {
+        url.set_query(None);
+        let others = pairs.iter().filter(|(name, _)| ![SESSION, REQUEST].as_flattened().contains(&name.as_str()));
+        for (name, value) in others {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+}
+
 fn slashed(path: &str) -> String {
     match path.trim_matches('/') {
         "" => "/".to_owned(),
@@ -257,6 +292,29 @@ mod tests {
         assert_eq!(parts(&["https://example.org", "-n", "chat"]), ["https://example.org/", "/socket.io/", "/chat"]);
         assert_eq!(parts(&["http://[::1]:1/api/socket.io/"]), ["http://[::1]:1/", "/api/socket.io/", "/"]);
         assert_eq!(parts(&["http://a/chat", "--path", "x/y"]), ["http://a/", "/x/y/", "/chat"]);
+        let copied = "http://a/socket.io/?EIO=4&transport=polling&t=x&sid=y&token=z";
+        assert_eq!(parts(&[copied]), ["http://a/?token=z", "/socket.io/", "/"]);
+        assert_eq!(parts(&["http://a/?t=x"]), ["http://a/?t=x", "/socket.io/", "/"]);
+    }
+
+    #[test]
+    fn the_namespace_is_the_path_as_it_is_written() {
+        // What socket.io-client 4.8 says of the same addresses (`io(address).nsp`).
+        for (address, namespace) in [
+            ("http://h/über/房间", "/über/房间"),
+            ("http://h/%C3%BCber", "/%C3%BCber"),
+            ("http://h/a b", "/a b"),
+            ("http://h/a/", "/a/"),
+            ("http://h//a", "//a"),
+            ("http://h/./a/../b", "/./a/../b"),
+            ("http://h/A?x=1#f", "/A"),
+            ("http://h?x=a/b", "/"),
+            ("http://h#/a", "/"),
+            ("http://user:pw@h/a", "/a"),
+        ] {
+            assert_eq!(parts(&[address])[2], namespace, "{address}");
+        }
+        assert_eq!(parts(&["http://h/über", "-n", "über"])[2], "/über");
     }
 
     #[test]

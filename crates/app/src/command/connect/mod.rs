@@ -16,6 +16,7 @@ use sockeye_client::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
+    advice::{self, Advice},
     outcome::{CommandError, Status},
     target::TargetOptions,
     terminal::{
@@ -54,6 +55,9 @@ enum Happening {
 
 /// How many happenings wait to be printed; more wait in the client library, and then at the server.
 const WAITING: usize = 256;
+
+/// How long the input may take to end after the connection has ended: a server may end it because of the last line.
+const END_OF_INPUT: Duration = Duration::from_secs(1);
 
 /// Talks to the server until one side has enough.
 ///
@@ -194,7 +198,7 @@ impl Conversation {
             tokio::select! {
                 Some(happening) = self.happenings.recv() => {
                     if self.happened(happening)? {
-                        return Ok(());
+                        return self.cut_off().await;
                     }
                 }
                 Some(event) = self.events.next() => self.connection_changed(event)?,
@@ -223,7 +227,7 @@ impl Conversation {
         // there are no answers.
         while let Some(happening) = self.next_happening().await {
             if self.happened(happening)? {
-                return Ok(());
+                return self.cut_off().await;
             }
         }
         if tokio::time::timeout(self.timeout, self.socket.flushed()).await.is_err() || self.socket.buffered() > 0 {
@@ -263,8 +267,10 @@ impl Conversation {
                 }
             }
             Happening::ConnectFailed(error) => {
-                self.lifecycle(format_args!("cannot connect: {}", Harmless(&error.to_string())))?;
+                let Advice { problem, cure } = advice::connecting(&error);
+                self.lifecycle(format_args!("cannot connect: {problem}"))?;
                 if !self.socket.is_active() {
+                    self.console.note(cure)?;
                     return self.given_up();
                 }
             }
@@ -291,14 +297,33 @@ impl Conversation {
         Ok(false)
     }
 
-    /// The connection won't come back by itself: somebody at the prompt may connect again, others leave.
+    /// The connection does not come back by itself: a user at the prompt may connect again, otherwise the command ends.
     fn given_up(&mut self) -> Result<bool, CommandError> {
         if self.lines.are_typed() {
             self.console.say("Type connect to connect again, or quit.")?;
             return Ok(false);
         }
-        self.status = Status::Failed;
         Ok(true)
+    }
+
+    /// Sets the status when the connection has ended for good: it is a success if everything piped in was sent and
+    /// answered before.
+    async fn cut_off(&mut self) -> Result<(), CommandError> {
+        while let Some(answer) = self.answers.join_next().await {
+            if let Ok(answer) = answer {
+                self.answered(&answer)?;
+            }
+        }
+        if let Lines::Piped(_) = self.lines
+            && !self.is_read
+            && let Ok(None) = tokio::time::timeout(END_OF_INPUT, self.lines.next()).await
+        {
+            self.is_read = true;
+        }
+        if self.status == Status::Done && !(self.is_read && self.socket.buffered() == 0) {
+            self.status = Status::Failed;
+        }
+        Ok(())
     }
 
     fn connection_changed(&mut self, event: ManagerEvent) -> Result<(), CommandError> {
@@ -331,6 +356,7 @@ impl Conversation {
             }
             Ok(Err(error)) => self.lifecycle(format_args!("the ack of {name} cannot be read: {error}"))?,
             Err(error) => {
+                let error = advice::acknowledging(error);
                 self.console.note(format_args!("{} no ack of {place}{name}: {error}", clock()))?;
                 self.status = Status::Unanswered;
             }
@@ -351,7 +377,7 @@ impl Conversation {
             Ok(Input::Quit) if self.lines.are_typed() => return Ok(true),
             Ok(Input::Quit) => self.is_read = true,
             Ok(Input::Nothing) => {}
-            Err(error) => self.refuse(&error)?,
+            Err(error) => self.refuse(error)?,
         }
         Ok(false)
     }
@@ -373,11 +399,11 @@ impl Conversation {
             }
             sent => sent,
         };
-        sent.or_else(|error| self.refuse(&error))
+        sent.or_else(|error| self.refuse(format_args!("the event could not be sent: {}", advice::emitting(&error))))
     }
 
     /// Explains what cannot be done with a line.
-    fn refuse(&mut self, error: &dyn std::error::Error) -> Result<(), CommandError> {
+    fn refuse(&mut self, error: impl std::fmt::Display) -> Result<(), CommandError> {
         if !self.lines.are_typed() {
             self.status = Status::Usage;
         }

@@ -118,7 +118,7 @@ fn judge(answer: &Answer, other_revision_works: bool, target: &Target, options: 
     let body = &answer.body;
     if body.contains("Transport unknown") || body.contains("Invalid transport") {
         let what = "the server has polling switched off";
-        let finding = if options.transport == Some(TransportName::Websocket) {
+        let finding = if options.transport.first() == Some(&TransportName::Websocket) {
             Finding::ok(POLLING, what)
         } else {
             Finding::warning(

@@ -6,8 +6,9 @@ use tokio::time::timeout;
 
 use super::{handshake::Polling, report::Finding};
 use crate::command::{
+    advice::{self, Advice},
     outcome::CommandError,
-    target::{Target, TargetOptions},
+    target::{Target, TargetOptions, TransportName},
 };
 
 /// Connects as `sockeye connect` would.
@@ -38,7 +39,7 @@ pub(super) async fn examine(
                 format!("{} lets the client in as {id}, within {took:.1} ms", target.namespace),
             ));
             let moves_on = matches!(polling, Polling::Open(session) if session.offers_websocket);
-            if moves_on && options.transport.is_none() {
+            if moves_on && matches!(*options.transport, [] | [TransportName::Polling, TransportName::Websocket]) {
                 let outcome = timeout(options.timeout * 2, upgrade(events)).await;
                 findings.push(outcome.unwrap_or_else(|_| judge_upgrade(Outcome::Nothing)));
             }
@@ -110,6 +111,9 @@ fn judge(error: &ConnectError) -> Finding {
             format!("the server ends the connection ({reason}) instead of letting the client into {namespace}"),
             "It may use another parser (--parser), or break off where it should refuse; its log may say more.",
         ),
-        _ => Finding::problem("connect", error.to_string(), "The checks above say more; so may the server's log."),
+        _ => {
+            let Advice { problem, cure } = advice::connecting(error);
+            Finding::problem("connect", problem, cure)
+        }
     }
 }

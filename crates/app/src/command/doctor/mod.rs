@@ -15,7 +15,7 @@ use clap::Args;
 
 use super::{
     outcome::{CommandError, Status},
-    target::{Target, TargetOptions},
+    target::{Target, TargetOptions, TransportName},
 };
 use crate::settings::Settings;
 use handshake::Polling;
@@ -128,7 +128,7 @@ async fn examine(
         probe.close(session).await;
     }
     let may_work = !matches!(polling, Polling::Failed);
-    if may_work && options.transport != Some(crate::command::target::TransportName::Polling) {
+    if may_work && options.transport != [TransportName::Polling] {
         let works = matches!(polling, Polling::Open(_));
         report.add(&handshake::websocket(&probe, works).await)?;
     }

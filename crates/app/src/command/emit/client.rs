@@ -6,7 +6,7 @@ use sockeye_client::{
 };
 use tokio::time::timeout;
 
-use crate::command::{outcome::CommandError, target::TargetOptions, values::Values};
+use crate::command::{advice, outcome::CommandError, target::TargetOptions, values::Values};
 
 /// A connection to emit on. It is not made again when it is lost: what would be sent twice or not at all then, is for
 /// the user to decide.
@@ -19,9 +19,9 @@ pub(super) struct Client {
 /// Why there is no acknowledgement.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unanswered {
-    #[error("{0}; `--timeout` allows more time")]
+    #[error("{}", advice::acknowledging(.0))]
     TimedOut(AckError),
-    #[error("{0}")]
+    #[error("{}", advice::acknowledging(.0))]
     Lost(AckError),
 }
 

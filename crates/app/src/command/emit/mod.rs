@@ -63,10 +63,11 @@ pub(crate) async fn run(emit: Emit) -> Result<Status, CommandError> {
         } else {
             client.emit(&emit.event, args).await.map(|()| Status::Done)
         };
-        // What was sent before a failure shall arrive, too.
+        // Events sent before a failure still arrive.
         let finished = client.finish().await;
         let status = status?;
-        finished.map(|()| status)
+        // Once every event is acknowledged, it does not matter how the connection ends.
+        if emit.ack { Ok(status) } else { finished.map(|()| status) }
     };
     tokio::select! {
         status = sending => status,
