@@ -11,7 +11,10 @@ async fn main() -> std::io::Result<()> {
 
 pub(crate) fn app() -> Router {
     let server = Server::new();
-    server.of("/").on("chat", async |socket: Socket, Data(text): Data<String>| socket.broadcast().emit("chat", &text));
+    server.of("/").on("chat", async |socket: Socket, Data(text): Data<String>| {
+        socket.broadcast().emit("chat", text)?;
+        Ok(())
+    });
     Router::new()
         .route("/", get(async || "hello from axum"))
         // The handle works in axum's handlers too.

@@ -19,8 +19,8 @@ pub(crate) fn binary() -> Server {
     root.on("reverse", async |Binary(data): Binary| data.iter().rev().copied().collect::<Bytes>());
     root.on("upload", async |socket: Socket, Data(Upload { name, content }): Data<Upload>| {
         let size = content.len();
-        socket.broadcast().emit("uploaded", (&name, Value::Binary(content))).map_err(|error| error.to_string())?;
-        Ok::<_, String>(size)
+        socket.broadcast().emit("uploaded", (name, Value::Binary(content)))?;
+        Ok(size)
     });
     server
 }

@@ -3,8 +3,7 @@
 use std::{future::pending, sync::Arc, task::Context, time::Duration};
 
 use sockeye::{
-    Auth, Config, EngineConfig, Graceful, Namespace, OriginPolicy, RawArgs, Reply, ServeError, Server, Socket, Value,
-    listen,
+    Auth, Config, EngineConfig, Graceful, Namespace, OriginPolicy, RawArgs, ServeError, Server, Socket, Value, listen,
 };
 use sockeye_engine::{Application, CloseReason, Engine, Frame, Message, Session, SessionHandler};
 
@@ -28,8 +27,8 @@ async fn main() -> Result<(), ServeError> {
     let (root, custom) = (server.of("/"), server.of("/custom"));
     greet(&root);
     greet(&custom);
-    root.on("message", async |socket: Socket, RawArgs(args): RawArgs| socket.emit("message-back", args));
-    root.on("message-with-ack", async |RawArgs(args): RawArgs| Reply::of(args));
+    root.on("message", async |socket: Socket, RawArgs(args): RawArgs| Ok(socket.emit("message-back", args)?));
+    root.on("message-with-ack", async |args: RawArgs| args);
 
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into());
     let mut listeners = listen(format!("127.0.0.1:{port}")).await?;
@@ -49,7 +48,7 @@ fn milliseconds(name: &str, expected: u64) -> Duration {
 fn greet(namespace: &Namespace) {
     namespace.on_connect(async |socket: Socket, Auth(auth): Auth<Option<Value>>| {
         let auth = auth.unwrap_or_else(|| Value::Object(Default::default()));
-        socket.emit("auth", auth).map_err(|error| error.to_string())
+        Ok(socket.emit("auth", auth)?)
     });
 }
 

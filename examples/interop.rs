@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::{
-    Auth, Config, EngineConfig, Namespace, OriginPolicy, Parser, RawArgs, Reply, ServeError, Server, Socket, Value,
+    Auth, Config, EngineConfig, Namespace, OriginPolicy, Parser, RawArgs, ServeError, Server, Socket, Value,
 };
 
 #[tokio::main]
@@ -23,29 +23,29 @@ async fn main() -> Result<(), ServeError> {
     let server = Server::builder().config(Config { engine, parser, ..defaults }).build();
     serve_events(&server.of("/"));
     serve_events(&server.of("/custom"));
-    server.of("/closed").on_connect(async || Err::<(), _>("members only"));
+    server.of("/closed").on_connect(async || Err("members only".into()));
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into());
     server.serve(format!("127.0.0.1:{port}")).await
 }
 
 fn serve_events(namespace: &Namespace) {
     namespace.on_connect(async |socket: Socket, Auth(auth): Auth<Option<Value>>| {
-        socket.emit("auth", auth.unwrap_or(Value::Null)).map_err(|error| error.to_string())
+        Ok(socket.emit("auth", auth.unwrap_or(Value::Null))?)
     });
-    namespace.on("message", async |socket: Socket, RawArgs(args): RawArgs| socket.emit("message-back", args));
-    namespace.on("message-with-ack", async |RawArgs(args): RawArgs| Reply::of(args));
+    namespace.on("message", async |socket: Socket, RawArgs(args): RawArgs| Ok(socket.emit("message-back", args)?));
+    namespace.on("message-with-ack", async |args: RawArgs| args);
     // Asks the client in turn, and tells it what it has answered.
     namespace.on("ask-me", async |socket: Socket, RawArgs(args): RawArgs| {
-        let answer = socket.emit_with_ack::<Value>("question", args).await.map_err(|error| error.to_string())?;
-        socket.emit("you-answered", &answer).map_err(|error| error.to_string())
+        let answer = socket.emit_with_ack::<Value>("question", args).await?;
+        Ok(socket.emit("you-answered", answer)?)
     });
     namespace.on("join", async |socket: Socket, RawArgs(args): RawArgs| {
-        let room = args.as_args().get::<String>(0).map_err(|error| error.to_string())?;
-        socket.join(room).map_err(|limit| limit.to_string())
+        let room = args.as_args().get::<String>(0)?;
+        Ok(socket.join(room)?)
     });
     namespace.on("to-room", async |socket: Socket, RawArgs(args): RawArgs| {
-        let room = args.as_args().get::<String>(0).map_err(|error| error.to_string())?;
-        socket.namespace().to(room).emit("room-message", args).map_err(|error| error.to_string())
+        let room = args.as_args().get::<String>(0)?;
+        Ok(socket.namespace().to(room).emit("room-message", args)?)
     });
     namespace.on("kick-me", async |socket: Socket| socket.disconnect(false));
 }

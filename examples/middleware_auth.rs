@@ -25,11 +25,11 @@ pub(crate) fn middleware_auth() -> Server {
             .and_then(|auth| user_of(&auth.token))
             .ok_or_else(|| ConnectRefusal::new("unknown token").with_data(&serde_json::json!({ "login": "/login" })))?;
         socket.insert(user);
-        Ok::<_, ConnectRefusal>(())
+        Ok(())
     });
     root.event_middleware(async |socket: Socket, EventName(event): EventName| {
         let is_moderator = socket.extension::<User>().is_some_and(|user| user.is_moderator);
-        if event.starts_with("delete") && !is_moderator { Err("only moderators may delete") } else { Ok(()) }
+        if event.starts_with("delete") && !is_moderator { Err("only moderators may delete".into()) } else { Ok(()) }
     });
     root.on("who am i", async |socket: Socket| socket.extension::<User>().map(|user| user.name.clone()));
     root.on("delete message", async |Data(id): Data<u64>| format!("message {id} is gone"));

@@ -9,11 +9,13 @@ async fn main() -> Result<(), ServeError> {
 pub(crate) fn namespaces() -> Server {
     let server = Server::builder().config(Config { cleanup_empty_child_namespaces: true, ..Config::default() }).build();
     server.of("/news").on_connect(async |socket: Socket| {
-        socket.emit("headline", "a shop has opened").map_err(|error| error.to_string())
+        socket.emit("headline", "a shop has opened")?;
+        Ok(())
     });
     let shops = server.of_matching(matching("/shops/*"));
     shops.on("order", async |socket: Socket, Data(what): Data<String>| {
-        socket.namespace().emit("ordered", &what).map_err(|error| error.to_string())
+        socket.namespace().emit("ordered", what)?;
+        Ok(())
     });
     server
 }

@@ -25,7 +25,8 @@ pub(crate) fn recovery() -> Server {
             return Ok(());
         }
         socket.insert(Sent::default());
-        socket.join("lobby").map_err(|limit| limit.to_string())
+        socket.join("lobby")?;
+        Ok(())
     });
     root.on("count", async |socket: Socket| {
         socket.extension::<Sent>().map(|sent| sent.0.fetch_add(1, Ordering::Relaxed) + 1)

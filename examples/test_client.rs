@@ -4,8 +4,8 @@ use sockeye::{Data, Server, Socket, TestClientError};
 fn shouting() -> Server {
     let server = Server::new();
     server.of("/").on("shout", async |socket: Socket, Data(text): Data<String>| {
-        socket.broadcast().emit("shouted", text.to_uppercase()).map_err(|error| error.to_string())?;
-        Ok::<_, String>(text.len())
+        socket.broadcast().emit("shouted", text.to_uppercase())?;
+        Ok(text.len())
     });
     server
 }

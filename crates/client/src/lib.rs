@@ -66,6 +66,6 @@ pub use member::{
 };
 pub use reason::DisconnectReason;
 #[doc(inline)]
-pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
+pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
 pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Date, Map, Number, Value};
 pub use task::backoff::Reconnection;

@@ -32,7 +32,7 @@ fn a_script_needs_no_async() {
     server.of("/").on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| Reply::of(args));
     server.of("/").on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
         let answer: String = socket.emit_with_ack("back", args).await.unwrap();
-        socket.emit("answer", &answer)
+        Ok(socket.emit("answer", &answer)?)
     });
     let local = runtime.block_on(Local::serve(server));
 

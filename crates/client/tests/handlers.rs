@@ -11,7 +11,7 @@ use support::{Local, eventually, quick};
 async fn connect() -> (Local, Socket) {
     let server = Server::new();
     server.of("/").on("ask", async |socket: sockeye::Socket, sockeye::Data(event): sockeye::Data<String>| {
-        socket.emit_with_ack::<serde_json::Value>(&event, 7).await.map_err(|error| error.to_string())
+        Ok(socket.emit_with_ack::<serde_json::Value>(&event, 7).await?)
     });
     let local = Local::serve(server).await;
     let socket = quick(Manager::builder(&local.url())).connect().await.unwrap();

@@ -32,7 +32,7 @@ async fn serve() -> Local {
         let namespace = server.of(name);
         namespace.on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| Reply::of(args));
         namespace.on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
-            socket.emit("back", args)
+            Ok(socket.emit("back", args)?)
         });
         namespace.on("ask", async |socket: sockeye::Socket| {
             let answer: String = socket.emit_with_ack("question", "how?").await.unwrap();
@@ -476,7 +476,7 @@ async fn reconnects_and_tells_each_stage() {
     socket.emit("back", "kept").unwrap();
     let server = Server::new();
     server.of("/").on("back", async |socket: sockeye::Socket, sockeye::RawArgs(args): sockeye::RawArgs| {
-        socket.emit("back", args)
+        Ok(socket.emit("back", args)?)
     });
     while !matches!(in_time(failures.next()).await.unwrap(), ManagerEvent::ConnectFailed(_)) {}
     let _local = Local::serve_at(server, address).await;

@@ -19,11 +19,10 @@ pub trait HasSocket {
 
 /// A type that a handler may return.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the result of a handler that answers with `{Output}`",
+    message = "`{Self}` cannot be the result of this handler",
     label = "this handler returns `{Self}`",
-    note = "event handlers return `()`, something to acknowledge the event with (text, numbers, `Vec`, `Option`, tuples, \
-            JSON values, and of any other type that serialises `Reply::of(&value)`), or a `Result` of such; a server's \
-            connect handlers return `()` or `Result<(), ConnectRefusal>`; all other handlers return `()`"
+    note = "a server's connect handlers and middleware return `()` or `Result<(), ConnectRefusal>`, all other handlers but those of \
+            events return `()`"
 )]
 pub trait IntoOutput<Output> {
     /// Turns the result into the output.

@@ -3,6 +3,7 @@
 //! The server and the client are built on this crate and re-export what is in it, so that handlers look the same on both
 //! sides. Each of them adds its [kinds](HandlerKind) of handlers and what can be [extracted](FromContext) for those alone.
 mod ack;
+mod error;
 mod event;
 mod extract;
 mod failure;
@@ -14,10 +15,12 @@ mod rejection;
 mod reply;
 mod runner;
 mod sequence;
+mod shape;
 mod state;
 mod values;
 
 pub use ack::{Ack, AckId, Acknowledge};
+pub use error::{HandlerError, with_causes};
 pub use event::{EventContext, OnEvent};
 pub use extract::{Args, Binary, Data, EventName, FromContext, Parameters, Payload, RawArgs};
 pub use failure::HandlerFailure;
@@ -26,8 +29,9 @@ pub use handler::{AnyHandler, ErasedHandler, Handler, HandlerFn, HandlerFuture, 
 pub use kind::{HandlerKind, HasSocket, IntoOutput};
 pub use named::Named;
 pub use rejection::Rejection;
-pub use reply::{IntoReply, Reply};
+pub use reply::{IntoReply, Reply, ReplyData};
 pub use runner::{EventHandlers, Queued, QueuedEvent, Runner, RunnerSocket};
 pub use sequence::Sequence;
+pub use shape::decode_answer;
 pub use state::{HasState, State};
 pub use values::Values;

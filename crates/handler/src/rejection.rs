@@ -8,8 +8,8 @@ pub enum Rejection {
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
     /// The CONNECT payload is not what a server's handler takes.
-    #[error("the auth payload is not what the handler takes: {0}")]
-    Auth(serde_json::Error),
+    #[error("the auth payload is not what the handler takes")]
+    Auth(#[source] serde_json::Error),
     /// No state of this type was given to the server, or to the client's manager.
     #[error("{owner} has no state of type `{state}`; give it one by `{builder}.state(value)`")]
     MissingState {

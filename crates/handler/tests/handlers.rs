@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use sockeye_handler::{
     Ack, AckId, Acknowledge, Args, Binary, Data, ErasedHandler, EventContext, EventName, FromContext, Handler,
-    HandlerKind, HasSocket, HasState, IntoReply, RawArgs, Rejection, Reply, State, erase,
+    HandlerKind, HasSocket, HasState, IntoReply, RawArgs, Rejection, Reply, ReplyData, State, decode_answer, erase,
 };
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
@@ -145,7 +145,7 @@ fn a_handler_that_takes_the_acknowledgement_answers_it_itself() {
 
     let (_, taken) = run(&socket, (), async |ack: Ack<Socket>| {
         assert!(ack.is_wanted());
-        ack.send(("done", 1)).map_err(|error| error.to_string())
+        Ok(ack.send(("done", 1))?)
     })
     .expect("an acknowledgement can always be taken");
     assert!(taken);
@@ -170,9 +170,78 @@ fn results_become_replies() {
     assert_eq!(sent(()), [] as [Value; 0]);
     assert_eq!(sent("text"), [Value::from("text")]);
     assert_eq!(sent((1, "two")), [Value::from(1), Value::from("two")]);
-    assert_eq!(sent(Ok::<_, String>(5)), [Value::from(5)]);
-    let error = sent(Err::<(), _>("no such room"));
+    assert_eq!(sent(Ok(5)), [Value::from(5)]);
+    let error = sent(Err::<(), _>("no such room".into()));
     assert_eq!(serde_json::to_value(error).expect("JSON"), serde_json::json!([{ "error": "no such room" }]));
+}
+
+#[test]
+fn own_types_are_returned_as_they_are_or_within_ok() {
+    #[derive(serde::Serialize)]
+    struct Sum {
+        total: i64,
+    }
+    impl ReplyData for Sum {}
+    let expected = serde_json::json!([{ "total": 3 }]);
+    for reply in [sent(Sum { total: 3 }), sent(Ok(Sum { total: 3 }))] {
+        assert_eq!(serde_json::to_value(reply).expect("JSON"), expected);
+    }
+}
+
+#[test]
+fn ok_has_as_many_arguments_as_its_value_stands_for() {
+    assert_eq!(sent(Ok(())), [] as [Value; 0]);
+    assert_eq!(sent(Ok((1, "two"))), [Value::from(1), Value::from("two")]);
+    assert_eq!(sent(Ok((1, 2, 3, 4, 5, 6, 7, 8))).len(), 8);
+    assert_eq!(sent((1, 2, 3, 4, 5, 6, 7, 8)).len(), 8);
+    for one in [sent(Ok(vec![1, 2])), sent(Ok(Some(1))), sent(Ok("text")), sent(Ok(None::<u8>)), sent(Ok(Value::Null))]
+    {
+        assert_eq!(one.len(), 1, "{one:?}");
+    }
+    assert!(matches!(Ok(()).into_reply(), Reply::Empty));
+    let binary = sent(Ok((Bytes::from_static(b"\x00\xff"), 1)));
+    assert_eq!(binary, [Value::Binary(Bytes::from_static(b"\x00\xff")), Value::from(1)]);
+}
+
+#[test]
+fn ok_needs_no_annotation_behind_a_question_mark() {
+    let socket = Socket::default();
+    let (reply, _) = run(&socket, "12", async |Data(text): Data<String>| {
+        let _number: u8 = text.parse()?;
+        Ok(())
+    })
+    .expect("a text");
+    assert!(matches!(reply, Reply::Empty));
+    let (reply, _) = run(&socket, "x", async |Data(text): Data<String>| {
+        if text.is_empty() {
+            return Err("nothing was sent".into());
+        }
+        Ok(text.parse::<u8>()?)
+    })
+    .expect("a text");
+    let error = serde_json::json!([{ "error": "invalid digit found in string" }]);
+    assert_eq!(serde_json::to_value(sent(reply)).expect("JSON"), error);
+}
+
+#[test]
+fn answers_are_decoded_into_one_argument_or_a_tuple_of_all() {
+    let args = ArgsBuf::new(&(1, "two")).expect("arguments");
+    assert_eq!(decode_answer::<u8>(args.as_args()), Ok(1));
+    assert_eq!(decode_answer::<(u8, String)>(args.as_args()), Ok((1, "two".into())));
+    assert_eq!(decode_answer::<(u8,)>(args.as_args()), Ok((1,)));
+    assert_eq!(decode_answer::<()>(args.as_args()), Ok(()));
+    assert_eq!(decode_answer::<Option<u8>>(args.as_args()), Ok(Some(1)));
+    assert!(decode_answer::<(u8, String, u8)>(args.as_args()).is_err());
+
+    let nothing = sockeye_protocol::socketio::Args::EMPTY;
+    assert_eq!(decode_answer::<()>(nothing), Ok(()));
+    assert_eq!(decode_answer::<Option<u8>>(nothing), Ok(None));
+    assert_eq!(decode_answer::<Value>(nothing), Ok(Value::Null));
+    assert!(decode_answer::<u8>(nothing).is_err());
+
+    let list = ArgsBuf::new(&&[1, 2]).expect("arguments");
+    assert_eq!(decode_answer::<Vec<u8>>(list.as_args()), Ok(vec![1, 2]));
+    assert_eq!(decode_answer::<((u8, u8),)>(list.as_args()), Ok(((1, 2),)));
 }
 
 #[test]
@@ -183,6 +252,6 @@ fn a_reply_that_cannot_be_encoded_is_an_error() {
             Err(serde::ser::Error::custom("broken"))
         }
     }
-    let Reply::Error(text) = Reply::of(&Broken) else { panic!("it cannot be encoded") };
-    assert_eq!(text, "the reply could not be encoded");
+    let Reply::Error(error) = Reply::of(&Broken) else { panic!("it cannot be encoded") };
+    assert_eq!(error.message(), "the reply could not be encoded");
 }

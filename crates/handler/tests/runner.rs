@@ -31,7 +31,7 @@ impl Acknowledge for Socket {
 
 impl RunnerSocket for Socket {
     fn handler_failed(&self, event: &str, failure: HandlerFailure) -> Reply {
-        self.failures.lock().unwrap().push(format!("{event}: {failure}"));
+        self.failures.lock().unwrap().push(format!("{event}: {failure:?}"));
         Reply::error(failure.message())
     }
 
@@ -155,7 +155,7 @@ fn a_panic_ends_its_handler_only_and_the_peer_is_told_nothing_of_it() {
     assert_eq!(numbers(&acks), [7]);
     assert_eq!(serde_json::to_value(&acks[0].1).unwrap(), expected);
     let failures = owner.socket.failures.lock().unwrap().clone();
-    assert_eq!(failures.first().map(String::as_str), Some("event: the handler panicked: a secret"));
+    assert_eq!(failures.first().map(String::as_str), Some(r#"event: Panicked("a secret")"#));
     assert_eq!(failures.len(), 2);
 }
 
@@ -201,7 +201,7 @@ fn middleware_ends_an_event_by_an_error_or_by_expelling_the_socket() {
     let ran = Arc::new(Mutex::new(0));
     let count = ran.clone();
     let mut owner = Owner::new([erase(async move || *count.lock().unwrap() += 1)]);
-    owner.middleware = vec![erase(async || Err::<(), _>("not you"))];
+    owner.middleware = vec![erase(async || Err::<(), _>("not you".into()))];
     owner.receive(1);
     assert_eq!(numbers(&owner.socket.acks()), [1]);
     assert_eq!(*ran.lock().unwrap(), 0);

@@ -10,7 +10,8 @@
 //! async fn main() -> Result<(), sockeye::ServeError> {
 //!     let server = Server::new();
 //!     server.of("/").on("chat", async |socket: Socket, Data(text): Data<String>| {
-//!         socket.broadcast().emit("chat", &text)
+//!         socket.broadcast().emit("chat", text)?;
+//!         Ok(())
 //!     });
 //!     server.serve("127.0.0.1:3000").await
 //! }
@@ -45,6 +46,6 @@ pub use sockeye_engine::{
     TlsError, TransportKind, Transports,
 };
 #[doc(inline)]
-pub use sockeye_handler::{Args, Binary, Data, EventName, IntoReply, RawArgs, Reply, State};
+pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
 pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Date, Map, Number, Value};
 pub use wire::parser::{self, Parser};

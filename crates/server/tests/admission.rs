@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use sockeye::{
     AckError, Config, Data, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
-    handler::HandlerError, matching,
+    handler::FailedEvent, matching,
 };
 use support::{PATIENCE, Raw, next, settle};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -21,17 +21,17 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 #[tokio::test]
 async fn what_is_emitted_before_admission_keeps_its_order_with_broadcasts() {
     let server = Server::new();
-    server.of("/").on_connect(async |socket: Socket| -> Result<(), String> {
-        let emit = |result: Result<(), sockeye::EmitError>| result.map_err(|error| error.to_string());
-        emit(socket.emit("n", 0))?;
-        emit(socket.namespace().emit("n", 1))?;
-        emit(socket.emit("n", Bytes::from_static(&[2])))?;
+    server.of("/").on_connect(async |socket: Socket| {
+        socket.emit("n", 0)?;
+        socket.namespace().emit("n", 1)?;
+        socket.emit("n", Bytes::from_static(&[2]))?;
         tokio::task::yield_now().await;
-        emit(socket.namespace().to(socket.id()).emit("n", (3, Bytes::from_static(&[3]))))?;
+        socket.namespace().to(socket.id()).emit("n", (3, Bytes::from_static(&[3])))?;
         // Volatile events are not kept for later.
-        emit(socket.volatile().emit("n", "volatile"))?;
-        emit(socket.namespace().volatile().emit("n", "volatile"))?;
-        emit(socket.emit("n", 4))
+        socket.volatile().emit("n", "volatile")?;
+        socket.namespace().volatile().emit("n", "volatile")?;
+        socket.emit("n", 4)?;
+        Ok(())
     });
     let client = Raw::open(&server, Revision::V4).await;
     client.send(&["40"]).await;
@@ -91,11 +91,11 @@ async fn the_error_handler_sees_event_and_socket_and_chooses_the_answer() {
     let root = server.of("/");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = seen.clone();
-    root.on_error(move |error: &HandlerError<'_>| {
-        note.lock().unwrap().push((error.event.to_owned(), error.message.to_owned(), error.socket.is_connected()));
+    root.on_error(move |error: &FailedEvent<'_>| {
+        note.lock().unwrap().push((error.event.to_owned(), error.message(), error.socket.is_connected()));
         Reply::of(("failed", 7))
     });
-    root.on("fails", async || Err::<(), _>("why"));
+    root.on("fails", async || Err::<(), _>("why".into()));
     root.on("panics", async || -> () { panic!("private") });
     let mut client = server.test_client().connect().await.unwrap();
     client.emit("fails", ()).await.unwrap();
@@ -117,8 +117,11 @@ async fn panics_of_the_error_handler_and_of_who_sees_rooms_end_nothing_else() {
     root.on_room_event(move |_| {
         count.fetch_add(1, Ordering::SeqCst);
     });
-    root.on("fails", async || Err::<(), _>("why"));
-    root.on("join", async |socket: Socket| socket.join("room").map(|()| socket.is_in("room")));
+    root.on("fails", async || Err::<(), _>("why".into()));
+    root.on("join", async |socket: Socket| {
+        socket.join("room")?;
+        Ok(socket.is_in("room"))
+    });
     root.on_disconnect(move || {
         sender.send(()).unwrap();
         ready(())

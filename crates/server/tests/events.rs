@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use sockeye::{
     Ack, AckError, Args, Binary, Config, Data, EmitError, EventName, RawArgs, Reason, Reply, Revision, Server, Socket,
-    State, Value, handler::HandlerError,
+    State, Value, handler::FailedEvent,
 };
 use support::{Raw, next};
 use tokio::{
@@ -59,7 +59,7 @@ async fn a_handler_that_cannot_run_or_fails_still_answers() {
     let server = Server::new();
     let root = server.of("/");
     root.on("number", async |Data(_): Data<u8>| ());
-    root.on("fails", async || Err::<(), _>("no luck"));
+    root.on("fails", async || Err::<(), _>("no luck".into()));
     root.on("panics", async || assert_eq!(1, 2, "private detail"));
     let mut client = server.test_client().connect().await.unwrap();
     let error = client.emit_with_ack::<serde_json::Value>("number", &"x").await.unwrap();
@@ -79,7 +79,7 @@ async fn a_handler_that_cannot_run_or_fails_still_answers() {
         let error = client.emit_with_ack::<serde_json::Value>(event, &"x").await.unwrap();
         assert!(error["error"].is_string(), "{event}: {error}");
     }
-    root.on_error(|error: &HandlerError<'_>| Reply::of((error.event, "handled")));
+    root.on_error(|error: &FailedEvent<'_>| Reply::of((error.event, "handled")));
     assert_eq!(client.emit_with_ack::<String>("fails", ()).await.unwrap(), "fails");
 }
 
@@ -153,7 +153,7 @@ async fn event_middleware_ends_an_event_by_an_error() {
     let handled = Arc::new(AtomicUsize::new(0));
     let root = server.of("/");
     root.event_middleware(
-        async |EventName(name): EventName| if name == "forbidden" { Err("not allowed") } else { Ok(()) },
+        async |EventName(name): EventName| if name == "forbidden" { Err("not allowed".into()) } else { Ok(()) },
     );
     let count = handled.clone();
     root.on_fallback(move || {

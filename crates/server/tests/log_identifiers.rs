@@ -23,7 +23,7 @@ async fn no_identifier_stands_in_the_log_in_full() {
         namespace.on("much", async |socket: Socket| while socket.emit("much", "x".repeat(100)).is_ok() {});
         namespace.on("answer", async |socket: Socket| {
             drop(socket.emit_with_ack::<()>("question", ()));
-            socket.to(socket.id()).to("a room").emit("to itself", ()).map_err(|error| error.to_string())
+            Ok(socket.to(socket.id()).to("a room").emit("to itself", ())?)
         });
         namespace.on_disconnect(async |socket: Socket| assert_eq!(socket.rooms().len(), 0, "as asked for"));
     }

@@ -33,8 +33,8 @@ async fn a_client_is_let_in_after_middleware_and_handler_and_gets_what_they_emit
     chat.on_connect(move |socket: Socket, Auth(auth): Auth<serde_json::Value>| {
         seen.lock().unwrap().push("handler");
         async move {
-            socket.join("lobby").map_err(|limit| limit.to_string())?;
-            socket.namespace().to("lobby").emit("joined", &auth).map_err(|error| error.to_string())
+            socket.join("lobby")?;
+            Ok(socket.namespace().to("lobby").emit("joined", &auth)?)
         }
     });
     let mut client =
@@ -50,7 +50,7 @@ async fn the_handshake_is_there_for_every_handler() {
     let root = server.of("/");
     root.on_connect(async |handshake: HandshakeRef| match handshake.header("Token") {
         Some("ada") => Ok(()),
-        _ => Err("no token"),
+        _ => Err("no token".into()),
     });
     root.on("room", async |handshake: HandshakeRef| handshake.query_value("room").unwrap_or_default().into_owned());
     assert!(server.test_client().connect().await.is_err());
@@ -105,7 +105,7 @@ async fn disconnect_handlers_see_reason_and_rooms() {
     let server = Server::new();
     let (sender, mut left) = mpsc::unbounded_channel();
     let root = server.of("/");
-    root.on_connect(async |socket: Socket| socket.join(["a", "b"]).map_err(|limit| limit.to_string()));
+    root.on_connect(async |socket: Socket| Ok(socket.join(["a", "b"])?));
     root.on_disconnect(move |socket: Socket, Reason(reason): Reason| {
         let rooms: Vec<String> = socket.rooms().iter().map(|room| room.to_string()).collect();
         sender.send((reason, rooms, socket.is_connected())).unwrap();

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use sockeye::{
-    ArgsBuf, Auth, Config, ConnectRefusal, EmitError, EngineConfig, Parser, RawArgs, RecoveryConfig, Reply, Revision,
-    Server, Socket, TestClientError, Value,
+    ArgsBuf, Auth, Config, ConnectRefusal, EmitError, EngineConfig, Parser, RawArgs, RecoveryConfig, Revision, Server,
+    Socket, TestClientError, Value,
     parser::{CustomBody, CustomDecoder, CustomMessage, CustomPacket, CustomParser, ParserError},
 };
 use sockeye_engine::Message;
@@ -20,11 +20,12 @@ fn server_with(parser: Parser) -> Server {
     for name in ["/", "/other"] {
         let namespace = server.of(name);
         namespace.on("echo", async |socket: Socket, RawArgs(args): RawArgs| {
-            socket.emit("echoed", args.clone()).map(|()| Reply::of(args))
+            socket.emit("echoed", args.clone()).unwrap();
+            args
         });
     }
     server.of("/closed").on_connect(async |Auth(auth): Auth<Option<Value>>| {
-        Err::<(), _>(ConnectRefusal::new("members only").with_data(&auth.is_some()))
+        Err(ConnectRefusal::new("members only").with_data(&auth.is_some()))
     });
     server
 }
@@ -143,9 +144,7 @@ async fn a_parser_that_panics_has_failed() {
 #[tokio::test]
 async fn in_socket_io_2_joining_and_leaving_are_json_beside_message_pack() {
     let server = server_with(Parser::MessagePack);
-    server.of("/other").on_connect(async |socket: Socket, Auth(auth): Auth<Value>| {
-        socket.emit("auth", auth).map_err(|error| error.to_string())
-    });
+    server.of("/other").on_connect(async |socket: Socket, Auth(auth): Auth<Value>| Ok(socket.emit("auth", auth)?));
     let client = Raw::open(&server, Revision::V3).await;
     assert_eq!(client.until("type").await, [r#"4{"type":0,"nsp":"/"}"#]);
     client.send(&[r#"4{"type":0,"nsp":"/other?token=1","query":"token=1"}"#]).await;

@@ -277,7 +277,7 @@ async fn middleware_can_be_made_to_see_the_recovered_too() {
         let (count, refuse) = (runs.clone(), refuses.clone());
         server.of("/").middleware(move || {
             count.fetch_add(1, Ordering::SeqCst);
-            ready(if refuse.load(Ordering::SeqCst) { Err("banned meanwhile") } else { Ok(()) })
+            ready(if refuse.load(Ordering::SeqCst) { Err("banned meanwhile".into()) } else { Ok(()) })
         });
         let (sid, auth) = cut_off(&server).await;
         refuses.store(true, Ordering::SeqCst);

@@ -326,7 +326,7 @@ async fn meddling() {
     rooms.middleware(place("middleware")).on_connect(place("connect")).on("event", place("event"));
     rooms.on_disconnect(place("disconnect"));
     let (observed, failed) = (meddle.clone(), meddle.clone());
-    rooms.on("fails", async || Err::<(), _>("as asked for"));
+    rooms.on("fails", async || Err::<(), _>("as asked for".into()));
     rooms.on_error(move |_| failed("error"));
     server.on_new_namespace(move |namespace| {
         let (observed, room_changed) = (observed.clone(), observed.clone());
@@ -382,8 +382,8 @@ async fn socketioxide_627_a_refused_client_leaves_no_trace() {
     let server = Server::new();
     let root = server.of("/");
     root.on_connect(async |socket: Socket| {
-        socket.join("room").map_err(|limit| limit.to_string())?;
-        Err::<(), _>("no entry".to_owned())
+        socket.join("room")?;
+        Err("no entry".into())
     });
     assert!(server.test_client().connect().await.is_err());
     settle().await;

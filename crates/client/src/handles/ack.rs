@@ -18,8 +18,8 @@ use crate::{AckError, EmitError, Socket, error::AckErrorKind};
 /// What an acknowledgement has come to.
 pub(crate) type Outcome = Result<ArgsBuf, AckErrorKind>;
 
-/// An acknowledgement to come. It resolves to the first argument of the answer; an answer without arguments is taken
-/// for `null`.
+/// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
+/// as `(i64, String)`, and ignores them if `T` is `()`. An answer without arguments is taken for `null`.
 ///
 /// The event is emitted already: it is sent when the future is first awaited, and otherwise within two milliseconds.
 /// Dropping the future only means that the answer is not waited for. If time runs out
@@ -111,11 +111,8 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_outcome(cx).map(|outcome| {
             let outcome = outcome?;
-            let args = outcome.as_args();
-            match args.is_empty().then(|| serde_json::from_str("null")) {
-                Some(Ok(null)) => Ok(null),
-                _ => args.get(0).map_err(|error| AckError::with_source(AckErrorKind::Arguments, error)),
-            }
+            let decoded = sockeye_handler::decode_answer(outcome.as_args());
+            decoded.map_err(|error| AckError::with_source(AckErrorKind::Arguments, error))
         })
     }
 }

@@ -180,7 +180,11 @@ impl Inbox {
                     Ok(Poll::Pending) => return,
                     Ok(Poll::Ready(reply)) => {
                         if let Reply::Error(error) = &reply {
-                            tracing::warn!(namespace = socket.namespace(), error, "an event handler returned an error");
+                            tracing::warn!(
+                                namespace = socket.namespace(),
+                                ?error,
+                                "an event handler returned an error"
+                            );
                         }
                         reply
                     }

@@ -49,7 +49,7 @@ fn args_of(reply: Reply) -> Option<ArgsBuf> {
     match reply {
         Reply::Empty => None,
         Reply::Args(args) => Some(args),
-        Reply::Error(message) => ArgsBuf::new(&serde_json::json!({ "error": message })).ok(),
+        Reply::Error(error) => ArgsBuf::new(&serde_json::json!({ "error": error.message() })).ok(),
     }
 }
 

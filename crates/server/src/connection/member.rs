@@ -2,14 +2,14 @@ use std::task::{Context, Poll};
 
 use sockeye_engine::CloseReason;
 use sockeye_handler::{
-    EventHandlers, HandlerFailure, INTERNAL, Queued, QueuedEvent, Runner, RunnerSocket, Sequence, guard,
+    EventHandlers, HandlerFailure, INTERNAL, Queued, QueuedEvent, Runner, RunnerSocket, Sequence, guard, with_causes,
 };
 use sockeye_protocol::socketio::{Args, Event};
 
 use super::client::refuse;
 use crate::{
     ConnectRefusal, DisconnectReason, Reply, Socket,
-    handler::{AckId, Admission, ConnectContext, DisconnectContext, HandlerError, OnConnect, OnDisconnect},
+    handler::{AckId, Admission, ConnectContext, DisconnectContext, FailedEvent, OnConnect, OnDisconnect},
 };
 
 /// One socket and its handlers, which run one after the other.
@@ -201,7 +201,10 @@ impl Member {
                 let why = rejection.without_data();
                 tracing::warn!(namespace, sid, why, "a {kind} handler did not run");
             }
-            _ => tracing::warn!(namespace, sid, %failure, "a {kind} handler failed"),
+            HandlerFailure::Returned(error) => {
+                let error = with_causes(error.as_error());
+                tracing::warn!(namespace, sid, error, "a {kind} handler returned an error");
+            }
         }
     }
 }
@@ -230,14 +233,13 @@ impl RunnerSocket for Socket {
                 counters.handler_errors.add();
                 tracing::warn!(event, sid, why = rejection.without_data(), "a handler did not run");
             }
-            _ => {
+            HandlerFailure::Returned(error) => {
                 counters.handler_errors.add();
-                tracing::warn!(event, sid, error = %failure, "an event handler returned an error");
+                tracing::warn!(event, sid, error = with_causes(error.as_error()), "an event handler returned an error");
             }
         }
-        let message = failure.message();
-        let Some(handle) = self.namespace().handlers().error.clone() else { return Reply::error(message) };
-        guard(|| handle(&HandlerError { socket: self, event, message: &message })).unwrap_or_else(|panic| {
+        let Some(handle) = self.namespace().handlers().error.clone() else { return Reply::error(failure.message()) };
+        guard(|| handle(&FailedEvent { socket: self, event, failure: &failure })).unwrap_or_else(|panic| {
             counters.handler_panics.add();
             tracing::error!(event, sid, panic, "the error handler panicked");
             Reply::error(INTERNAL)

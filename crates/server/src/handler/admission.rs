@@ -1,8 +1,8 @@
 use super::IntoOutput;
 use crate::ConnectRefusal;
 
-/// What a connect handler decides: whether the client is let in. A handler returns `()`, or a `Result` whose error
-/// turns into a [`ConnectRefusal`].
+/// What connect handlers and middleware decide: whether the client may join the namespace. They return `()`, or
+/// `Result<(), ConnectRefusal>`.
 #[derive(Debug)]
 pub struct Admission(pub(crate) Result<(), ConnectRefusal>);
 
@@ -12,11 +12,9 @@ impl IntoOutput<Admission> for () {
     }
 }
 
-impl<T: IntoOutput<Admission>, E: Into<ConnectRefusal>> IntoOutput<Admission> for Result<T, E> {
+/// The only `Result` that connect handlers return, so that `Ok(())` behind a `?` needs no annotation.
+impl IntoOutput<Admission> for Result<(), ConnectRefusal> {
     fn into_output(self) -> Admission {
-        match self {
-            Ok(value) => value.into_output(),
-            Err(error) => Admission(Err(error.into())),
-        }
+        Admission(self)
     }
 }

@@ -36,7 +36,8 @@ pub use extract::{Auth, HandshakeRef, Reason};
 pub use kind::{ConnectContext, DisconnectContext, EventContext, OnConnect, OnDisconnect, OnEvent};
 #[doc(inline)]
 pub use sockeye_handler::{
-    AckId, Acknowledge, FromContext, Handler, HandlerFuture, HandlerKind, HasSocket, HasState, IntoOutput, Rejection,
+    AckId, Acknowledge, FromContext, Handler, HandlerFailure, HandlerFuture, HandlerKind, HasSocket, HasState,
+    IntoOutput, Parameters, Payload, Rejection,
 };
 pub(crate) use sockeye_handler::{ErasedHandler, erase};
 
@@ -51,15 +52,23 @@ pub(crate) use sockeye_handler::{ErasedHandler, erase};
 /// ```
 pub type Ack = sockeye_handler::Ack<Socket>;
 
-/// What went wrong in the handling of an event.
+/// An event whose handler failed, as the handlers of [`on_error`](crate::Namespace::on_error) see it.
 #[derive(Debug)]
-pub struct HandlerError<'a> {
-    /// Whose event it was.
+#[non_exhaustive]
+pub struct FailedEvent<'a> {
+    /// The socket that sent the event.
     pub socket: &'a Socket,
     /// The event's name.
     pub event: &'a str,
-    /// What the handler said, or why it did not run.
-    pub message: &'a str,
+    /// Why the handler failed.
+    pub failure: &'a HandlerFailure,
 }
 
-pub(crate) type ErrorHandler = Arc<dyn Fn(&HandlerError<'_>) -> crate::Reply + Send + Sync>;
+impl FailedEvent<'_> {
+    /// What the client is told without an error handler.
+    pub fn message(&self) -> String {
+        self.failure.message()
+    }
+}
+
+pub(crate) type ErrorHandler = Arc<dyn Fn(&FailedEvent<'_>) -> crate::Reply + Send + Sync>;

@@ -11,6 +11,7 @@ use futures_core::Stream;
 use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
 use sockeye_engine::Sid;
+use sockeye_handler::decode_answer;
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -37,8 +38,9 @@ pub enum AckError {
     Arguments(#[from] ArgumentError),
 }
 
-/// An acknowledgement to come. It resolves to the first argument of the answer, or what `null` stands for if that has
-/// none; [`raw`](Self::raw) gives them all. Dropped, it is not waited for.
+/// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
+/// as `(i64, String)`, and ignores them if `T` is `()`. An answer without arguments is taken for `null`.
+/// [`raw`](Self::raw) returns the arguments still encoded. If the future is dropped, the answer is not waited for.
 #[derive(Debug)]
 #[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
 pub struct AckFuture<T> {
@@ -88,7 +90,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     type Output = Result<T, AckError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_answer(cx).map(|answer| Ok(first(&answer?)?))
+        self.poll_answer(cx).map(|answer| Ok(decode_answer(answer?.as_args())?))
     }
 }
 
@@ -164,7 +166,7 @@ impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
                 if self.sockets.remove(&sid).is_none() {
                     continue;
                 }
-                let answer = answer.and_then(|args| Ok(first(&args)?));
+                let answer = answer.and_then(|args| Ok(decode_answer(args.as_args())?));
                 return Poll::Ready(Some((sid, answer)));
             }
             if self.patience.poll(cx).is_pending() {
@@ -275,15 +277,6 @@ impl PendingAck {
             Self::One(answer) => drop(answer.send(args)),
             Self::Broadcast(sid, answers) => drop(answers.send((sid, Ok(args)))),
         }
-    }
-}
-
-/// An answer without arguments is taken for `null`.
-pub(crate) fn first<T: DeserializeOwned>(args: &ArgsBuf) -> Result<T, ArgumentError> {
-    let args = args.as_args();
-    match args.is_empty().then(|| serde_json::from_str("null")) {
-        Some(Ok(null)) => Ok(null),
-        _ => args.get(0),
     }
 }
 

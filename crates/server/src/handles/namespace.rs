@@ -16,7 +16,7 @@ use crate::{
     Adapter, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
     adapter::recovery::Recovery,
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
-    handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
+    handler::{FailedEvent, Handler, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
     handles::ack::Answers,
     handles::background::Watched,
     handles::outgoing,
@@ -161,7 +161,7 @@ impl Namespace {
 
     /// Handles the errors of event handlers: what it returns is what the event is acknowledged with. Without it, that
     /// is `{"error": text}`.
-    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&HandlerError<'_>) -> R + Send + Sync + 'static) -> &Self {
+    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&FailedEvent<'_>) -> R + Send + Sync + 'static) -> &Self {
         let handler: crate::handler::ErrorHandler = Arc::new(move |error| handler(error).into_reply());
         self.change(|handlers| handlers.error = Some(handler.clone()))
     }

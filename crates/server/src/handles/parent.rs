@@ -6,7 +6,7 @@ use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 use crate::{
     EmitError, IntoReply, IntoRooms, Namespace, Operator, Socket,
     adapter::RoomEvent,
-    handler::{Handler, HandlerError, OnConnect, OnDisconnect, OnEvent},
+    handler::{FailedEvent, Handler, OnConnect, OnDisconnect, OnEvent},
 };
 
 /// Stands for the namespaces that are made when clients ask for them, its children. Cheap to clone, and usable from any
@@ -95,7 +95,7 @@ impl ParentNamespace {
     }
 
     /// As [`Namespace::on_error`].
-    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&HandlerError<'_>) -> R + Send + Sync + 'static) -> &Self {
+    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&FailedEvent<'_>) -> R + Send + Sync + 'static) -> &Self {
         self.0.template.on_error(handler);
         self
     }

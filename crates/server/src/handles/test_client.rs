@@ -3,11 +3,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use http::Request;
 use serde::de::DeserializeOwned;
 use sockeye_engine::{Frame, InProcess, Message, Revision};
+use sockeye_handler::decode_answer;
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments, EncodeError, Limits, Packet, Value};
 use tokio::time::timeout;
 
 use crate::{
-    Server, handles::ack::first, handles::server::with_slash, handles::socket::into_frames, wire::packet::with_encoded,
+    Server, handles::server::with_slash, handles::socket::into_frames, wire::packet::with_encoded,
     wire::parser::Decoder,
 };
 
@@ -204,7 +205,7 @@ impl TestClient {
         self.emit("message", args).await
     }
 
-    /// Emits an event and returns the first argument of its acknowledgement, or what `null` stands for if that has none.
+    /// Emits an event and returns the first argument of its acknowledgement, or all of them if `T` is a tuple.
     ///
     /// # Errors
     /// If no acknowledgement comes, or it is something else.
@@ -220,7 +221,7 @@ impl TestClient {
             if let Incoming::Ack(acknowledged, args) = self.next_inside().await?
                 && acknowledged == id
             {
-                return Ok(first(&args)?);
+                return Ok(decode_answer(args.as_args())?);
             }
         }
     }
