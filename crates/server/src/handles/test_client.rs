@@ -23,7 +23,8 @@ use crate::{
 /// use sockeye::{Data, Server, Socket};
 /// let server = Server::new();
 /// server.of("/").on("shout", async |socket: Socket, Data(text): Data<String>| {
-///     socket.emit("shouted", &text.to_uppercase()).map_err(|error| error.to_string())
+///     socket.emit("shouted", text.to_uppercase())?;
+///     Ok(())
 /// });
 /// let mut client = server.test_client().connect().await?;
 /// client.emit("shout", &"hello").await?;
