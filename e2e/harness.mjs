@@ -140,7 +140,8 @@ export async function stopAll() {
 const started = [];
 process.once("exit", () => started.forEach(({ pid, running }) => running() && process.kill(pid, "SIGKILL")));
 
-async function start(name, { port, command, args, ready, env = {} }) {
+/** A server of any kind: `args` gets the port, on which it is ready when it accepts connections, unless `ready` says so. */
+export async function start(name, { port, command, args, ready, env = {} }) {
   // Another process may take a free port between asking for it and listening on it, so a chosen port is tried again.
   for (let attempt = 1; ; attempt += 1) {
     try {
