@@ -320,25 +320,6 @@ impl ManagerBuilder {
         self
     }
 
-    /// Trusts the certificates in this PEM text too, such as those of an authority of your own.
-    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.config.http.root_certificates.push(pem.into());
-        self
-    }
-
-    /// Shows the server this certificate: PEM text with the certificate, its chain and its private key.
-    pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.config.http.client_certificate = Some(pem.into());
-        self
-    }
-
-    /// Accepts any certificate, so that whoever is between can read and change everything. For tests;
-    /// [`root_certificate`](Self::root_certificate) is the remedy for a certificate of your own.
-    pub fn danger_accept_invalid_certs(mut self, accept: bool) -> Self {
-        self.config.http.accept_invalid_certs = accept;
-        self
-    }
-
     /// Connects through a proxy: `http://`, `https://`, `socks5://` or `socks5h://`, with user and password if needed.
     pub fn proxy(mut self, url: &str) -> Self {
         self.config.http.proxy = Some(url.to_owned());
@@ -378,6 +359,7 @@ impl ManagerBuilder {
         Ok(socket)
     }
 
+    #[cfg(feature = "blocking")]
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -399,6 +381,29 @@ impl ManagerBuilder {
     }
 }
 
+/// TLS.
+#[cfg(feature = "tls")]
+impl ManagerBuilder {
+    /// Trusts the certificates in this PEM text too, such as those of your own certificate authority.
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.config.http.tls.root_certificates.push(pem.into());
+        self
+    }
+
+    /// Shows the server this certificate: PEM text with the certificate, its chain and its private key.
+    pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.config.http.tls.client_certificate = Some(pem.into());
+        self
+    }
+
+    /// Accepts any certificate, so that anyone between client and server can read and change everything. For tests; for
+    /// a certificate of your own use [`root_certificate`](Self::root_certificate).
+    pub fn danger_accept_invalid_certs(mut self, accept: bool) -> Self {
+        self.config.http.tls.accept_invalid_certs = accept;
+        self
+    }
+}
+
 fn parse_url(address: &str) -> Result<Url, BuildError> {
     let wrong = || BuildErrorKind::Url(address.to_owned());
     let http = match address.split_once("://") {
@@ -408,6 +413,9 @@ fn parse_url(address: &str) -> Result<Url, BuildError> {
         _ => return Err(wrong().into()),
     };
     let mut url = Url::parse(&http).map_err(|error| BuildError::with_source(wrong(), error))?;
+    if cfg!(not(feature = "tls")) && url.scheme() == "https" {
+        return Err(BuildErrorKind::TlsMissing(address.to_owned()).into());
+    }
     url.set_fragment(None);
     Ok(url)
 }
@@ -430,17 +438,18 @@ mod tests {
             .header("Authorization", "secret3")
             .cookie("session", "secret4")
             .proxy("http://user:secret5@localhost:3128")
-            .client_certificate("secret6")
-            .auth(serde_json::json!({ "token": "secret7" }));
+            .auth(serde_json::json!({ "token": "secret6" }));
+        #[cfg(feature = "tls")]
+        let builder = builder.client_certificate("secret7");
         let text = format!("{builder:?}");
         assert!(text.contains("http://localhost") && !text.contains("secret"), "{text}");
     }
 
     #[test]
     fn the_path_is_the_namespace_and_the_query_stays() {
-        let (manager, namespace) = ManagerBuilder::new("wss://example.org:81/imchat?a=1").into_parts().unwrap();
+        let (manager, namespace) = ManagerBuilder::new("ws://example.org:81/imchat?a=1").into_parts().unwrap();
         assert_eq!(namespace, "/imchat");
-        assert_eq!(manager.url(), "https://example.org:81/socket.io/?a=1");
+        assert_eq!(manager.url(), "http://example.org:81/socket.io/?a=1");
         let (manager, namespace) =
             ManagerBuilder::new("http://example.org").path("x/y").query("a", "b c").into_parts().unwrap();
         assert_eq!(namespace, "/");
@@ -457,8 +466,29 @@ mod tests {
         assert_eq!(kind(fine().header("a b", "c")), BuildErrorKind::Header("a b".into()));
         assert_eq!(kind(fine().cookie("a", "b;c")), BuildErrorKind::Header("Cookie: a".into()));
         assert_eq!(kind(fine().auth("token")), BuildErrorKind::Auth);
+        assert_eq!(kind(fine().proxy("::")), BuildErrorKind::Proxy("::".into()));
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn wss_means_https() {
+        let manager = ManagerBuilder::new("wss://example.org:81").build().unwrap();
+        assert_eq!(manager.url(), "https://example.org:81/socket.io/");
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn wrong_certificates_are_named() {
+        let kind = |builder: ManagerBuilder| builder.build().unwrap_err().kind().clone();
+        let fine = || ManagerBuilder::new("https://localhost");
         assert_eq!(kind(fine().root_certificate("no PEM")), BuildErrorKind::RootCertificate);
         assert_eq!(kind(fine().client_certificate("no PEM")), BuildErrorKind::ClientCertificate);
-        assert_eq!(kind(fine().proxy("::")), BuildErrorKind::Proxy("::".into()));
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn an_https_address_needs_the_feature_tls() {
+        let error = ManagerBuilder::new("wss://localhost").build().unwrap_err();
+        assert_eq!(*error.kind(), BuildErrorKind::TlsMissing("wss://localhost".into()));
     }
 }

@@ -266,6 +266,9 @@ pub enum BuildErrorKind {
     /// The address is not one of a server.
     #[error("`{0}` is not a server's address; it looks like `http://host:port` or `https://host/namespace`")]
     Url(String),
+    /// The address is one of TLS, and the crate was built without its feature `tls`.
+    #[error("`{0}` needs TLS, which this program was built without; switch on the feature `tls` of sockeye-client")]
+    TlsMissing(String),
     /// No transport is left to try.
     #[error("there is no transport; name at least one")]
     NoTransport,

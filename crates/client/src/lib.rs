@@ -49,11 +49,12 @@ pub use error::{
     AckError, AckErrorKind, BuildError, BuildErrorKind, ConnectError, ConnectErrorKind, EmitError, EmitErrorKind,
     Error, Refusal,
 };
+#[cfg(feature = "blocking")]
+pub use handles::blocking;
 #[doc(inline)]
 pub use handles::handler::{Ack, Reason};
 pub use handles::{
     ack::AckFuture,
-    blocking,
     event::{Event, Events},
     handler,
     lifecycle::{ManagerEvent, ManagerEvents},

@@ -27,11 +27,14 @@ pub use http_service::{EngineService, Graceful, ResponseBody, ResponseFuture, Se
 pub use in_process::InProcess;
 pub use log_throttle::{LogThrottle, excerpt, log_limit};
 pub use metrics::Metrics;
-pub use options::{Config, ConnectionError, Cookie, Cors, Hooks, OriginPolicy, SameSite, Tls, TlsError, Transports};
+#[cfg(feature = "tls")]
+pub use options::TlsError;
+pub use options::{Config, ConnectionError, Cookie, Cors, Hooks, OriginPolicy, SameSite, Tls, Transports};
 pub use outgoing::{Frame, FrameBuilder};
 pub use refusal::Refusal;
 pub use session::{Batch, SendError, Session};
 pub use sid::Sid;
 pub use sockeye_protocol::engineio::Revision;
+#[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 pub use transport::TransportKind;

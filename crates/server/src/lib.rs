@@ -40,10 +40,12 @@ pub use handles::server::{Server, ServerBuilder, listen};
 pub use handles::socket::Socket;
 pub use handles::test_client::{ReceivedEvent, TestClient, TestClientBuilder, TestClientError};
 pub use metrics::Metrics;
+#[cfg(feature = "tls")]
+pub use sockeye_engine::TlsError;
 pub use sockeye_engine::{
     Batch, CloseReason, Config as EngineConfig, ConnectionError, Cookie, Cors, EngineService, Graceful, Handshake,
     Hooks, Metrics as EngineMetrics, OriginPolicy, Refusal, RemoteAddr, Revision, SameSite, ServeError, Sid, Tls,
-    TlsError, TransportKind, Transports,
+    TransportKind, Transports,
 };
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};

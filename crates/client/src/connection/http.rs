@@ -7,11 +7,10 @@ use std::{
 
 use parking_lot::Mutex;
 use reqwest::{
-    Certificate, Client, Identity, Method, Proxy, RequestBuilder, Response, Url,
+    Client, ClientBuilder, Method, Proxy, RequestBuilder, Response, Url,
     header::{COOKIE, HeaderMap},
     redirect,
 };
-use rustls::crypto::{CryptoProvider, ring};
 use sockeye_protocol::engineio::Revision;
 
 use crate::{
@@ -23,9 +22,8 @@ use crate::{
 /// What makes one HTTP client differ from another.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct TlsAndProxy {
-    pub(crate) root_certificates: Vec<Vec<u8>>,
-    pub(crate) client_certificate: Option<Vec<u8>>,
-    pub(crate) accept_invalid_certs: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: super::tls::TlsSettings,
     pub(crate) proxy: Option<String>,
 }
 
@@ -35,10 +33,7 @@ type Clients = HashMap<(tokio::runtime::Id, TlsAndProxy), Weak<Client>>;
 impl TlsAndProxy {
     /// Checks what can be wrong before anything is connected.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        self.certificates()?;
-        self.identity()?;
-        self.proxy()?;
-        Ok(())
+        self.builder().map(drop)
     }
 
     /// The HTTP client for these settings, shared by all managers of this runtime that have equal ones: one holds the
@@ -57,55 +52,30 @@ impl TlsAndProxy {
     }
 
     fn make_client(&self) -> Result<Client, BuildError> {
-        choose_crypto_provider();
+        self.builder()?.build().map_err(|error| BuildError::with_source(BuildErrorKind::HttpClient, error))
+    }
+
+    fn builder(&self) -> Result<ClientBuilder, BuildError> {
         let mut builder = Client::builder()
             .http1_only()
             .no_proxy()
             .redirect(redirect::Policy::none())
             .tcp_nodelay(true)
-            .pool_idle_timeout(IDLE)
-            .tls_certs_merge(self.certificates()?)
-            .tls_danger_accept_invalid_certs(self.accept_invalid_certs);
-        if let Some(identity) = self.identity()? {
-            builder = builder.identity(identity);
+            .pool_idle_timeout(IDLE);
+        #[cfg(feature = "tls")]
+        {
+            builder = self.tls.apply(builder)?;
         }
         if let Some(proxy) = self.proxy()? {
             builder = builder.proxy(proxy);
         }
-        builder.build().map_err(|error| BuildError::with_source(BuildErrorKind::HttpClient, error))
-    }
-
-    fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
-        let mut all = Vec::new();
-        for pem in &self.root_certificates {
-            let certificates = Certificate::from_pem_bundle(pem)
-                .map_err(|error| BuildError::with_source(BuildErrorKind::RootCertificate, error))?;
-            if certificates.is_empty() {
-                return Err(BuildErrorKind::RootCertificate.into());
-            }
-            all.extend(certificates);
-        }
-        Ok(all)
-    }
-
-    fn identity(&self) -> Result<Option<Identity>, BuildError> {
-        let identity = self.client_certificate.as_deref().map(Identity::from_pem).transpose();
-        identity.map_err(|error| BuildError::with_source(BuildErrorKind::ClientCertificate, error))
+        Ok(builder)
     }
 
     fn proxy(&self) -> Result<Option<Proxy>, BuildError> {
         let Some(address) = &self.proxy else { return Ok(None) };
         let wrong = || BuildErrorKind::Proxy(address.clone());
         Proxy::all(address).map(Some).map_err(|error| BuildError::with_source(wrong(), error))
-    }
-}
-
-/// Makes ring the process's provider of cryptography if the program has not installed one, as rustls itself does for
-/// programs with one provider: the HTTP library looks for it there.
-fn choose_crypto_provider() {
-    if CryptoProvider::get_default().is_none() {
-        // Another thread may be first; then its choice holds.
-        let _installed = ring::default_provider().install_default();
     }
 }
 

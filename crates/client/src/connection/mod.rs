@@ -5,4 +5,6 @@ pub(crate) mod http;
 pub(crate) mod packet;
 pub(crate) mod packet_log;
 pub(crate) mod session;
+#[cfg(feature = "tls")]
+mod tls;
 pub(crate) mod transport;

@@ -1,5 +1,9 @@
 //! HTTP requests in and answers out: the service, the listeners that serve it, and the WebSocket handshake.
 pub(crate) mod answer;
+#[cfg(feature = "compression")]
+mod compress;
+#[cfg(not(feature = "compression"))]
+#[path = "without_compression.rs"]
 mod compress;
 mod query;
 mod serve;

@@ -17,16 +17,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
 use tower_service::Service;
 
 use crate::{
-    Application, Config, Engine, EngineService, RemoteAddr, Tls,
+    Application, Config, Engine, EngineService, RemoteAddr,
     handshake::Secure,
     http_service::switching::{Hold, Switching},
-    options::tls::RELOAD_INTERVAL,
 };
 
 /// Why a server could not run.
@@ -74,7 +73,7 @@ impl<A: Application> Engine<A> {
         }
         drop(stopping);
         if let Some(tls) = self.config().tls.clone() {
-            tasks.spawn(watch_certificates(tls));
+            tasks.spawn(tls.watch_files());
         }
         graceful.stop.await;
         stop.send_replace(true);
@@ -121,15 +120,6 @@ where
                 sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-}
-
-async fn watch_certificates(tls: Tls) {
-    loop {
-        sleep(RELOAD_INTERVAL).await;
-        let tls = tls.clone();
-        // A look that failed has been logged; one that panicked has been reported by the runtime.
-        let _looked = spawn_blocking(move || tls.reload_if_changed()).await;
     }
 }
 

@@ -4,11 +4,17 @@ mod cookie;
 mod cors;
 mod hooks;
 mod origin;
-pub(crate) mod tls;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+mod tls;
 
 pub use config::{Config, Transports};
 pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
 pub use hooks::{ConnectionError, Hooks};
 pub use origin::OriginPolicy;
-pub use tls::{Tls, TlsError};
+pub use tls::Tls;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;

@@ -6,7 +6,11 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -69,7 +73,7 @@ struct Files {
 type Changed = [Option<SystemTime>; 2];
 
 /// How often the files are looked at.
-pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tls {
     /// Reads a certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1).
@@ -110,8 +114,18 @@ impl Tls {
         Ok(())
     }
 
-    /// Reads the files again if they have changed, and logs what comes of it. It blocks for as long as reading takes.
-    pub(crate) fn reload_if_changed(&self) {
+    /// Uses files that change from then on, until it is dropped.
+    pub(crate) async fn watch_files(self) {
+        loop {
+            sleep(RELOAD_INTERVAL).await;
+            let tls = self.clone();
+            // A failure has been logged; a panic has been reported by the runtime.
+            let _reloaded = spawn_blocking(move || tls.reload_if_changed()).await;
+        }
+    }
+
+    /// Reads the files again if they have changed, and logs the result. It blocks for as long as reading takes.
+    fn reload_if_changed(&self) {
         let Some(files) = &self.0.files else { return };
         if files.last_changed() == *files.changed.lock() {
             return;

@@ -45,13 +45,13 @@ impl Connection {
             Ok(parts) => return Self::tcp(parts.io.into_inner(), &parts.read_buf),
             Err(upgraded) => upgraded,
         };
-        match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => Self::tcp(parts.io.into_inner(), &parts.read_buf),
-            Err(upgraded) => {
-                let stream = Stream::Other(Box::pin(TokioIo::new(upgraded)));
-                Self { stream, ahead: Ahead::default(), answer: Vec::new() }
-            }
-        }
+        #[cfg(feature = "axum")]
+        let upgraded = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => return Self::tcp(parts.io.into_inner(), &parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        let stream = Stream::Other(Box::pin(TokioIo::new(upgraded)));
+        Self { stream, ahead: Ahead::default(), answer: Vec::new() }
     }
 
     fn tcp(stream: TcpStream, ahead: &[u8]) -> Self {

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio_rustls::rustls::{
+use rustls::{
     self, CertificateError,
     pki_types::{CertificateDer, UnixTime},
 };

@@ -12,7 +12,6 @@ use reqwest::{
     redirect,
     tls::TlsInfo,
 };
-use tokio_rustls::rustls;
 
 use crate::command::{
     outcome::CommandError,
