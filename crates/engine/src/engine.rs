@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
@@ -81,9 +81,21 @@ pub trait SessionHandler: Send + Unpin + 'static {
 }
 
 /// The sessions of one path, and the settings they share. Cheap to clone.
+///
+/// When the last clone and the last [service](Self::service) are dropped, the sessions are closed, as by
+/// [`close`](Self::close).
 pub struct Engine<A> {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) application: Arc<A>,
+    owner: Arc<Owner<A>>,
+}
+
+/// An [`Engine`] that does not keep its sessions open, for an application that needs the engine it is part of.
+pub struct WeakEngine<A>(Weak<Owner<A>>);
+
+/// What the clones of an engine own together.
+struct Owner<A> {
+    application: A,
+    shared: Arc<Shared>,
 }
 
 impl<A: Application> Engine<A> {
@@ -97,7 +109,8 @@ impl<A: Application> Engine<A> {
             seats: Arc::default(),
             draining: RwLock::new(false),
         };
-        Self { shared: Arc::new(shared), application: Arc::new(application) }
+        let shared = Arc::new(shared);
+        Self { owner: Arc::new(Owner { application, shared: shared.clone() }), shared }
     }
 
     /// The settings.
@@ -106,8 +119,13 @@ impl<A: Application> Engine<A> {
     }
 
     /// The application.
-    pub fn application(&self) -> &Arc<A> {
-        &self.application
+    pub fn application(&self) -> &A {
+        &self.owner.application
+    }
+
+    /// A handle that does not keep the sessions open.
+    pub fn downgrade(&self) -> WeakEngine<A> {
+        WeakEngine(Arc::downgrade(&self.owner))
     }
 
     /// How many sessions are open.
@@ -120,7 +138,8 @@ impl<A: Application> Engine<A> {
         EngineService::new(self.clone())
     }
 
-    /// Opens no more sessions and closes those that are open, so that their clients reconnect elsewhere.
+    /// Opens no more sessions, until the engine is [served](Self::serve) again, and closes those that are open, so that
+    /// their clients reconnect elsewhere.
     pub fn close(&self) {
         self.shared.close(CloseReason::ServerShuttingDown);
     }
@@ -205,7 +224,7 @@ impl<A: Application> Engine<A> {
         if let Some(packet) = &self.shared.config.initial_packet {
             let _closed = session.send(packet.clone());
         }
-        let handler = self.application.open(&session);
+        let handler = self.owner.application.open(&session);
         let driver = Driver::new(session.clone(), lease, handler, websocket);
         Ok((session, driver))
     }
@@ -213,13 +232,33 @@ impl<A: Application> Engine<A> {
 
 impl<A> Clone for Engine<A> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), application: self.application.clone() }
+        Self { shared: self.shared.clone(), owner: self.owner.clone() }
     }
 }
 
 impl<A> fmt::Debug for Engine<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("path", &self.shared.config.path).finish_non_exhaustive()
+    }
+}
+
+impl<A> WeakEngine<A> {
+    /// The engine, unless its last clone and its last service have been dropped.
+    pub fn upgrade(&self) -> Option<Engine<A>> {
+        let owner = self.0.upgrade()?;
+        Some(Engine { shared: owner.shared.clone(), owner })
+    }
+}
+
+impl<A> fmt::Debug for WeakEngine<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakEngine").finish_non_exhaustive()
+    }
+}
+
+impl<A> Drop for Owner<A> {
+    fn drop(&mut self) {
+        self.shared.close(CloseReason::ServerShuttingDown);
     }
 }
 
@@ -251,6 +290,11 @@ impl Shared {
         }
         entry.remove();
         self.counters.keep(session.traffic());
+    }
+
+    /// Admits sessions again after a shutdown.
+    pub(crate) fn reopen(&self) {
+        *self.draining.write() = false;
     }
 
     fn close(&self, reason: CloseReason) {

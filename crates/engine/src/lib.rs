@@ -21,7 +21,7 @@ mod silent;
 mod transport;
 
 pub use close::CloseReason;
-pub use engine::{Application, Engine, Message, SessionHandler};
+pub use engine::{Application, Engine, Message, SessionHandler, WeakEngine};
 pub use handshake::{Handshake, RemoteAddr};
 pub use http_service::{EngineService, Graceful, ResponseBody, ResponseFuture, ServeError};
 pub use in_process::InProcess;

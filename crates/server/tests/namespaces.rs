@@ -548,3 +548,38 @@ async fn a_client_takes_up_where_it_left_off() {
     }
     assert_eq!((middleware_runs.load(Ordering::SeqCst), server.metrics().recovered), (4, 2));
 }
+
+#[tokio::test]
+async fn a_namespace_that_the_server_makes_is_the_child_of_the_parent_that_matches() {
+    let server = Server::new();
+    let parent = server.of_matching(sockeye::matching("/dyn-*"));
+    parent.on("who", async |socket: Socket| socket.namespace().name().to_owned());
+    let child = server.of("/dyn-1");
+    child.emit("nobody is here yet", ()).unwrap();
+    assert_eq!(parent.children().len(), 1);
+    let mut client = server.test_client().namespace("/dyn-1").connect().await.unwrap();
+    assert_eq!(client.emit_with_ack::<String>("who", ()).await.unwrap(), "/dyn-1");
+    parent.emit("to all children", ()).unwrap();
+    child.emit("to this child", ()).unwrap();
+    let names: Vec<_> = client.received().into_iter().map(|event| event.name).collect();
+    assert_eq!(names, ["to all children", "to this child"]);
+    assert_eq!(server.of("/other").name(), "/other");
+    assert_eq!(parent.children().len(), 1, "`/other` does not match");
+}
+
+#[tokio::test]
+async fn a_child_that_the_server_makes_stays_when_its_last_socket_leaves() {
+    let config = Config { cleanup_empty_child_namespaces: true, max_child_namespaces: 1, ..Config::default() };
+    let server = Server::builder().config(config).build();
+    let parent = server.of_matching(sockeye::matching("/dyn-*"));
+    server.of("/dyn-1").on("own", async || "handler");
+    for _ in 0..2 {
+        let mut client = server.test_client().namespace("/dyn-1").connect().await.unwrap();
+        assert_eq!(client.emit_with_ack::<String>("own", ()).await.unwrap(), "handler");
+        client.disconnect().await.unwrap();
+        let other = server.test_client().namespace("/dyn-2").connect().await.unwrap();
+        assert_eq!(parent.children().len(), 2);
+        other.disconnect().await.unwrap();
+        assert_eq!(parent.children().len(), 1, "`/dyn-2` was made for its client and goes with it");
+    }
+}

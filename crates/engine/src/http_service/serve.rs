@@ -52,7 +52,8 @@ pub struct Graceful<F> {
 }
 
 impl<A: Application> Engine<A> {
-    /// Serves this engine on listeners, other paths by `fallback`, until told to stop.
+    /// Serves this engine on listeners, other paths by `fallback`, until told to stop. An engine that was closed before
+    /// admits sessions again.
     ///
     /// Dropped before, it listens no longer and lets HTTP connections end after their request; sessions that have a
     /// WebSocket go on, until [`close`](Self::close) ends them.
@@ -64,6 +65,7 @@ impl<A: Application> Engine<A> {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         F: Future<Output = ()>,
     {
+        self.shared.reopen();
         let (stop, stopping) = watch::channel(false);
         let shared = Arc::new((self.service(), fallback));
         // Dropped, it ends its tasks, so that a server that is given up gives its ports back.

@@ -5,17 +5,17 @@ use std::{
 
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
-use sockeye_engine::{CloseReason, Message, Revision, Session, SessionHandler, Sid};
+use sockeye_engine::{Application, CloseReason, Message, Revision, Session, SessionHandler, Sid};
 use sockeye_handler::INTERNAL;
 use sockeye_protocol::socketio::{self, Ack, Event, Limits, Packet};
 use tokio::time::Instant;
 
 use crate::{
-    ConnectRefusal, DisconnectReason, LimitError, Namespace, Server, Socket,
+    ConnectRefusal, DisconnectReason, LimitError, Namespace, Socket,
     adapter::RoomEvents,
     connection::member::Member,
     connection::rate::Allowance,
-    handles::server::{MAX_CHILD_NAME, NoEntry},
+    handles::registry::{Common, EnterError, MAX_CHILD_NAME, Registry, SocketIo},
     handles::socket::{log_encoding, send},
     wire::packet::with_encoded,
     wire::parser::{Decoder, ReadError},
@@ -23,7 +23,7 @@ use crate::{
 
 /// The Socket.IO side of one connection: it decodes packets and gives them to the sockets that share the connection.
 pub(crate) struct Client {
-    server: Server,
+    registry: Arc<Registry>,
     session: Arc<Session>,
     decoder: Decoder,
     members: SmallVec<[Member; 1]>,
@@ -44,8 +44,8 @@ pub(crate) struct Client {
 const MAX_DEPARTED: usize = 16;
 
 impl Client {
-    pub(crate) fn new(server: Server, session: Arc<Session>) -> Self {
-        let config = server.config();
+    pub(crate) fn new(registry: Arc<Registry>, session: Arc<Session>) -> Self {
+        let config = &registry.common.config;
         Self {
             decoder: config.parser.decoder(),
             members: SmallVec::new(),
@@ -55,13 +55,13 @@ impl Client {
             attachments_by: None,
             over: false,
             joins_by_itself: session.revision() == Revision::V3,
-            server,
+            registry,
             session,
         }
     }
 
     fn decode(&mut self, message: Message<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
-        let config = self.server.config();
+        let config = &self.registry.common.config;
         let limits = Limits {
             max_attachments: config.max_attachments,
             max_attachment_bytes: config.max_attachment_bytes,
@@ -76,9 +76,9 @@ impl Client {
         let result = decoder.decode(message, &limits, |packet| self.handle(packet, cx));
         let is_waiting = decoder.is_waiting();
         self.attachments_by = match is_waiting {
-            true => {
-                self.attachments_by.or_else(|| Instant::now().checked_add(self.server.config().attachments_timeout))
-            }
+            true => self
+                .attachments_by
+                .or_else(|| Instant::now().checked_add(self.registry.common.config.attachments_timeout)),
             false => None,
         };
         self.decoder = decoder;
@@ -116,7 +116,7 @@ impl Client {
 
     fn receive(&mut self, event: Event<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
         self.pay();
-        if self.server.config().log_events {
+        if self.registry.common.config.log_events {
             tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
         }
         let Some(member) = self.member(event.namespace) else { return self.absent(event.namespace) };
@@ -134,7 +134,7 @@ impl Client {
     /// Counts something that makes work against the client's rate.
     fn pay(&mut self) {
         if !self.allowance.take() {
-            self.server.counters().rate_limited.add();
+            self.registry.common.counters.rate_limited.add();
             tracing::debug!(
                 sid = self.session.id().short(),
                 "reading a connection more slowly because of `max_event_rate`"
@@ -147,30 +147,30 @@ impl Client {
             return Err(Violation::JoinedAlready);
         }
         self.pay();
-        let limit = self.server.config().max_namespaces;
+        let limit = self.registry.common.config.max_namespaces;
         if self.members.len() >= limit {
             self.refuse_beyond(name, LimitError::Namespaces { limit });
             return Ok(());
         }
         let session = &self.session;
-        let entered = self.server.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone()));
+        let entered = self.registry.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone()));
         let (socket, events) = match entered {
             Ok(entered) => entered,
-            Err(NoEntry::Unknown) => {
+            Err(EnterError::Unknown) => {
                 tracing::warn!(
                     asked = &name[..name.floor_char_boundary(MAX_CHILD_NAME)],
-                    known = ?self.server.some_names(),
+                    known = ?self.registry.some_names(),
                     "refused a client that asked for a namespace there is not"
                 );
-                refuse(&self.server, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
+                refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
                 return Ok(());
             }
-            Err(NoEntry::Limit(limit)) => {
+            Err(EnterError::Limit(limit)) => {
                 self.refuse_beyond(name, limit);
                 return Ok(());
             }
-            Err(NoEntry::Panicked) => {
-                refuse(&self.server, &self.session, name, &ConnectRefusal::new(INTERNAL));
+            Err(EnterError::Panicked) => {
+                refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new(INTERNAL));
                 return Ok(());
             }
         };
@@ -184,9 +184,9 @@ impl Client {
     }
 
     fn refuse_beyond(&self, name: &str, limit: LimitError) {
-        self.server.counters().limit_hit(limit);
+        self.registry.common.counters.limit_hit(limit);
         tracing::warn!(sid = self.session.id().short(), %limit, "refused a client at a limit");
-        refuse(&self.server, &self.session, name, &ConnectRefusal::new(limit.to_string()));
+        refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new(limit.to_string()));
     }
 
     /// Takes the client out of every namespace that it is in, telling it so, and closes the connection.
@@ -230,6 +230,14 @@ impl Client {
     }
 }
 
+impl Application for SocketIo {
+    type Handler = Client;
+
+    fn open(&self, session: &Arc<Session>) -> Client {
+        Client::new(self.0.clone(), session.clone())
+    }
+}
+
 impl SessionHandler for Client {
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
         if self.over {
@@ -246,7 +254,7 @@ impl SessionHandler for Client {
             } else {
                 tracing::debug!(sid, %violation, "closing a connection that broke the protocol");
             }
-            self.server.counters().protocol_violations.add();
+            self.registry.common.counters.protocol_violations.add();
             self.over = true;
             self.session.close();
         }
@@ -269,7 +277,7 @@ impl SessionHandler for Client {
         if self.members.iter().any(Member::is_gone) {
             self.forget_members_gone();
             if self.members.is_empty() && !self.over {
-                self.connect_by = Instant::now().checked_add(self.server.config().connect_timeout);
+                self.connect_by = Instant::now().checked_add(self.registry.common.config.connect_timeout);
             }
         }
         all
@@ -280,7 +288,7 @@ impl SessionHandler for Client {
     }
 
     fn is_behind(&self) -> bool {
-        let limit = self.server.config().backlog_bytes;
+        let limit = self.registry.common.config.backlog_bytes;
         !self.over && self.members.iter().any(|member| member.backlog_bytes() > limit)
     }
 
@@ -291,7 +299,7 @@ impl SessionHandler for Client {
     fn timeout(&mut self, now: Instant) {
         if self.connect_by.is_some_and(|at| now >= at) {
             tracing::debug!(sid = self.session.id().short(), "closing a connection that joined no namespace in time");
-            self.server.counters().connect_timeouts.add();
+            self.registry.common.counters.connect_timeouts.add();
             self.connect_by = None;
             self.session.close();
         }
@@ -300,7 +308,7 @@ impl SessionHandler for Client {
                 sid = self.session.id().short(),
                 "closing a connection whose attachments did not come in time"
             );
-            self.server.counters().attachment_timeouts.add();
+            self.registry.common.counters.attachment_timeouts.add();
             self.attachments_by = None;
             self.over = true;
             self.session.close();
@@ -332,9 +340,9 @@ enum Violation {
 }
 
 /// Refuses a client in the form that its revision of the protocol knows.
-pub(crate) fn refuse(server: &Server, session: &Arc<Session>, namespace: &str, refusal: &ConnectRefusal) {
-    server.counters().connects_refused.add();
-    let parser = &server.config().parser;
+pub(crate) fn refuse(common: &Common, session: &Arc<Session>, namespace: &str, refusal: &ConnectRefusal) {
+    common.counters.connects_refused.add();
+    let parser = &common.config.parser;
     let sent = with_encoded(
         |buffer| match session.revision() {
             Revision::V4 => parser.connect_error(buffer, Revision::V4, namespace, refusal),
@@ -366,7 +374,7 @@ fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValu
     });
     match recovered {
         Some(entered) => {
-            namespace.server().counters().recovered.add();
+            namespace.counters().recovered.add();
             entered
         }
         None => recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))),

@@ -172,7 +172,7 @@ impl Member {
     fn refuse(&mut self, refusal: &ConnectRefusal) {
         self.socket.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
         self.take_out(None);
-        refuse(&self.socket.server(), self.socket.session(), self.socket.namespace().name(), refusal);
+        refuse(self.socket.namespace().common(), self.socket.session(), self.socket.namespace().name(), refusal);
         self.stage = Stage::Refused;
     }
 
@@ -184,8 +184,10 @@ impl Member {
         {
             recovery.leave(pid, left);
         }
-        if namespace.is_child() {
-            namespace.server().cleanup(namespace);
+        if namespace.is_made_for_client()
+            && let Some(registry) = namespace.registry()
+        {
+            registry.cleanup(namespace);
         }
     }
 
@@ -194,7 +196,7 @@ impl Member {
         let (namespace, sid) = (self.socket.namespace().name(), self.socket.id().short());
         match failure {
             HandlerFailure::Panicked(panic) => {
-                self.socket.server().counters().handler_panics.add();
+                self.socket.namespace().counters().handler_panics.add();
                 tracing::error!(namespace, sid, panic, "a {kind} handler panicked");
             }
             HandlerFailure::Rejected(rejection) => {
@@ -222,8 +224,7 @@ impl Drop for Member {
 
 impl RunnerSocket for Socket {
     fn handler_failed(&self, event: &str, failure: HandlerFailure) -> Reply {
-        let (server, sid) = (self.server(), self.id().short());
-        let counters = server.counters();
+        let (counters, sid) = (self.namespace().counters(), self.id().short());
         match &failure {
             HandlerFailure::Panicked(panic) => {
                 counters.handler_panics.add();

@@ -17,7 +17,7 @@ impl HasState for Socket {
     const BUILDER: &'static str = "Server::builder()";
 
     fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.server().state()
+        self.namespace().registry()?.state()
     }
 }
 

@@ -1,10 +1,11 @@
 //! What users hold: the server, its namespaces, their sockets, and what they emit and are answered with.
 pub(crate) mod ack;
-pub(crate) mod background;
+pub(crate) mod jobs;
 pub(crate) mod namespace;
 pub(crate) mod operator;
 pub(crate) mod outgoing;
 pub(crate) mod parent;
+pub(crate) mod registry;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod test_client;

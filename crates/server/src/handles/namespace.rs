@@ -2,14 +2,14 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use sockeye_handler::guard;
+use sockeye_handler::{Values, guard};
 use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 
 use crate::{
@@ -18,8 +18,10 @@ use crate::{
     adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
     handler::{FailedEvent, Handler, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
     handles::ack::Answers,
-    handles::background::Watched,
+    handles::jobs::Jobs,
     handles::outgoing,
+    handles::registry::{Common, Registry, WeakRegistry},
+    metrics::Counters,
     wire::packet::{Unnumbered, check_name},
 };
 
@@ -31,7 +33,8 @@ pub struct Namespace(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
-    server: Server,
+    common: Arc<Common>,
+    registry: WeakRegistry,
     local: Arc<Local>,
     adapter: Arc<dyn Adapter>,
     /// Replaced as a whole when one is added, so that events never wait for a lock.
@@ -39,43 +42,49 @@ struct Inner {
     observers: ArcSwap<Vec<Observer>>,
     is_observed: AtomicBool,
     server_events: Arc<ServerEvents>,
-    watched: Watched,
+    jobs: Jobs,
     recovery: Option<Recovery>,
-    /// Whether it was made for a client by a matching name.
-    is_child: bool,
+    /// Whether a client has asked for it, and its parent made it.
+    is_made_for_client: bool,
 }
 
 type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
 
 impl Namespace {
-    /// A namespace; one that is made for a client takes on what has been added to its parent.
-    pub(crate) fn new(name: Arc<str>, server: Server, parent: Option<&Self>) -> Self {
+    /// A namespace; the child of a parent gets what has been added to the parent.
+    pub(crate) fn new(
+        name: Arc<str>,
+        registry: &Arc<Registry>,
+        parent: Option<&Self>,
+        is_made_for_client: bool,
+    ) -> Self {
         let local = Arc::new(Local::new(name.clone()));
         let server_events = Arc::new(ServerEvents::default());
-        let watched = Watched::default();
+        let jobs = Jobs::default();
         let observers = parent.map(|parent| parent.0.observers.load_full()).unwrap_or_default();
         if let Some(Self(parent)) = parent {
             local.inherit(&parent.local);
             server_events.inherit(&parent.server_events);
-            watched.inherit(&parent.watched);
+            jobs.inherit(&parent.jobs);
         }
-        let adapter = server.make_adapter(local.clone(), server_events.clone());
-        let config = server.config();
+        let adapter = registry.make_adapter(local.clone(), server_events.clone());
+        let config = &registry.common.config;
         let recovery = config.recovery.clone().map(|recovery| {
             Recovery::new(recovery, config.engine.ping_interval.saturating_add(config.engine.ping_timeout))
         });
         Self(Arc::new(Inner {
             name,
-            server,
+            common: registry.common.clone(),
+            registry: Arc::downgrade(registry),
             local,
             adapter,
             handlers: parent.map(|parent| ArcSwap::new(parent.0.handlers.load_full())).unwrap_or_default(),
             is_observed: AtomicBool::new(!observers.is_empty()),
             observers: ArcSwap::new(observers),
             server_events,
-            watched,
+            jobs,
             recovery,
-            is_child: parent.is_some(),
+            is_made_for_client,
         }))
     }
 
@@ -84,9 +93,12 @@ impl Namespace {
         &self.0.name
     }
 
-    /// The server.
+    /// The server. If that has been dropped, an empty server with its settings, without its state.
     pub fn server(&self) -> Server {
-        self.0.server.clone()
+        match self.0.registry.upgrade() {
+            Some(registry) => Server::of_registry(registry),
+            None => Server::of_registry(Registry::new(self.0.common.clone(), Values::default(), None)),
+        }
     }
 
     /// Handles clients that ask to join. Middleware runs first. The handler runs before the client is let in: returning
@@ -168,11 +180,11 @@ impl Namespace {
 
     /// Sees rooms come and go, and sockets enter and leave them.
     pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        let server = self.server();
+        let common = self.0.common.clone();
         self.0.local.observe_rooms(Arc::new(move |event: &RoomEvent| {
             if let Err(panic) = guard(|| observer(event)) {
-                server.counters().handler_panics.add();
-                tracing::error!(panic, "what sees rooms panicked");
+                common.counters.handler_panics.add();
+                tracing::error!(panic, "an `on_room_event` observer panicked");
             }
         }));
         self
@@ -199,9 +211,9 @@ impl Namespace {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.0.watched.add(interval, run);
+        self.0.jobs.add(interval, run);
         if !self.0.local.is_empty() {
-            self.0.watched.start(self);
+            self.0.jobs.start(self);
         }
         self
     }
@@ -269,7 +281,7 @@ impl Namespace {
     }
 
     pub(crate) fn config(&self) -> &Config {
-        self.0.server.config()
+        &self.0.common.config
     }
 
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
@@ -280,8 +292,31 @@ impl Namespace {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) fn is_child(&self) -> bool {
-        self.0.is_child
+    pub(crate) fn is_made_for_client(&self) -> bool {
+        self.0.is_made_for_client
+    }
+
+    pub(crate) fn common(&self) -> &Common {
+        &self.0.common
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.common.counters
+    }
+
+    /// The id of the next event that asks for an acknowledgement.
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.0.common.ack_ids.next()
+    }
+
+    /// The server's namespaces and state, unless the server has been dropped.
+    pub(crate) fn registry(&self) -> Option<Arc<Registry>> {
+        self.0.registry.upgrade()
+    }
+
+    /// Refers to the namespace without keeping it.
+    pub(crate) fn downgrade(&self) -> WeakNamespace {
+        WeakNamespace(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn handlers(&self) -> arc_swap::Guard<Arc<Handlers>> {
@@ -302,7 +337,7 @@ impl Namespace {
 
     /// A socket has been let in.
     pub(crate) fn entered(&self) {
-        self.0.watched.start(self);
+        self.0.jobs.start(self);
     }
 
     pub(crate) fn broadcast(&self, event: &str, args: &impl Arguments, target: &Target) -> Result<(), EmitError> {
@@ -369,7 +404,7 @@ impl Namespace {
 
     /// Counts and logs a limit that was reached.
     pub(crate) fn limit_hit(&self, limit: LimitError) -> LimitError {
-        self.0.server.counters().limit_hit(limit);
+        self.counters().limit_hit(limit);
         tracing::warn!(namespace = self.name(), %limit, "a limit was reached");
         limit
     }
@@ -398,6 +433,15 @@ impl Namespace {
             handlers
         });
         self
+    }
+}
+
+/// A namespace that its holder does not keep.
+pub(crate) struct WeakNamespace(Weak<Inner>);
+
+impl WeakNamespace {
+    pub(crate) fn upgrade(&self) -> Option<Namespace> {
+        self.0.upgrade().map(Namespace)
     }
 }
 

@@ -94,7 +94,7 @@ impl Operator {
         event: &str,
         args: impl Arguments,
     ) -> Result<BroadcastAcks<T>, EmitError> {
-        let id = self.namespace().server().next_ack_id();
+        let id = self.namespace().next_ack_id();
         let (sender, answers) = mpsc::unbounded_channel();
         let mut acks = BroadcastAcks::new(id, answers, self.ack_timeout());
         for namespace in self.namespaces_to_hear(event)?.iter() {

@@ -344,7 +344,7 @@ impl Socket {
         event: &str,
         args: &impl Arguments,
     ) -> AckFuture<T> {
-        let id = self.server().next_ack_id();
+        let id = self.namespace().next_ack_id();
         let (sender, answer) = oneshot::channel();
         let expected = {
             let limit = self.namespace().config().max_pending_acks;

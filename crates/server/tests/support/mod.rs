@@ -13,7 +13,10 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sockeye::{Revision, Server};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc::UnboundedReceiver,
+};
 use tower_service::Service;
 
 // Not every test file uses both.
@@ -136,6 +139,56 @@ impl Raw {
             rest = after;
         }
         packets
+    }
+}
+
+/// A WebSocket over TCP, with short messages only.
+pub(crate) struct WebSocket(tokio::net::TcpStream);
+
+impl WebSocket {
+    /// Opens a session and takes its open packet.
+    pub(crate) async fn connect(address: std::net::SocketAddr) -> Self {
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a server");
+        let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.expect("a connection");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.expect("an answer to the handshake"));
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        let mut socket = Self(stream);
+        assert!(socket.receive().await.expect("an open packet").starts_with('0'));
+        socket
+    }
+
+    /// Sends a packet.
+    pub(crate) async fn send(&mut self, packet: &str) {
+        let length = u8::try_from(packet.len()).expect("a short packet");
+        assert!(length < 126, "a short packet");
+        // A mask of zeros leaves the text as it is.
+        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], packet.as_bytes()].concat();
+        self.0.write_all(&frame).await.expect("an open connection");
+    }
+
+    /// The next packet, or none once the connection is closed; pings are left out.
+    pub(crate) async fn receive(&mut self) -> Option<String> {
+        loop {
+            let opcode = self.0.read_u8().await.ok()? & 0x0f;
+            let length = match self.0.read_u8().await.ok()? {
+                126 => self.0.read_u16().await.ok()?.into(),
+                length => usize::from(length),
+            };
+            let mut payload = vec![0; length];
+            self.0.read_exact(&mut payload).await.ok()?;
+            let packet = String::from_utf8_lossy(&payload).into_owned();
+            match opcode {
+                8 => return None,
+                1 if packet != "2" => return Some(packet),
+                _ => {}
+            }
+        }
     }
 }
 

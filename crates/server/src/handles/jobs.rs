@@ -2,7 +2,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
@@ -10,18 +10,17 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use sockeye_handler::guard;
 use tokio::{
     runtime::Handle,
     time::{MissedTickBehavior, interval},
 };
 
-use sockeye_handler::guard;
+use crate::{Namespace, handles::namespace::WeakNamespace};
 
-use crate::Namespace;
-
-/// What runs at intervals for as long as somebody is there to see it.
+/// The jobs of [`Namespace::every`]: each runs at its interval for as long as the namespace has sockets.
 #[derive(Default)]
-pub(crate) struct Watched {
+pub(crate) struct Jobs {
     jobs: RwLock<Vec<Arc<Job>>>,
 }
 
@@ -33,7 +32,7 @@ struct Job {
     running: AtomicBool,
 }
 
-impl Watched {
+impl Jobs {
     pub(crate) fn add<F>(&self, interval: Duration, run: impl FnOnce(Namespace) -> F + Clone + Send + Sync + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -42,46 +41,48 @@ impl Watched {
         self.jobs.write().push(Arc::new(Job { interval, run, running: AtomicBool::new(false) }));
     }
 
-    /// Adds what has been added to the parent's.
+    /// Adds the parent's jobs.
     pub(crate) fn inherit(&self, parent: &Self) {
         self.jobs.write().extend(parent.jobs.read().iter().map(|job| {
             Arc::new(Job { interval: job.interval, run: job.run.clone(), running: AtomicBool::new(false) })
         }));
     }
 
-    /// Starts what does not run yet, within a runtime.
+    /// Starts the jobs that do not run yet. It does nothing outside of a runtime.
     pub(crate) fn start(&self, namespace: &Namespace) {
         for job in self.jobs.read().iter() {
             if let Ok(runtime) = Handle::try_current()
                 && !job.running.swap(true, Ordering::AcqRel)
             {
-                runtime.spawn(run(job.clone(), namespace.clone()));
+                runtime.spawn(run(Arc::downgrade(job), namespace.downgrade(), job.interval));
             }
         }
     }
 }
 
-async fn run(job: Arc<Job>, namespace: Namespace) {
-    let mut ticks = interval(job.interval);
+/// Runs a job at its interval until the namespace is empty. Between two runs neither is kept, so that both can be freed.
+async fn run(job: Weak<Job>, namespace: WeakNamespace, every: Duration) {
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let (Some(job), Some(namespace)) = (job.upgrade(), namespace.upgrade()) else { return };
         if namespace.local().is_empty() {
             job.running.store(false, Ordering::Release);
-            // Somebody who came in this moment has seen the job still running.
+            // A socket that joined in this moment has seen the job still running.
             if namespace.local().is_empty() || job.running.swap(true, Ordering::AcqRel) {
                 return;
             }
         }
-        if let Err(panic) = guarded(job.clone(), namespace.clone()).await {
-            namespace.server().counters().handler_panics.add();
-            tracing::error!(namespace = namespace.name(), panic, "what runs at intervals panicked; it goes on");
+        if let Err(panic) = run_once(&job, namespace.clone()).await {
+            namespace.counters().handler_panics.add();
+            tracing::error!(namespace = namespace.name(), panic, "a job of `every` panicked; it runs again");
         }
     }
 }
 
-/// Runs a job once, so that its panic does not keep it from running again.
-async fn guarded(job: Arc<Job>, namespace: Namespace) -> Result<(), String> {
+/// Runs a job once, and returns its panic, if it panics.
+async fn run_once(job: &Job, namespace: Namespace) -> Result<(), String> {
     let mut running = guard(|| (job.run)(namespace))?;
     poll_fn(|cx| match guard(|| running.as_mut().poll(cx)) {
         Ok(polled) => polled.map(Ok),
