@@ -1,45 +1,12 @@
 use std::{ops::Range, str};
 
 use super::{
-    CloseCode, DecodeError, Opcode, apply_mask,
+    DecodeError, Event, Limits, Opcode, Role, apply_mask,
     close::decode_close,
     head::{FrameHead, MAX_CONTROL, MAX_HEAD},
     inline::InlineBytes,
     message::Message,
 };
-
-/// Which side of the connection this endpoint is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The server: every frame it receives must be masked.
-    Server,
-    /// The client: no frame it receives may be masked.
-    Client,
-}
-
-/// Limits on the memory that a peer can make the decoder use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest message in bytes. A longer one is refused as soon as it is announced.
-    pub max_message: usize,
-    /// The most frames that one message may have, empty ones included. A message of one frame is always allowed.
-    pub max_fragments: usize,
-}
-
-/// A complete message or control frame from the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-    /// A ping. Answer with a pong of the same payload, at most 125 bytes.
-    Ping(&'a [u8]),
-    /// A pong.
-    Pong(&'a [u8]),
-    /// The peer's last frame, with its code and reason if it gave any. Answer with a Close unless one was sent already.
-    Close(Option<(CloseCode, &'a str)>),
-}
 
 /// Decodes one direction of a connection.
 ///

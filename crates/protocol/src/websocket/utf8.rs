@@ -1,6 +1,6 @@
 use std::str;
 
-use super::{DecodeError, inline::InlineBytes, message::room};
+use super::{DecodeError, growth::room, inline::InlineBytes};
 
 /// Text that arrives in parts, which may be cut within a character. It checks every byte once and fails with the first
 /// byte that makes the text invalid.
