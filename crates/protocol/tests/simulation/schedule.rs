@@ -1,6 +1,6 @@
 use sockeye_protocol::engineio::{
     Revision,
-    session::{Role, TransportKind},
+    session::{CloseReason, Role, TransportKind},
 };
 
 use super::random::Random;
@@ -28,7 +28,7 @@ pub(crate) struct Schedule {
     /// When an end stops reading because it is behind, and for how long.
     pub(crate) hold: Option<(Role, u64, u64)>,
     /// When an end closes the session.
-    pub(crate) close: Option<(Role, u64)>,
+    pub(crate) close: Option<(Role, u64, CloseReason)>,
     /// How many messages each end sends.
     pub(crate) messages: [u64; 2],
 }
@@ -53,7 +53,7 @@ impl Schedule {
             late_deliveries: if random.percent(30) { 15 } else { 0 },
             freeze: random.percent(15).then(|| (role(random), random.between(0, ACTIVE), random.between(20, 2_000))),
             hold: random.percent(15).then(|| (role(random), random.between(0, ACTIVE), random.between(20, 1_000))),
-            close: random.percent(40).then(|| (role(random), random.between(0, ACTIVE))),
+            close: random.percent(40).then(|| close(random)),
             messages: [random.between(0, 25), random.between(0, 25)],
         }
     }
@@ -68,6 +68,13 @@ impl Schedule {
     pub(crate) fn is_lossless(&self) -> bool {
         self.cut_requests == 0 && self.cut_websocket_at.is_none() && self.second_get_at.is_none()
     }
+}
+
+fn close(random: &mut Random) -> (Role, u64, CloseReason) {
+    let role = role(random);
+    let shuts_down = role == Role::Server && random.percent(50);
+    let reason = if shuts_down { CloseReason::ServerShuttingDown } else { CloseReason::ForcedClose };
+    (role, random.between(0, ACTIVE), reason)
 }
 
 fn role(random: &mut Random) -> Role {

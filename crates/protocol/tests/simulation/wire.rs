@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use sockeye_protocol::{engineio::session::Role, websocket::CloseCode};
+use sockeye_protocol::{
+    engineio::session::{CloseReason, Role},
+    websocket::CloseCode,
+};
 
 /// What travels on a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub(crate) enum Happening {
     /// The application: a message is sent.
     Send,
     /// The application: the session is closed.
-    Close,
+    Close { reason: CloseReason },
     /// The client: an upgrade begins.
     Upgrade,
     /// The server: a second GET comes, if one waits.

@@ -68,8 +68,8 @@ impl World {
         if let Some(at) = schedule.second_get_at {
             add(at, Role::Server, Happening::SecondGet);
         }
-        if let Some((role, at)) = schedule.close {
-            add(at, role, Happening::Close);
+        if let Some((role, at, reason)) = schedule.close {
+            add(at, role, Happening::Close { reason });
         }
         if let Some((at, unaware)) = schedule.cut_websocket_at {
             add(at, Role::Client, Happening::Cut { unaware });
@@ -179,7 +179,7 @@ impl World {
                 let at = self.now;
                 self.end_mut(role).send(at);
             }
-            Happening::Close => self.end_mut(role).session.close(CloseReason::ForcedClose, now),
+            Happening::Close { reason } => self.end_mut(role).session.close(reason, now),
             Happening::Timer => self.end_mut(role).session.handle_timeout(now),
             Happening::Freeze => {
                 self.end_mut(role).is_frozen = true;
@@ -621,7 +621,7 @@ impl World {
                 Ok(vec!["6".to_owned()])
             }
             GetAnswer::Close => Ok(vec!["1".to_owned()]),
-            GetAnswer::Moved => Err(()),
+            GetAnswer::Gone | GetAnswer::Moved => Err(()),
         };
         self.answer(Happening::GetAnswer { request, answer });
         true

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::{
     close_reason::CloseReason,
     machine::Session,
-    output::Transmit,
+    output::{GetAnswer, Transmit},
     role::Role,
     stage::{Stage, Transport},
     transport_kind::TransportKind,
@@ -73,7 +73,7 @@ impl Session {
             return;
         }
         match &self.stage {
-            Stage::Farewell { transport: Transport::Polling(_), .. } if !self.awaits_last_get() => self.finish(),
+            Stage::Farewell { transport: Transport::Polling(_), reason, .. } if reason.is_graceful() => self.finish(),
             Stage::Farewell { transport: Transport::WebSocket, peer_left: true, .. } => self.finish(),
             Stage::Farewell { transport: Transport::WebSocket, reason, until, .. } => {
                 self.stage = Stage::HangingUp { reason: *reason, until: *until };
@@ -89,9 +89,13 @@ impl Session {
         self.finish();
     }
 
-    /// Whether all that a closed session still waits for is one more GET.
-    pub(super) fn awaits_last_get(&self) -> bool {
-        matches!(&self.stage, Stage::Farewell { reason, transport: Transport::Polling(_), .. } if !reason.is_graceful())
+    /// What the GET is answered with that a closed session waits for, if nothing waits to be sent.
+    pub(super) fn last_answer(&self) -> Option<GetAnswer> {
+        match &self.stage {
+            Stage::Farewell { reason: CloseReason::ServerShuttingDown, .. } => Some(GetAnswer::Gone),
+            Stage::Farewell { reason, .. } if !reason.is_graceful() => Some(GetAnswer::Noop),
+            _ => None,
+        }
     }
 
     /// When a closed session is given up.
@@ -120,7 +124,9 @@ impl Session {
                 if self.role == Role::Client {
                     self.drop_probe();
                 }
-                self.transmits.add(Transmit::ClosePacket);
+                if self.role == Role::Client || reason != CloseReason::ServerShuttingDown {
+                    self.transmits.add(Transmit::ClosePacket);
+                }
             }
             Transport::Polling(polling) => {
                 let awaits_get = peer == Peer::MayPoll && !polling.get;

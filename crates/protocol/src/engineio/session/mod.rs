@@ -109,9 +109,9 @@ mod upgrade_error;
 
 pub use close_reason::CloseReason;
 pub use machine::Session;
-pub use output::{Event, Transmit};
+pub use output::{Event, GetAnswer, Transmit};
 pub use packet::Delivery;
-pub use polling::{GetAnswer, RequestError};
+pub use polling::RequestError;
 pub use role::Role;
 pub use timing::Timing;
 pub use transport_kind::TransportKind;

@@ -28,6 +28,22 @@ pub enum Transmit {
     Shut,
 }
 
+/// What a server answers a GET with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GetAnswer {
+    /// What waits, as much as fits.
+    Waiting,
+    /// The packet `6`, which only ends the poll.
+    Noop,
+    /// The packet `1`, because the session has ended.
+    Close,
+    /// The error for an unknown session, because the server shuts down: python-engineio takes the packet `1` for the wish
+    /// that it stay away, and every client reconnects when its poll fails, as after a server was killed.
+    Gone,
+    /// An error, because the session has moved to a WebSocket meanwhile.
+    Moved,
+}
+
 /// What happened to a session, in the order in which [`Session::poll`](super::Session::poll) tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {

@@ -4,6 +4,7 @@ use super::{
     close_reason::CloseReason,
     farewell::Peer,
     machine::Session,
+    output::GetAnswer,
     role::Role,
     stage::{Stage, Transport},
     transport_kind::TransportKind,
@@ -25,19 +26,6 @@ pub enum RequestError {
     /// A POST is under way already. The session ends by that, as in the reference.
     #[error("another POST of this session is under way already")]
     SecondPost,
-}
-
-/// What a server answers a GET with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GetAnswer {
-    /// What waits, as much as fits.
-    Waiting,
-    /// The packet `6`, which only ends the poll.
-    Noop,
-    /// The packet `1`, because the session has ended.
-    Close,
-    /// An error, because the session has moved to a WebSocket meanwhile.
-    Moved,
 }
 
 /// A server's side of polling.
@@ -74,15 +62,16 @@ impl Session {
                     GetAnswer::Waiting
                 } else if polling.noop_due {
                     GetAnswer::Noop
-                } else if self.awaits_last_get() {
+                } else if let Some(answer) = self.last_answer() {
                     self.finish();
-                    return Some(GetAnswer::Noop);
+                    return Some(answer);
                 } else {
                     return None;
                 }
             }
             Stage::Ended { transport: TransportKind::Polling, reason } => match reason {
                 CloseReason::TransportClose => GetAnswer::Noop,
+                CloseReason::ServerShuttingDown => GetAnswer::Gone,
                 _ => GetAnswer::Close,
             },
             _ => GetAnswer::Moved,
