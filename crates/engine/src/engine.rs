@@ -1,84 +1,30 @@
 use std::{
     fmt,
     sync::{Arc, Weak},
-    task::{Context, Poll},
 };
 
-use hashbrown::{HashMap, hash_map::Entry};
 use http::request::Parts;
 use parking_lot::RwLock;
 use sockeye_protocol::engineio::OpenPacket;
-use tokio::time::Instant;
 
 use crate::{
-    CloseReason, Config, EngineService, Refusal, Session, Sid,
-    metrics::Counters,
+    Application, CloseReason, Config, Refusal, Session, Sid,
+    counters::Counters,
     outgoing::outbox::Outbox,
-    session::driver::{Driver, Lease},
-    session::flusher::Flusher,
-    session::opening::Opening,
-    session::seats::{Seat, Seats},
-    session::state::Channel,
-    transport::{polling::Polling, websocket::WebSocket},
+    session::{
+        context::Context,
+        driver::Driver,
+        flusher::Flusher,
+        opening::Opening,
+        permits::{ConnectionPermit, ConnectionPermits},
+        table::{SessionGuard, SessionTable},
+    },
+    transport::{
+        channel::{Channel, PollingChannel},
+        payload,
+        websocket::WebSocket,
+    },
 };
-
-/// What travels over the sessions: it is told of every new one and gives it a handler.
-pub trait Application: Send + Sync + 'static {
-    /// The handler of one session.
-    type Handler: SessionHandler;
-
-    /// A session has opened; its open packet is sent already.
-    fn open(&self, session: &Arc<Session>) -> Self::Handler;
-}
-
-/// One message of a client, borrowed from the connection's read buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-}
-
-/// The application's side of one session. All its methods are called by the session's own task, one at a time, in the
-/// order things happened.
-pub trait SessionHandler: Send + Unpin + 'static {
-    /// A message has come. To end the session, close it; what comes after is not delivered any more.
-    ///
-    /// Work that the message begins may be polled with `cx` at once; [`poll`](Self::poll) is called afterwards anyway.
-    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>);
-
-    /// Advances whatever earlier messages began. `Ready` means that nothing is under way.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = cx;
-        Poll::Ready(())
-    }
-
-    /// Whether another message may come now. While it may not, nothing more is read from the peer, and the rest of a POST's
-    /// body waits.
-    fn is_ready(&self) -> bool {
-        true
-    }
-
-    /// Whether its own work is what keeps it from being [ready](Self::is_ready). As long as that is so, a peer is not
-    /// taken for dead because of a pong that nobody has read, and afterwards it has the whole ping timeout again.
-    fn is_behind(&self) -> bool {
-        false
-    }
-
-    /// When [`timeout`](Self::timeout) is to be called.
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// The deadline has passed.
-    fn timeout(&mut self, now: Instant) {
-        let _ = now;
-    }
-
-    /// The session has ended. [`poll`](Self::poll) is called on until it is ready.
-    fn closed(&mut self, reason: CloseReason);
-}
 
 /// The sessions of one path, and the settings they share. Cheap to clone.
 ///
@@ -102,11 +48,9 @@ impl<A: Application> Engine<A> {
     /// An engine with these settings for this application.
     pub fn new(config: Config, application: A) -> Self {
         let shared = Shared {
-            config,
-            sessions: RwLock::default(),
-            flusher: Flusher::default(),
-            counters: Counters::default(),
-            seats: Arc::default(),
+            context: Arc::new(Context { config, counters: Counters::default(), flusher: Arc::new(Flusher::default()) }),
+            sessions: Arc::default(),
+            permits: Arc::default(),
             draining: RwLock::new(false),
         };
         let shared = Arc::new(shared);
@@ -115,7 +59,7 @@ impl<A: Application> Engine<A> {
 
     /// The settings.
     pub fn config(&self) -> &Config {
-        &self.shared.config
+        &self.shared.context.config
     }
 
     /// The application.
@@ -130,12 +74,7 @@ impl<A: Application> Engine<A> {
 
     /// How many sessions are open.
     pub fn session_count(&self) -> usize {
-        self.shared.sessions.read().len()
-    }
-
-    /// The tower and hyper service that answers the requests of this engine's path.
-    pub fn service(&self) -> EngineService<A> {
-        EngineService::new(self.clone())
+        self.shared.sessions.lock().len()
     }
 
     /// Opens no more sessions, until the engine is [served](Self::serve) again, and closes those that are open, so that
@@ -147,32 +86,32 @@ impl<A: Application> Engine<A> {
     /// Tells whom it concerns that a request was refused.
     pub(crate) fn refused(&self, request: &Parts, refusal: &Refusal) {
         tracing::debug!(code = refusal.code(), context = refusal.context(), %refusal, path = request.uri.path(), "refused a request");
-        self.shared.counters.refused(refusal);
-        self.shared.config.hooks.refused(request, refusal);
+        self.shared.context.counters.refused(refusal);
+        self.shared.context.config.hooks.refused(request, refusal);
     }
 
     /// Asks the hooks whether a request may open a session, and under which identifier.
     pub(crate) async fn admit(&self, request: &Parts) -> Result<Sid, Refusal> {
-        let id = self.shared.config.hooks.admit(request).await?;
-        if self.shared.session(&id).is_some() {
+        let id = self.shared.context.config.hooks.admit(request).await?;
+        if self.shared.sessions.find(&id).is_some() {
             tracing::error!(id = id.short(), "the generated session id is in use");
             return Err(ID_IN_USE);
         }
         Ok(id)
     }
 
-    /// Takes a place for the session that this request is about to open.
-    pub(crate) fn take_seat(&self, request: &Parts) -> Result<Seat, Refusal> {
-        self.shared.seats.take(request, &self.shared.config)
+    /// Takes a permit for the session that this request opens.
+    pub(crate) fn take_permit(&self, request: &Parts) -> Result<ConnectionPermit, Refusal> {
+        self.shared.permits.take(request, &self.shared.context.config)
     }
 
     /// Opens a session that polls, and returns it with its open packet still in the outbox.
     pub(crate) fn open_polling(&self, opening: Opening) -> Result<Arc<Session>, Refusal> {
-        let upgrades: &[&str] = match self.shared.config {
+        let upgrades: &[&str] = match self.shared.context.config {
             Config { allow_upgrades: true, transports, .. } if transports.websocket => &["websocket"],
             _ => &[],
         };
-        let channel = Channel::Polling(Box::new(Polling::of(&opening.handshake)));
+        let channel = Channel::Polling(Box::new(PollingChannel::new(payload::max_packets(&opening.handshake))));
         let (session, driver) = self.open(opening, upgrades, channel, Vec::new(), None)?;
         tokio::spawn(driver);
         Ok(session)
@@ -198,34 +137,31 @@ impl<A: Application> Engine<A> {
         answer: Vec<u8>,
         websocket: Option<WebSocket>,
     ) -> Result<(Arc<Session>, Driver<A::Handler>), Refusal> {
-        let Opening { id, seat, revision, base64, handshake } = opening;
-        let session = Session::new(id, revision, handshake, self.shared.clone(), base64, channel);
+        let Opening { id, permit, revision, base64, handshake } = opening;
+        let session = Session::new(id, revision, handshake, self.shared.context.clone(), base64, channel);
         if !answer.is_empty() {
             session.core().lock().outbox = Outbox::beginning_with(answer);
         }
-        self.shared.flusher.start();
+        self.shared.context.flusher.start();
         // The lock is held until the session is in the table, so that a shutdown either sees it or is seen by it.
         let draining = self.shared.draining.read();
-        match self.shared.sessions.write().entry(session.id().clone()) {
-            Entry::Vacant(entry) => drop(entry.insert(session.clone())),
-            Entry::Occupied(_) => {
-                return Err(ID_IN_USE);
-            }
+        if !self.shared.sessions.insert(&session) {
+            return Err(ID_IN_USE);
         }
-        let lease = Lease::new(session.clone(), seat);
+        let guard = SessionGuard::new(session.clone(), self.shared.sessions.clone(), permit);
         if *draining {
             session.close_for(CloseReason::ServerShuttingDown);
         }
         drop(draining);
-        self.shared.counters.opened.increment();
-        let open = open_packet(&session, upgrades, &self.shared.config);
+        self.shared.context.counters.opened.increment();
+        let open = open_packet(&session, upgrades, &self.shared.context.config);
         // A session that closes before it has opened is found out by its task.
         let _closed = session.send_text(&open);
-        if let Some(packet) = &self.shared.config.initial_packet {
+        if let Some(packet) = &self.shared.context.config.initial_packet {
             let _closed = session.send(packet.clone());
         }
         let handler = self.owner.application.open(&session);
-        let driver = Driver::new(session.clone(), lease, handler, websocket);
+        let driver = Driver::new(session.clone(), guard, handler, websocket);
         Ok((session, driver))
     }
 }
@@ -238,7 +174,7 @@ impl<A> Clone for Engine<A> {
 
 impl<A> fmt::Debug for Engine<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("path", &self.shared.config.path).finish_non_exhaustive()
+        f.debug_struct("Engine").field("path", &self.shared.context.config.path).finish_non_exhaustive()
     }
 }
 
@@ -264,34 +200,16 @@ impl<A> Drop for Owner<A> {
 
 const ID_IN_USE: Refusal = Refusal::BadRequest("another session has the generated identifier already");
 
-/// What all sessions of an engine have in common.
+/// What all clones of an engine share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) sessions: RwLock<HashMap<Sid, Arc<Session>>>,
-    pub(crate) flusher: Flusher,
-    pub(crate) counters: Counters,
-    pub(crate) seats: Arc<Seats>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) sessions: Arc<SessionTable>,
+    pub(crate) permits: Arc<ConnectionPermits>,
     draining: RwLock<bool>,
 }
 
 impl Shared {
-    pub(crate) fn session(&self, id: &str) -> Option<Arc<Session>> {
-        self.sessions.read().get(id).cloned()
-    }
-
-    /// Takes a session out of the table, so that requests of its id are answered as unknown.
-    pub(crate) fn forget(&self, session: &Arc<Session>) {
-        let mut sessions = self.sessions.write();
-        // By now the identifier may be another session's, if the application gives them out twice.
-        let Entry::Occupied(entry) = sessions.entry(session.id().clone()) else { return };
-        if !Arc::ptr_eq(entry.get(), session) {
-            return;
-        }
-        entry.remove();
-        self.counters.keep(session.traffic());
-    }
-
     /// Admits sessions again after a shutdown.
     pub(crate) fn reopen(&self) {
         *self.draining.write() = false;
@@ -299,7 +217,7 @@ impl Shared {
 
     fn close(&self, reason: CloseReason) {
         *self.draining.write() = true;
-        let sessions: Vec<_> = self.sessions.read().values().cloned().collect();
+        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
         for session in sessions {
             session.close_for(reason);
         }

@@ -6,11 +6,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::request::Parts;
+use tokio::time::Instant;
 
 use crate::{
     Application, CloseReason, Engine, Frame, Handshake, Refusal, Revision, Session,
+    session::core::{Core, Delivery},
     session::opening::Opening,
-    session::state::{Channel, Core, Delivery, Stage},
+    transport::channel::Channel,
 };
 
 /// A client of a session without a network between: what tests of an application talk to it by. Dropped, it closes the
@@ -27,10 +29,10 @@ impl<A: Application> Engine<A> {
     /// # Errors
     /// If the request would be refused.
     pub async fn connect_in_process(&self, request: &Parts) -> Result<InProcess, Refusal> {
-        let seat = self.take_seat(request)?;
+        let permit = self.take_permit(request)?;
         let id = self.admit(request).await?;
         let handshake = Handshake::from_parts(request);
-        let session = self.open_polling(Opening { id, seat, revision: Revision::V4, base64: false, handshake })?;
+        let session = self.open_polling(Opening { id, permit, revision: Revision::V4, base64: false, handshake })?;
         let client = InProcess { session };
         let _open_packet = client.try_receive();
         Ok(client)
@@ -56,19 +58,19 @@ impl InProcess {
 
     /// The next message of the server that is there already.
     pub fn try_receive(&self) -> Option<Frame> {
-        self.session.core().lock().take_frame()
+        self.session.update(Core::take_frame)
     }
 
     /// The next message of the server; none once the session is closed.
     pub async fn receive(&self) -> Option<Frame> {
-        poll_fn(|cx| self.session.core().lock().poll_frame(cx)).await
+        poll_fn(|cx| self.session.update(|core| core.poll_frame(cx))).await
     }
 
     /// Answers a ping, as every client must. It does not wait until the session's task has seen the answer.
     pub fn pong(&self) {
         let mut core = self.session.core().lock();
         // A session that is closed needs no pong.
-        if core.stage == Stage::Open {
+        if core.state.is_open() {
             core.inbox.push_back(Delivery::Payload { body: "3".to_owned().into(), answer: None });
             core.wake_driver();
         }
@@ -92,26 +94,24 @@ impl Drop for InProcess {
 }
 
 impl Core {
-    /// Takes what waits first. Once the word of farewell is taken, the session's task has nothing more to wait for.
+    /// Takes what waits first. A closed session ends when everything is taken.
     fn take_frame(&mut self) -> Option<Frame> {
-        let frame = self.outbox.pop()?;
-        if let (Stage::Farewell(reason), true) = (self.stage, self.outbox.is_empty()) {
-            self.stage = Stage::Closed(reason);
-            self.wake_driver();
-        }
-        Some(frame)
+        let frame = self.outbox.pop();
+        self.note_flushed();
+        frame
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
         if let Some(frame) = self.take_frame() {
             return Poll::Ready(Some(frame));
         }
-        if self.end_shutdown() {
-            return Poll::Ready(None);
-        }
-        match (&mut self.channel, self.stage) {
-            (Channel::Polling(polling), Stage::Open | Stage::Closing(_) | Stage::Farewell(_)) => {
-                polling.wait(cx);
+        match &mut self.channel {
+            Channel::Polling(polling) if !self.state.has_ended() => {
+                if self.state.is_open() && !self.state.is_writable() {
+                    // This client polls from now on, and no answer ends its poll. It cannot be refused.
+                    let _waits = self.state.handle_get(Instant::now().into_std());
+                }
+                polling.get = Some(cx.waker().clone());
                 Poll::Pending
             }
             _ => Poll::Ready(None),

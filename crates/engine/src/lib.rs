@@ -4,7 +4,7 @@
 //! [`Engine`] is the entry: a [tower](https://docs.rs/tower-service) and [hyper](https://docs.rs/hyper) service that
 //! mounts in any hyper 1 server, or [`Engine::serve`] with a listener of its own. What travels over the sessions is the
 //! business of an [`Application`], whose [`SessionHandler`] sees the messages of one [`Session`].
-mod close;
+mod counters;
 mod engine;
 mod handshake;
 mod http_service;
@@ -14,27 +14,30 @@ mod metrics;
 mod options;
 mod outgoing;
 mod refusal;
+mod response;
 mod session;
 mod sid;
 #[cfg(test)]
 mod silent;
 mod transport;
 
-pub use close::CloseReason;
-pub use engine::{Application, Engine, Message, SessionHandler, WeakEngine};
+pub use counters::Metrics;
+pub use engine::{Engine, WeakEngine};
 pub use handshake::{Handshake, RemoteAddr};
-pub use http_service::{EngineService, Graceful, ResponseBody, ResponseFuture, ServeError};
+pub use http_service::{EngineService, Graceful, ResponseFuture, ServeError};
 pub use in_process::InProcess;
 pub use log_throttle::{LogThrottle, excerpt, log_limit};
-pub use metrics::Metrics;
 #[cfg(feature = "tls")]
 pub use options::TlsError;
 pub use options::{Config, ConnectionError, Cookie, Cors, Hooks, OriginPolicy, SameSite, Tls, Transports};
 pub use outgoing::{Frame, FrameBuilder};
 pub use refusal::Refusal;
-pub use session::{Batch, SendError, Session};
+pub use response::ResponseBody;
+pub use session::{Application, Batch, Message, SendError, Session, SessionHandler};
 pub use sid::Sid;
-pub use sockeye_protocol::engineio::Revision;
+pub use sockeye_protocol::engineio::{
+    Revision,
+    session::{CloseReason, TransportKind},
+};
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
-pub use transport::TransportKind;

@@ -43,6 +43,7 @@ async fn sessions_are_limited_in_all_and_a_place_is_given_back_at_the_end() {
     assert_eq!(upgrade.0, 101, "an upgrade opens no session");
     drop(upgrade);
     websocket.send("1").await;
+    assert_eq!(websocket.receive().await, Received::Close(None));
     assert_eq!(websocket.receive().await, Received::End);
     drop(websocket);
     timeout(PATIENCE, async {

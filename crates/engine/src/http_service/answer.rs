@@ -8,12 +8,12 @@ use sockeye_protocol::engineio::{Revision, decode_jsonp_form, encode_jsonp};
 use tokio::time::timeout;
 
 use crate::{
-    Application, CloseReason, Config, Engine, Handshake, Refusal, ResponseBody, Session, Sid,
+    Application, CloseReason, Config, Engine, Handshake, Refusal, Session, Sid,
     handshake::{header as header_text, query_of},
-    http_service::compress::Coding,
-    http_service::query::Query,
-    session::opening::Opening,
-    transport::polling::{self, ActivePost, Payload},
+    http_service::{compress::Coding, query::Query},
+    response::ResponseBody,
+    session::{opening::Opening, requests::ActivePost},
+    transport::payload::{Body as Payloads, Payload},
 };
 
 /// Answers a request of the polling transport: opens a session, hands out packets (GET) or takes some in (POST).
@@ -100,15 +100,15 @@ where
         if jsonp.is_some() {
             config.origins.check_script(&parts.headers)?;
         }
-        let seat = engine.take_seat(parts)?;
+        let permit = engine.take_permit(parts)?;
         let id = engine.admit(parts).await?;
         let base64 = query.base64 || jsonp.is_some();
         let session =
-            engine.open_polling(Opening { id, seat, revision, base64, handshake: Handshake::from_parts(parts) })?;
+            engine.open_polling(Opening { id, permit, revision, base64, handshake: Handshake::from_parts(parts) })?;
         let response = get(&session, config, &parts.headers, jsonp).await?;
         return Ok((response, Some(session.id().clone())));
     };
-    let session = engine.shared.session(sid).ok_or(Refusal::UnknownSession)?;
+    let session = engine.shared.sessions.find(sid).ok_or(Refusal::UnknownSession)?;
     if query.revision(config.allow_eio3)? != session.revision() {
         return Err(Refusal::BadRequest("EIO differs from the session's revision of the protocol"));
     }
@@ -194,12 +194,12 @@ where
         };
         body = payload.into();
     }
-    let body = match polling::Body::new(body, binary && !form) {
+    let body = match Payloads::new(body, binary && !form) {
         Ok(body) => body,
         Err(error) => {
             tracing::debug!(sid = session.id().short(), %error, "closing a session whose payload is not UTF-8");
             active.finish();
-            session.core().lock().close(CloseReason::ParseError);
+            session.close_for(CloseReason::ParseError);
             return Err(Refusal::BadRequest("the payload is not UTF-8"));
         }
     };

@@ -8,7 +8,7 @@ mod compress;
 mod query;
 mod serve;
 mod service;
-pub(crate) mod switching;
+mod websocket_session;
 
 pub use serve::{Graceful, ServeError};
-pub use service::{EngineService, ResponseBody, ResponseFuture};
+pub use service::{EngineService, ResponseFuture};

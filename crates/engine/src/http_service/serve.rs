@@ -25,7 +25,7 @@ use tower_service::Service;
 use crate::{
     Application, Config, Engine, EngineService, RemoteAddr,
     handshake::Secure,
-    http_service::switching::{Hold, Switching},
+    transport::switching::{Hold, Switching},
 };
 
 /// Why a server could not run.
@@ -82,15 +82,15 @@ impl<A: Application> Engine<A> {
         let deadline = Instant::now() + graceful.limit;
         self.close();
         tasks.abort_all();
-        // Every connection's task holds a receiver until it ends or becomes a WebSocket, and every session has a seat
+        // Every connection's task holds a receiver until it ends or becomes a WebSocket, and every session has a permit
         // until it has said goodbye and its handler is through. The table forgets WebSockets earlier.
         let done = async {
             stop.closed().await;
-            self.shared.seats.all_free().await;
+            self.shared.permits.all_free().await;
         };
         if timeout_at(deadline, done).await.is_err() {
             tracing::warn!(
-                sessions = self.shared.seats.taken(),
+                sessions = self.shared.permits.taken(),
                 "stopping although some connections have not ended in time"
             );
         }
@@ -153,7 +153,7 @@ async fn connection<A, S, B>(
         // Boxed, because a connection without TLS should not have to carry the room for one.
         Ok(stream) => Box::pin(requests(stream, Peer { remote, secure: true, hold: None }, shared, stopping)).await,
         Err(error) => {
-            shared.0.engine().shared.counters.failed_tls_handshakes.increment();
+            shared.0.engine().shared.context.counters.failed_tls_handshakes.increment();
             tracing::debug!(%remote, %error, "a TLS handshake failed");
         }
     }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use http_body_util::Full;
@@ -20,16 +19,22 @@ use tower_service::Service;
 use crate::{
     Application, Engine, Handshake, Refusal, Session, Sid,
     handshake::{header as header_text, query_of},
-    http_service::answer::{self, decorate, empty},
-    http_service::query::Query,
-    http_service::switching::Hold,
-    session::opening::{Opening, WebSocketSession},
-    session::seats::Seat,
-    transport::upgrade::{self, Connection},
+    http_service::{
+        answer::{self, decorate, empty},
+        query::Query,
+        websocket_session::WebSocketSession,
+    },
+    response::ResponseBody,
+    session::{opening::Opening, permits::ConnectionPermit, upgrade},
+    transport::{connection::Connection, switching::Hold},
 };
 
-/// The body of an engine's answers.
-pub type ResponseBody = Full<Bytes>;
+impl<A: Application> Engine<A> {
+    /// The tower and hyper service that answers the requests of this engine's path.
+    pub fn service(&self) -> EngineService<A> {
+        EngineService::new(self.clone())
+    }
+}
 
 /// A [tower](tower_service) and [hyper](hyper::service) service that answers the requests of an engine's path, and
 /// those of every other path with 404.
@@ -120,10 +125,10 @@ impl<A: Application> EngineService<A> {
         }
         let accept = websocket_accept(parts)?;
         let Some(sid) = query.sid else {
-            let seat = self.engine.take_seat(parts)?;
-            return Ok(Wanted { accept, purpose: Purpose::Open { seat, revision, base64: query.base64 } });
+            let permit = self.engine.take_permit(parts)?;
+            return Ok(Wanted { accept, purpose: Purpose::Open { permit, revision, base64: query.base64 } });
         };
-        let session = self.engine.shared.session(&sid).ok_or(Refusal::UnknownSession)?;
+        let session = self.engine.shared.sessions.find(&sid).ok_or(Refusal::UnknownSession)?;
         if session.revision() != revision {
             return Err(Refusal::BadRequest("EIO differs from the session's revision of the protocol"));
         }
@@ -153,12 +158,12 @@ impl<A: Application> EngineService<A> {
                 });
                 decorate(config, parts, &mut response, None);
             }
-            Purpose::Open { seat, revision, base64 } => {
+            Purpose::Open { permit, revision, base64 } => {
                 decorate(config, parts, &mut response, Some(&id));
                 if let (Revision::V4, Some(hold)) = (revision, parts.extensions.get::<Hold>()) {
                     hold.begin();
                 }
-                let opening = Opening { id, seat, revision, base64, handshake: Handshake::from_parts(parts) };
+                let opening = Opening { id, permit, revision, base64, handshake: Handshake::from_parts(parts) };
                 let session = WebSocketSession::new(on_upgrade, self.engine.clone(), opening);
                 match revision {
                     Revision::V4 => tokio::spawn(session),
@@ -195,7 +200,7 @@ struct Wanted {
 
 enum Purpose {
     /// A new session.
-    Open { seat: Seat, revision: Revision, base64: bool },
+    Open { permit: ConnectionPermit, revision: Revision, base64: bool },
     /// To take over this session from polling.
     TakeOver(Arc<Session>),
 }

@@ -1,6 +1,6 @@
 use std::{cell::RefCell, marker::PhantomData, sync::Arc};
 
-use crate::session::state::Session;
+use crate::session::flusher::Flush;
 
 /// While a batch is open on this thread, sessions that are sent to only note that they have something to write; when
 /// the outermost batch closes, each of them is written once, with all its frames.
@@ -44,15 +44,15 @@ const WRITTEN_DIRECTLY: usize = 32;
 #[derive(Default)]
 struct Open {
     depth: usize,
-    waiting: Vec<Arc<Session>>,
+    waiting: Vec<Arc<dyn Flush>>,
 }
 
 thread_local! {
     static OPEN: RefCell<Open> = RefCell::default();
 }
 
-/// Has `session` written when the open batch closes, or at once where none is open.
-pub(crate) fn write_soon(session: &Arc<Session>) {
+/// Flushes `session` when the open batch closes, or at once where none is open.
+pub(crate) fn flush_soon<S: Flush + 'static>(session: &Arc<S>) {
     let batched = OPEN.with_borrow_mut(|open| {
         if open.depth > 0 {
             open.waiting.push(session.clone());
@@ -64,19 +64,19 @@ pub(crate) fn write_soon(session: &Arc<Session>) {
     }
 }
 
-fn write(mut waiting: Vec<Arc<Session>>) {
+fn write(mut waiting: Vec<Arc<dyn Flush>>) {
     let rest = waiting.split_off(waiting.len().min(WRITTEN_DIRECTLY));
     for session in &waiting {
         session.flush();
     }
     let mut rest = rest.into_iter().peekable();
     while let Some(first) = rest.next() {
-        let engine = first.engine().clone();
+        let flusher = first.flusher().clone();
         let mut sessions = vec![first];
-        while let Some(next) = rest.next_if(|next| Arc::ptr_eq(next.engine(), &engine)) {
+        while let Some(next) = rest.next_if(|next| Arc::ptr_eq(next.flusher(), &flusher)) {
             sessions.push(next);
         }
-        engine.flusher.submit(sessions);
+        flusher.submit(sessions);
     }
     // The vector's memory is used again by the next batch of this thread.
     waiting.clear();

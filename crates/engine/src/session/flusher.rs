@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::poll_fn,
     sync::{
         Arc, OnceLock,
@@ -10,7 +11,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::session::state::Session;
+/// What has frames that wait to be written: a session.
+pub(crate) trait Flush: fmt::Debug + Send + Sync {
+    /// Writes what waits, as far as the peer takes it now.
+    fn flush(&self);
+
+    /// Who writes it if too many have something to write.
+    fn flusher(&self) -> &Arc<Flusher>;
+}
 
 /// Writes the sessions of large broadcasts: one task a worker thread, each with a queue of sessions that have frames
 /// to write. A session is in a queue at most once at a time, and whichever task writes it takes all its frames in
@@ -37,7 +45,7 @@ impl Flusher {
     }
 
     /// Takes over the writing of these sessions, spread over the tasks.
-    pub(crate) fn submit(&self, mut sessions: Vec<Arc<Session>>) {
+    pub(crate) fn submit(&self, mut sessions: Vec<Arc<dyn Flush>>) {
         // No session was ever opened through this engine where there are none, so nothing can be waiting.
         let Some(shards) = self.shards.get() else { return };
         let share = sessions.len().div_ceil(shards.len()).max(MIN_SHARE);
@@ -75,14 +83,14 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Queue {
-    sessions: Vec<Arc<Session>>,
+    sessions: Vec<Arc<dyn Flush>>,
     waker: Option<Waker>,
     closed: bool,
 }
 
 impl Shard {
     /// Queues sessions, or gives them back if nobody writes them any more.
-    fn push(&self, sessions: Vec<Arc<Session>>) -> Vec<Arc<Session>> {
+    fn push(&self, sessions: Vec<Arc<dyn Flush>>) -> Vec<Arc<dyn Flush>> {
         let waker = {
             let mut queue = self.queue.lock();
             if queue.closed {
@@ -112,7 +120,7 @@ impl Shard {
         }
     }
 
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Arc<Session>>>> {
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Arc<dyn Flush>>>> {
         let mut queue = self.queue.lock();
         if !queue.sessions.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut queue.sessions)));
@@ -129,7 +137,7 @@ impl Shard {
 /// either is written: a session that is never written would take nothing to write again.
 struct Running {
     shard: Arc<Shard>,
-    in_hand: vec::IntoIter<Arc<Session>>,
+    in_hand: vec::IntoIter<Arc<dyn Flush>>,
 }
 
 impl Running {
@@ -186,11 +194,11 @@ mod tests {
         assert!(!are_scheduled().contains(&false));
         let (in_hand, queued) = sessions.split_at(2 * TURN);
         let shard = Arc::new(Shard::default());
-        shard.push(in_hand.to_vec());
+        shard.push(in_hand.iter().map(|session| session.clone() as Arc<dyn Flush>).collect());
         let mut task = Box::pin(run(Running::new(shard.clone())));
         assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert!(are_scheduled()[..2 * TURN].contains(&true), "it is through already");
-        shard.push(queued.to_vec());
+        shard.push(queued.iter().map(|session| session.clone() as Arc<dyn Flush>).collect());
         drop(task);
         assert!(!are_scheduled().contains(&true));
     }

@@ -1,12 +1,20 @@
 //! One session: its state, the task that drives it, and the writing of what was sent over it.
+mod application;
 mod batch;
+pub(crate) mod context;
+pub(crate) mod core;
 pub(crate) mod driver;
 pub(crate) mod flusher;
-mod heartbeat;
+mod handle;
+mod hang_up;
 pub(crate) mod opening;
+pub(crate) mod permits;
 mod pipelining;
-pub(crate) mod seats;
-pub(crate) mod state;
+mod reading;
+pub(crate) mod requests;
+pub(crate) mod table;
+pub(crate) mod upgrade;
 
+pub use application::{Application, Message, SessionHandler};
 pub use batch::Batch;
-pub use state::{SendError, Session};
+pub use handle::{SendError, Session};

@@ -1,23 +1,6 @@
-//! The two ways packets travel: [`polling`] in the bodies of HTTP requests, [`websocket`] in frames.
-pub(crate) mod polling;
-pub(crate) mod upgrade;
+//! How packets travel: in the bodies of HTTP requests ([`payload`]), and in the frames of a WebSocket ([`websocket`]).
+pub(crate) mod channel;
+pub(crate) mod connection;
+pub(crate) mod payload;
+pub(crate) mod switching;
 pub(crate) mod websocket;
-
-/// How a session's packets travel at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TransportKind {
-    /// HTTP long-polling.
-    Polling,
-    /// WebSocket.
-    WebSocket,
-}
-
-impl TransportKind {
-    /// The name in the protocol: `polling` or `websocket`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Polling => "polling",
-            Self::WebSocket => "websocket",
-        }
-    }
-}

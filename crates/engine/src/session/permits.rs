@@ -7,18 +7,19 @@ use tokio::sync::Notify;
 
 use crate::{Config, Refusal, RemoteAddr};
 
-/// How many sessions there are in all and by address, counted from their handshake on.
+/// Limits how many sessions there are, in all and for each address. A session counts from its handshake to the end of its
+/// task.
 #[derive(Debug, Default)]
-pub(crate) struct Seats {
+pub(crate) struct ConnectionPermits {
     taken: Mutex<Taken>,
-    /// Told whenever the last seat has been given back.
+    /// Notified when the last permit is returned.
     all_free: Notify,
 }
 
-/// One session's place among those that are allowed, given back when it is dropped.
+/// The permission for one session, which is returned when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Arc<Seats>,
+pub(crate) struct ConnectionPermit {
+    permits: Arc<ConnectionPermits>,
     address: Option<IpAddr>,
 }
 
@@ -28,9 +29,12 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-impl Seats {
-    /// Takes a seat for the session that `request` is about to open.
-    pub(crate) fn take(self: &Arc<Self>, request: &Parts, config: &Config) -> Result<Seat, Refusal> {
+impl ConnectionPermits {
+    /// Takes a permit for the session that `request` opens.
+    ///
+    /// # Errors
+    /// If `max_sessions` or `max_sessions_per_address` are taken.
+    pub(crate) fn take(self: &Arc<Self>, request: &Parts, config: &Config) -> Result<ConnectionPermit, Refusal> {
         let address = client_address(request, config.trust_forwarded);
         let mut taken = self.taken.lock();
         if taken.all >= config.max_sessions {
@@ -46,15 +50,15 @@ impl Seats {
         }
         taken.all += 1;
         drop(taken);
-        Ok(Seat { seats: self.clone(), address })
+        Ok(ConnectionPermit { permits: self.clone(), address })
     }
 
-    /// How many seats are taken.
+    /// How many permits are taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken.lock().all
     }
 
-    /// Waits until no seat is taken.
+    /// Waits until no permit is taken.
     pub(crate) async fn all_free(&self) {
         loop {
             let freed = self.all_free.notified();
@@ -66,12 +70,12 @@ impl Seats {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut taken = self.seats.taken.lock();
+        let mut taken = self.permits.taken.lock();
         taken.all = taken.all.saturating_sub(1);
         if taken.all == 0 {
-            self.seats.all_free.notify_waiters();
+            self.permits.all_free.notify_waiters();
         }
         let Some(address) = self.address else { return };
         if let Entry::Occupied(mut entry) = taken.by_address.entry(address) {
@@ -83,7 +87,8 @@ impl Drop for Seat {
     }
 }
 
-/// Whom a request comes from, as far as it is known. One household has a whole /64 of IPv6, so that counts as one.
+/// The address a request comes from, if it is known. A /64 of IPv6 counts as one address, because one household has a
+/// whole one.
 fn client_address(request: &Parts, trust_forwarded: bool) -> Option<IpAddr> {
     let forwarded = if trust_forwarded { last_hop(&request.headers) } else { None };
     let address = forwarded.or_else(|| request.extensions.get::<RemoteAddr>().map(|remote| remote.0.ip()))?;
@@ -93,7 +98,7 @@ fn client_address(request: &Parts, trust_forwarded: bool) -> Option<IpAddr> {
     })
 }
 
-/// The address that the proxy next to this server saw: what stands before it in the header, clients make up at will.
+/// The address that the proxy next to this server saw: the last one in the header. Clients can make up those before it.
 fn last_hop(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
     let bare = last.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(last);
@@ -113,19 +118,19 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_limited_by_address_and_in_all_and_given_back() {
-        let seats = Arc::new(Seats::default());
+    fn permits_are_limited_by_address_and_in_all_and_given_back() {
+        let permits = Arc::new(ConnectionPermits::default());
         let config = Config { max_sessions: 3, max_sessions_per_address: 2, ..Config::default() };
         let (a, b) = (request("10.0.0.1:1", &[]), request("10.0.0.2:1", &[]));
-        let first = seats.take(&a, &config).unwrap();
-        let _second = seats.take(&a, &config).unwrap();
-        assert_eq!(seats.take(&a, &config).unwrap_err(), Refusal::TooManySessionsOfAddress);
-        let _third = seats.take(&b, &config).unwrap();
-        assert_eq!(seats.take(&b, &config).unwrap_err(), Refusal::TooManySessions);
+        let first = permits.take(&a, &config).unwrap();
+        let _second = permits.take(&a, &config).unwrap();
+        assert_eq!(permits.take(&a, &config).unwrap_err(), Refusal::TooManySessionsOfAddress);
+        let _third = permits.take(&b, &config).unwrap();
+        assert_eq!(permits.take(&b, &config).unwrap_err(), Refusal::TooManySessions);
         drop(first);
-        drop(seats.take(&a, &config).unwrap());
+        drop(permits.take(&a, &config).unwrap());
         drop(_third);
-        assert_eq!(seats.taken.lock().by_address.len(), 1, "an address without sessions is forgotten");
+        assert_eq!(permits.taken.lock().by_address.len(), 1, "an address without sessions is forgotten");
     }
 
     #[test]

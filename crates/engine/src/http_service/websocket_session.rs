@@ -1,0 +1,57 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use hyper::upgrade::OnUpgrade;
+
+use crate::{
+    Application, Engine,
+    session::{driver::Driver, opening::Opening},
+    transport::connection::Connection,
+};
+
+/// The task of a session that begins on a WebSocket: it waits for the connection, then drives the session.
+///
+/// It is written by hand because an `async` block would keep the memory of the first part throughout the second.
+pub(crate) enum WebSocketSession<A: Application> {
+    Waiting { on_upgrade: OnUpgrade, engine: Engine<A>, opening: Option<Box<Opening>> },
+    Running(Driver<A::Handler>),
+}
+
+impl<A: Application> WebSocketSession<A> {
+    pub(crate) fn new(on_upgrade: OnUpgrade, engine: Engine<A>, opening: Opening) -> Self {
+        Self::Waiting { on_upgrade, engine, opening: Some(Box::new(opening)) }
+    }
+}
+
+impl<A: Application> Future for WebSocketSession<A> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            let driver = match this {
+                Self::Running(driver) => return Pin::new(driver).poll(cx),
+                Self::Waiting { on_upgrade, engine, opening } => {
+                    let upgraded = ready!(Pin::new(on_upgrade).poll(cx));
+                    // A client that went away before the answer was out has no session.
+                    let (Ok(upgraded), Some(opening)) = (upgraded, opening.take()) else { return Poll::Ready(()) };
+                    let mut connection = Connection::new(upgraded);
+                    let answer = connection.take_answer();
+                    let (channel, websocket) = connection.into_parts();
+                    match engine.open_websocket(*opening, channel, websocket, answer) {
+                        Ok(driver) => driver,
+                        // Somebody else got the identifier in the meantime.
+                        Err(refusal) => {
+                            tracing::debug!(%refusal, context = refusal.context(), "a WebSocket got no session");
+                            return Poll::Ready(());
+                        }
+                    }
+                }
+            };
+            *this = Self::Running(driver);
+        }
+    }
+}

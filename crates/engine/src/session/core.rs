@@ -1,0 +1,228 @@
+use std::{
+    collections::VecDeque,
+    io,
+    task::{Context, Waker},
+};
+
+use sockeye_protocol::{
+    engineio::{
+        Revision,
+        session::{self, CloseReason, Transmit, TransportKind},
+    },
+    websocket::{Opcode, encode_close},
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    Frame,
+    outgoing::outbox::Outbox,
+    transport::{
+        channel::{Channel, write_all},
+        payload,
+        websocket::WebSocket,
+    },
+};
+
+/// The part of a session that its task, its senders and its HTTP requests share, behind the session's lock.
+///
+/// `state` decides what happens; everything here carries that out.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) state: session::Session,
+    pub(crate) outbox: Outbox,
+    pub(crate) channel: Channel,
+    revision: Revision,
+    /// Whether a client of revision 3 can only take binary messages as base64.
+    pub(crate) base64: bool,
+    /// Whether a batch or the flusher already knows that there is something to write.
+    pub(crate) scheduled: bool,
+    /// Whether the session's task holds back what there is to write, because more is about to come.
+    pub(crate) held: bool,
+    /// What HTTP requests have for the session's task.
+    pub(crate) inbox: VecDeque<Delivery>,
+    /// The session's task.
+    pub(crate) driver: Option<Waker>,
+    pub(crate) packets_out: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// What an HTTP request brought for the session's task.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// The body of a POST. The answer, unless it was given already, says whether all of it is valid.
+    Payload { body: payload::Body, answer: Option<oneshot::Sender<bool>> },
+    /// The WebSocket that takes over from polling.
+    Upgrade(Box<WebSocket>),
+}
+
+/// What the session's state asked for besides what was done at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// `3probe` is to be sent on the WebSocket that wants to take over.
+    pub(crate) answers_probe: bool,
+    /// A control packet was added to the outbox, for the log.
+    pub(crate) control: Option<&'static [u8]>,
+}
+
+impl Core {
+    pub(crate) fn new(state: session::Session, channel: Channel, revision: Revision, base64: bool) -> Self {
+        Self {
+            state,
+            outbox: Outbox::default(),
+            channel,
+            revision,
+            base64,
+            scheduled: false,
+            held: false,
+            inbox: VecDeque::new(),
+            driver: None,
+            packets_out: 0,
+            bytes_out: 0,
+        }
+    }
+
+    pub(crate) fn wake_driver(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Adds a frame to the outbox, in the form in which the client's transport and revision need it.
+    pub(crate) fn push(&mut self, frame: Frame) {
+        let frame = match self.revision {
+            // Polling's codec adds itself what revision 3 writes before a binary message.
+            Revision::V3 if frame.is_binary() && !matches!(self.channel, Channel::Polling(_)) => {
+                frame.into_revision_3(self.base64)
+            }
+            _ => frame,
+        };
+        self.outbox.push(frame);
+    }
+
+    /// Does what the session's state asks for. It is called after everything that may change the state, before the lock
+    /// is let go. `data` is the content of a pong or the text of a Close frame, if the change asks for one.
+    pub(crate) fn settle(&mut self, data: &str) -> Settled {
+        let mut settled = Settled::default();
+        loop {
+            let mut writes = false;
+            while let Some(transmit) = self.state.poll_transmit() {
+                match transmit {
+                    Transmit::DropProbe => self.wake_probe(),
+                    Transmit::ProbeAnswer => settled.answers_probe = true,
+                    Transmit::Ping => {
+                        self.push_control(PING.with(Frame::clone), &mut settled);
+                        writes = true;
+                    }
+                    Transmit::Pong => {
+                        self.push_control(Frame::text(format!("3{data}").as_bytes()), &mut settled);
+                        settled.control = Some(b"3");
+                        writes = true;
+                    }
+                    // What the peer has of a frame it must get whole.
+                    Transmit::Discard if self.outbox.is_mid_frame() => {}
+                    Transmit::Discard => self.outbox.clear(),
+                    Transmit::ClosePacket => {
+                        self.outbox.push(Frame::text(b"1"));
+                        writes = true;
+                    }
+                    Transmit::CloseFrame(code) => {
+                        let mut frame = Vec::new();
+                        encode_close(&mut frame, code.map(|code| (code, data)), None);
+                        self.outbox.push(Frame::control(Opcode::Close, frame.get(2..).unwrap_or_default()));
+                        writes = true;
+                    }
+                    // Dropping the half shuts the connection's sending side.
+                    Transmit::Shut => self.channel = Channel::Shut,
+                    // A server sends neither.
+                    Transmit::Probe | Transmit::Upgrade => {}
+                }
+            }
+            if !writes {
+                break;
+            }
+            self.write();
+        }
+        if self.state.has_events() {
+            self.wake_driver();
+        }
+        if let (Channel::Polling(polling), false) = (&mut self.channel, self.state.is_open()) {
+            polling.wake_get();
+        }
+        settled
+    }
+
+    /// Writes what waits, as far as the peer takes it now. To be followed by [`settle`](Self::settle).
+    pub(crate) fn write(&mut self) {
+        match &mut self.channel {
+            Channel::Polling(polling) => return polling.wake_get(),
+            Channel::Stream => return self.wake_driver(),
+            Channel::Tcp { half, blocked } if !*blocked => match write_all(half, &mut self.outbox) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    *blocked = true;
+                    self.wake_driver();
+                }
+                Err(_) => self.break_off(),
+            },
+            Channel::Tcp { .. } | Channel::Shut => {}
+        }
+        self.note_flushed();
+    }
+
+    /// Waits for a blocked connection to take bytes again, and writes them.
+    pub(crate) fn poll_unblock(&mut self, cx: &mut Context<'_>) {
+        while self.channel.poll_unblock(cx).is_ready() {
+            self.write();
+        }
+    }
+
+    /// The WebSocket takes no bytes any more.
+    pub(crate) fn break_off(&mut self) {
+        self.outbox.clear();
+        self.state.handle_websocket_lost(CloseReason::TransportError, Instant::now().into_std());
+    }
+
+    /// Tells the state of a closed session when everything is written.
+    pub(crate) fn note_flushed(&mut self) {
+        if self.outbox.is_empty() && !self.state.is_open() {
+            self.state.handle_flushed();
+        }
+    }
+
+    /// Moves to the WebSocket that has taken over. What waits is written to it, in order.
+    pub(crate) fn adopt(&mut self, channel: Channel) {
+        let mut waiting = std::mem::take(&mut self.outbox);
+        if let Channel::Polling(mut polling) = std::mem::replace(&mut self.channel, channel) {
+            // A client that polls on while it upgrades finds its poll ended.
+            polling.wake_get();
+        }
+        while let Some(frame) = waiting.pop() {
+            self.push(frame);
+        }
+        self.write();
+    }
+
+    /// Whether packets still travel in requests, so that a body that has come is handled.
+    pub(crate) fn takes_payloads(&self) -> bool {
+        self.state.is_open() && self.state.transport() == TransportKind::Polling
+    }
+
+    fn push_control(&mut self, frame: Frame, settled: &mut Settled) {
+        self.packets_out += 1;
+        self.bytes_out += frame.websocket().len() as u64;
+        settled.control = Some(b"2");
+        self.outbox.push(frame);
+    }
+
+    fn wake_probe(&mut self) {
+        if let Channel::Polling(polling) = &mut self.channel
+            && let Some(probe) = polling.probe.take()
+        {
+            probe.wake();
+        }
+    }
+}
+
+thread_local! {
+    static PING: Frame = Frame::text(b"2");
+}

@@ -1,0 +1,173 @@
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use sockeye_protocol::engineio::session::{GetAnswer, RequestError};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    Refusal,
+    session::{
+        core::{Core, Delivery},
+        handle::Session,
+    },
+    transport::{
+        channel::Channel,
+        payload::{Body, Payload},
+    },
+};
+
+impl Session {
+    /// Answers a GET of the polling transport: waits until there is something to say.
+    ///
+    /// `text_only` asks for a body without bytes, whatever the client could take otherwise.
+    pub(crate) async fn poll_payload(self: &Arc<Self>, text_only: bool) -> Result<Payload, Refusal> {
+        let mut waiting = WaitingGet::begin(self)?;
+        let payload = poll_fn(|cx| {
+            self.update(|core| {
+                let answer = self.take_payload(core, text_only);
+                if let (None, Channel::Polling(polling)) = (&answer, &mut core.channel) {
+                    polling.get = Some(cx.waker().clone());
+                }
+                answer.map_or(Poll::Pending, Poll::Ready)
+            })
+        })
+        .await;
+        waiting.finished = true;
+        if let Ok(Payload { control: Some(packet), .. }) = payload {
+            self.log_packet("sent", false, packet);
+        }
+        payload
+    }
+
+    fn take_payload(&self, core: &mut Core, text_only: bool) -> Option<Result<Payload, Refusal>> {
+        let revision = self.revision();
+        Some(match core.state.answer_get(!core.outbox.is_empty())? {
+            GetAnswer::Waiting => {
+                let max_packets = match &core.channel {
+                    Channel::Polling(polling) => polling.max_packets,
+                    _ => usize::MAX,
+                };
+                let text_only = text_only || core.base64;
+                let limit = self.context().config.max_payload;
+                let payload = Payload::drain(&mut core.outbox, revision, text_only, limit, max_packets);
+                core.note_flushed();
+                Ok(payload)
+            }
+            GetAnswer::Noop => Ok(Payload::noop(revision)),
+            GetAnswer::Close => Ok(Payload::close(revision)),
+            GetAnswer::Gone => Err(Refusal::ShuttingDown),
+            GetAnswer::Moved => Err(MOVED),
+        })
+    }
+
+    /// Hands the body of a POST to the session's task, and waits until all its packets are handled or are known to be
+    /// valid and wait for the handler.
+    pub(crate) async fn deliver(&self, body: Body) -> Result<(), Refusal> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut core = self.core().lock();
+            if !core.takes_payloads() {
+                return Err(Refusal::BadRequest("the session does not poll any more"));
+            }
+            core.inbox.push_back(Delivery::Payload { body, answer: Some(answer) });
+            core.wake_driver();
+        }
+        match answered.await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Refusal::BadRequest("the payload holds an invalid packet")),
+        }
+    }
+}
+
+const MOVED: Refusal = Refusal::BadRequest("the session has moved to another transport");
+
+fn refused(error: RequestError) -> Refusal {
+    match error {
+        RequestError::Closed => Refusal::UnknownSession,
+        RequestError::SecondGet => Refusal::BadRequest("another poll of this session is waiting already"),
+        RequestError::SecondPost => Refusal::BadRequest("another POST of this session is under way already"),
+        _ => MOVED,
+    }
+}
+
+/// Stands for the GET that waits. Dropped before it is answered, its client has gone away.
+#[derive(Debug)]
+struct WaitingGet {
+    session: Arc<Session>,
+    finished: bool,
+}
+
+impl WaitingGet {
+    fn begin(session: &Arc<Session>) -> Result<Self, Refusal> {
+        session.update(|core| core.state.handle_get(Instant::now().into_std())).map_err(refused)?;
+        Ok(Self { session: session.clone(), finished: false })
+    }
+}
+
+impl Drop for WaitingGet {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.session.update(|core| core.state.handle_get_lost(Instant::now().into_std()));
+        }
+    }
+}
+
+/// Stands for the POST that is under way. Dropped before it is finished, its client has gone away.
+#[derive(Debug)]
+pub(crate) struct ActivePost {
+    session: Arc<Session>,
+    finished: bool,
+}
+
+impl ActivePost {
+    pub(crate) fn begin(session: &Arc<Session>) -> Result<Self, Refusal> {
+        session.update(|core| core.state.handle_post(Instant::now().into_std())).map_err(refused)?;
+        Ok(Self { session: session.clone(), finished: false })
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for ActivePost {
+    fn drop(&mut self) {
+        self.session.update(|core| match self.finished {
+            true => core.state.handle_post_finished(),
+            false => core.state.handle_post_lost(Instant::now().into_std()),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_protocol::engineio::{Packet, Revision};
+
+    use super::*;
+    use crate::{Config, Engine, Handshake, Sid, session::opening::Opening, silent::Silent};
+
+    #[tokio::test]
+    async fn a_request_that_breaks_off_closes_a_session_that_polls_and_no_other() {
+        let engine = Engine::new(Config::default(), Silent);
+        let request = http::Request::new(()).into_parts().0;
+        for moved in [false, true] {
+            for post in [false, true] {
+                let permit = engine.take_permit(&request).unwrap();
+                let handshake = Handshake::from_parts(&request);
+                let opening = Opening { id: Sid::random(), permit, revision: Revision::V4, base64: false, handshake };
+                let session = engine.open_polling(opening).unwrap();
+                let get = (!post).then(|| WaitingGet::begin(&session).unwrap());
+                let post = post.then(|| ActivePost::begin(&session).unwrap());
+                if moved {
+                    session.update(|core| {
+                        let now = Instant::now().into_std();
+                        let probe = core.state.handle_probe_opened(now).unwrap();
+                        core.state.handle_probe_packet(probe, &Packet::Upgrade, now);
+                        core.adopt(Channel::Stream);
+                    });
+                }
+                drop((get, post));
+                assert_eq!(session.is_open(), moved);
+            }
+        }
+    }
+}
