@@ -7,7 +7,7 @@ use crate::{
     settings::{DEFINITIONS, Raw},
 };
 
-/// A realtime and chat server that speaks Socket.IO and plain WebSocket, and a client for the command line.
+/// A real-time and chat server for Socket.IO and plain WebSocket, and a Socket.IO client for the command line.
 #[derive(Debug, Parser)]
 #[command(name = "sockeye", version, args_conflicts_with_subcommands = true, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -17,33 +17,34 @@ pub(crate) struct Cli {
     serve: Serve,
 }
 
-/// What the program can do.
+/// The commands of the program.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the server; this is also what happens without a command.
+    /// Run the server. This is the default without a command
     Serve(Serve),
-    /// Print a sample configuration file with every setting and its default.
+    /// Print a settings file with every setting, its description and its default
     Config,
-    /// Talk to a Socket.IO server: type events, see what comes.
+    /// Connect to a Socket.IO server, send the events that you type and show those that arrive
     #[command(after_help = CONNECT_EXAMPLES)]
     Connect(Box<Connect>),
-    /// Send an event to a Socket.IO server, or one for each line of standard input.
+    /// Send one event to a Socket.IO server, or one for each line of standard input
     #[command(after_help = EMIT_EXAMPLES)]
     Emit(Box<Emit>),
-    /// Find out why clients cannot connect, or whether this machine can carry a server.
+    /// Find out why clients cannot connect to a server, or whether this machine is ready to run one
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Box<Doctor>),
 }
 
 const EXAMPLES: &str = r#"Examples:
-  sockeye                                            serve the chat on this machine, port 8000
+  sockeye                                            serve the chat on http://127.0.0.1:8000
   sockeye --listen 127.0.0.1:9000                    ... on another port
-  sockeye config > sockeye.toml                      write down every setting, to be changed
+  sockeye config > sockeye.toml                      write a settings file to edit
+  sockeye --config sockeye.toml                      serve with these settings
   sockeye connect localhost:8000 --auth '{"token": "alice"}'
   sockeye emit localhost:8000 chat '{"to": "bob", "message": "hi"}' --ack
   sockeye doctor https://example.org                 find out why clients cannot connect
 
-`sockeye <command> --help` has more of them."#;
+`sockeye <command> --help` shows more."#;
 
 const CONNECT_EXAMPLES: &str = r#"Examples:
   sockeye connect localhost:3000                     then type: chat "hello" {"room": 1}
@@ -52,18 +53,20 @@ const CONNECT_EXAMPLES: &str = r#"Examples:
   sockeye connect localhost:3000 --listen | jq .args
   echo 'ack sum 1 2' | sockeye connect localhost:3000
 
-At the prompt, `help` says what can be typed. An event is its name and then its arguments as
-JSON; with `?` behind the name, or `ack ` before it, the server's answer is shown. What the
-server wants acknowledged is, without arguments. Where standard input is no terminal, lines are
-read from it in the same way; at its end, answers are waited for.
+At the prompt, type the name of an event and its arguments as JSON. With `?` after the name, or
+`ack ` before it, the command shows the server's acknowledgement. `help` lists everything you can
+type. Events for which the server wants an acknowledgement are acknowledged without arguments.
 
---listen prints objects such as
+If standard input is not a terminal, the command reads the same lines from it, waits for the
+acknowledgements and ends.
+
+--listen prints an object for each event, such as
 {"time":"2026-01-31T12:00:00.000Z","namespace":"/","event":"chat","args":["hello"]}. Binary data,
-there and in what is sent, is {"$binary": "<base64>"}.
+received or sent, is {"$binary": "<base64>"}.
 
-Exit status: 0 left as asked, by `quit`, the end of the input, Ctrl-C or SIGTERM; 1 no
-connection, or it ended for good; 2 an option or a piped line that cannot be understood; 3 an
-acknowledgement asked for by a piped line that did not come."#;
+Exit status: 0 ended by `quit`, the end of the input, Ctrl-C or SIGTERM; 1 could not connect, or
+the server ended the connection; 2 an option or a piped line is not valid; 3 an acknowledgement
+that a piped line asked for did not arrive."#;
 
 const EMIT_EXAMPLES: &str = r#"Examples:
   sockeye emit localhost:3000 chat '"hello"'
@@ -71,43 +74,42 @@ const EMIT_EXAMPLES: &str = r#"Examples:
   sockeye emit https://example.org/imchat chat '"hello"' --auth '{"token": "secret"}'
   sockeye emit localhost:3000 import --stdin --ack < orders.jsonl
 
-Without --ack, success means that everything was handed to the network and the connection closed
-in order; that the server has handled it, only --ack tells.
+Without --ack, success means that the event was sent and the connection was closed in order. Only
+--ack shows that the server has handled the event.
 
-With --stdin, lines are sent in order; empty ones are skipped. With --ack, the answers are
-printed in the same order, and sending stops at the first line that is not acknowledged. Binary
+With --stdin, the lines are sent in order; empty lines are skipped. With --ack, the answers are
+printed in the same order, and sending stops at the first line without an acknowledgement. Binary
 data is {"$binary": "<base64>"}.
 
-Exit status: 0 done; 1 could not connect or send, or the connection was lost; 2 an option,
-argument or line that cannot be understood; 3 an acknowledgement did not come in time; 130
-interrupted."#;
+Exit status: 0 sent, and acknowledged if --ack is given; 1 could not connect or send, or the
+connection was lost; 2 an option, argument or line is not valid; 3 an acknowledgement did not
+arrive in time; 130 interrupted."#;
 
 const DOCTOR_EXAMPLES: &str = r#"Examples:
-  sockeye doctor                                     can this machine carry a server?
-  sockeye doctor https://example.org                 would a client be let in?
+  sockeye doctor                                     is this machine ready to run a server?
+  sockeye doctor https://example.org                 can clients connect?
   sockeye doctor https://example.org/imchat --auth '{"token": "secret"}'
   sockeye doctor https://api.example.org --origin https://www.example.org
-                                                     would a page of that site be let in?
+                                                     can pages of that site connect?
 
-Exit status: 0 no problem found, though there may be warnings; 1 a problem found; 2 an option
-that cannot be understood."#;
+Exit status: 0 no problem, though there may be warnings; 1 a problem; 2 an option is not valid."#;
 
-/// How to run the server.
+/// Options of the server.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The TOML file with the settings; `SOCKEYE_CONFIG` names it, too.
+    /// The TOML file with the settings; the variable SOCKEYE_CONFIG names it as well
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) options: Options,
 }
 
-/// The settings that were given as options, each by its name.
+/// The settings that are given as options, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Options(pub(crate) Vec<(&'static str, Raw)>);
 
 impl Cli {
-    /// The command, given or implied.
+    /// The command; `serve` if none is given.
     pub(crate) fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound_and_lists_every_setting() {
+    fn the_definition_is_valid_and_lists_every_setting() {
         Cli::command().debug_assert();
         let help = Cli::command().render_long_help().to_string();
         for definition in DEFINITIONS {
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_examples_that_it_understands() {
+    fn the_examples_of_every_command_are_valid() {
         let mut seen = 0;
         for examples in [EXAMPLES, CONNECT_EXAMPLES, EMIT_EXAMPLES, DOCTOR_EXAMPLES] {
             for line in examples.lines().filter_map(|line| line.trim_start().strip_prefix("sockeye")) {
@@ -187,7 +189,7 @@ mod tests {
         assert!(seen > 15, "only {seen} examples were found");
     }
 
-    /// Cuts a line as a shell does.
+    /// Splits a line into words as a shell does.
     fn words(line: &str) -> Vec<String> {
         let mut words = Vec::new();
         for (index, part) in line.split('\'').enumerate() {

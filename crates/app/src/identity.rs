@@ -1,17 +1,17 @@
-//! Who a client is: a token, wherever it came from, becomes a [`User`], or the client is refused.
+//! Identity: turns a client's token into a [`User`], or refuses the client.
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-/// The back ends that can turn a token into a user.
+/// The ways to turn a token into a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdentityKind {
-    /// The token is the user's name, believed without proof; without one the user is a guest. For loopback addresses.
+    /// Takes the token as the user's name, without proof; a client without a token is a guest. For loopback addresses.
     Development,
 }
 
 impl IdentityKind {
-    /// Every kind there is.
+    /// All kinds.
     pub(crate) const ALL: &[Self] = &[Self::Development];
 
     /// The name in the settings.
@@ -21,17 +21,18 @@ impl IdentityKind {
         }
     }
 
-    /// Whether it may face clients of other machines.
-    pub(crate) const fn is_proof(self) -> bool {
+    /// Whether the token proves who the client is, so that clients of other machines may connect.
+    pub(crate) const fn has_proof(self) -> bool {
         match self {
             Self::Development => false,
         }
     }
 
-    /// The user a token stands for. Whatever goes wrong refuses.
+    /// Finds the user of a token.
     ///
     /// # Errors
-    /// If the token names nobody; the text is for the client and never contains the token.
+    /// If there is no such user, or the user cannot be found out. The text is sent to the client and never contains the
+    /// token.
     pub(crate) async fn authenticate(self, token: Option<Token>) -> Result<User, IdentityError> {
         match (self, token) {
             (Self::Development, Some(Token(name))) => Ok(User::parse(&name)?),
@@ -46,7 +47,7 @@ impl fmt::Display for IdentityKind {
     }
 }
 
-/// A secret by which a client says who it is. It cannot be printed, so it never reaches a log.
+/// A client's secret that says who it is. Its `Debug` output hides it, so that it never reaches a log.
 pub(crate) struct Token(String);
 
 impl Token {
@@ -54,13 +55,13 @@ impl Token {
         Self(text.into())
     }
 
-    /// The token that came along with CONNECT as `auth.token`, else the one of the HTTP header `token`.
+    /// The token in `auth.token` of the CONNECT packet, or else in the HTTP header `token`.
     ///
     /// # Errors
-    /// If `auth` or its `token` is of the wrong type.
+    /// If `auth` or its `token` has the wrong type.
     pub(crate) fn find(auth: Option<&str>, header: Option<&str>) -> Result<Option<Self>, IdentityError> {
         let auth: serde_json::Value = match auth {
-            // The text of the JSON error would quote the token.
+            // The JSON error would quote the token.
             Some(json) => serde_json::from_str(json).map_err(|_| IdentityError::Auth)?,
             None => serde_json::Value::Null,
         };
@@ -88,26 +89,24 @@ impl fmt::Debug for Token {
 pub(crate) enum IdentityError {
     #[error("the auth payload must be an object whose `token` is text, such as {{\"token\": \"alice\"}}")]
     Auth,
-    #[error("this is no user name: {0}")]
+    #[error("this is not a user name: {0}")]
     Name(#[from] NameError),
-    #[error("the server cannot make up a guest's name at the moment; try again")]
+    #[error("the server cannot choose a guest name at the moment; try again")]
     Random,
 }
 
-/// A user, by a name that has been checked: 1 to 64 printable characters without space at either end. Cheap to clone.
+/// A user, by a valid name: 1 to 64 printable characters without spaces around. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct User(Arc<str>);
 
-/// What is wrong with a name.
+/// Why a name is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NameError {
     #[error("it is empty; a name has 1 to 64 printable characters")]
     Empty,
     #[error("it is longer than 64 characters; choose a shorter one")]
     Long,
-    #[error(
-        "it has characters that cannot be seen, such as control characters; a name has 1 to 64 printable characters"
-    )]
+    #[error("it has invisible characters, such as control characters; a name has 1 to 64 printable characters")]
     Unprintable,
 }
 
@@ -115,7 +114,7 @@ impl User {
     /// The longest name, in characters.
     const MAX_CHARACTERS: usize = 64;
 
-    /// Checks a name. Spaces around it do not count.
+    /// Checks a name, without the spaces around it.
     ///
     /// # Errors
     /// If it is empty, longer than 64 characters, or not printable.
@@ -124,7 +123,7 @@ impl User {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        // Unprintable comes first: who pastes something absurd should not be told to shorten it.
+        // Unprintable characters come first: shortening a name would not help if it has some.
         for (index, character) in name.chars().enumerate() {
             if !is_printable(character) {
                 return Err(NameError::Unprintable);
@@ -140,11 +139,11 @@ impl User {
         &self.0
     }
 
-    /// A name made up for somebody who gave none.
+    /// A random name for a client that gives none.
     fn guest() -> Result<Self, IdentityError> {
         const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         let random = getrandom::u32().map_err(|error| {
-            tracing::error!(%error, "the system has no random numbers; refusing a guest");
+            tracing::error!(%error, "the system gives no random numbers; refusing a guest");
             IdentityError::Random
         })?;
         let letters = (0..6).filter_map(|place| LETTERS.get(usize::try_from(random >> (5 * place) & 31).ok()?));
@@ -170,8 +169,8 @@ impl Serialize for User {
     }
 }
 
-/// Whether a character shows. Invisible ones would let two names look the same; the replacement character stands for
-/// bytes that were no text.
+/// Whether a character is visible. Invisible ones would let two names look the same. The replacement character is not
+/// printable, because it stands for bytes that were not UTF-8.
 pub(crate) fn is_printable(character: char) -> bool {
     match character {
         ' ' => true,

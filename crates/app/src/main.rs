@@ -1,5 +1,5 @@
-//! The program `sockeye`: a realtime and chat server for Socket.IO and plain WebSocket clients, and a client of such
-//! servers for the command line.
+//! The program `sockeye`: a real-time and chat server for Socket.IO and plain WebSocket clients, and a client for the
+//! command line.
 mod chat;
 mod cli;
 mod command;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         }
     };
     let status = runtime.block_on(run(command));
-    // What still blocks a thread, as the look-up of a name that nobody answers does, is not waited for.
+    // Threads that still block, as in a DNS request that nobody answers, must not delay the exit.
     runtime.shutdown_background();
     status
 }
@@ -44,9 +44,9 @@ async fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Serve(options) => serve(options).await,
         Command::Config => print(settings::sample()),
-        Command::Connect(connect) => return ended(command::connect::run(*connect).await),
-        Command::Emit(emit) => return ended(command::emit::run(*emit).await),
-        Command::Doctor(doctor) => return ended(command::doctor::run(*doctor).await),
+        Command::Connect(connect) => return exit_code(command::connect::run(*connect).await),
+        Command::Emit(emit) => return exit_code(command::emit::run(*emit).await),
+        Command::Doctor(doctor) => return exit_code(command::doctor::run(*doctor).await),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,8 +57,8 @@ async fn run(command: Command) -> ExitCode {
     }
 }
 
-/// Explains why a command failed, and gives the status that says so.
-fn ended(result: Result<Status, CommandError>) -> ExitCode {
+/// Prints why a command failed, and returns its exit status.
+fn exit_code(result: Result<Status, CommandError>) -> ExitCode {
     let status = result.unwrap_or_else(|error| {
         let status = error.status();
         if status != Status::Done {
@@ -69,7 +69,7 @@ fn ended(result: Result<Status, CommandError>) -> ExitCode {
     status.into()
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until a signal stops it.
 async fn serve(Serve { config, options }: Serve) -> Result<(), Error> {
     let settings = Settings::load(config, env::vars_os(), &options.0)?;
     log::start(&settings.log)?;
@@ -83,7 +83,7 @@ async fn serve(Serve { config, options }: Serve) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints, unless whoever asked for the output has closed it.
+/// Prints to standard output. It is not an error if the reader has closed it.
 fn print(text: String) -> Result<(), Error> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
@@ -91,7 +91,7 @@ fn print(text: String) -> Result<(), Error> {
     }
 }
 
-/// Why the program ends with a failure.
+/// Why the program failed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -100,9 +100,9 @@ enum Error {
     Log(#[from] log::LogError),
     #[error(transparent)]
     Listen(#[from] listen::ListenError),
-    #[error("cannot wait for signals, by which the program is stopped: {0}")]
+    #[error("cannot listen to the signals that stop the program: {0}")]
     Signals(io::Error),
-    #[error("cannot tell the addresses that are listened on: {0}")]
+    #[error("cannot find out the addresses of the listeners: {0}")]
     Address(io::Error),
     #[error("cannot print: {0}")]
     Output(io::Error),

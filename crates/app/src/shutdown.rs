@@ -1,10 +1,10 @@
-//! How the program is told to stop: by Ctrl-C, or by SIGTERM where there is one.
+//! The signals that stop the program: Ctrl-C, and SIGTERM where there is one.
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for the signals from the moment it is made, so that none is missed.
+/// Listens to the signals from the moment it is created, so that it misses none.
 #[derive(Debug)]
 pub(crate) struct Shutdown {
     #[cfg(unix)]
@@ -14,10 +14,10 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Begins to wait.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// If the system does not hand out its signals.
+    /// If the system does not deliver signals.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -27,13 +27,13 @@ impl Shutdown {
         })
     }
 
-    /// Completes at the first signal. From then on a second one ends the process at once.
+    /// Completes at the first signal. A second one then ends the process at once.
     pub(crate) async fn requested(mut self) {
         self.signalled().await;
-        tracing::info!("stopping: no new connections, and the open ones are closed; another Ctrl-C stops at once");
+        tracing::info!("stopping: closing all connections; press Ctrl-C again to stop at once");
         tokio::spawn(async move {
             self.signalled().await;
-            // As a shell reports a process that was interrupted.
+            // The status that a shell reports for an interrupted process.
             std::process::exit(130);
         });
     }

@@ -1,4 +1,4 @@
-//! What `sockeye doctor` says of certificates, and what makes clients trust them.
+//! `sockeye doctor` explains what is wrong with a certificate, and clients trust one as it says.
 mod harness;
 
 use std::{
@@ -19,7 +19,7 @@ struct Secure {
     _runtime: Runtime,
     directory: PathBuf,
     port: u16,
-    /// What clients have said: the heads of their requests, and who they say they are.
+    /// The request heads and the authentication data that clients have sent.
     heard: Arc<Mutex<Vec<String>>>,
 }
 
@@ -67,7 +67,7 @@ impl Secure {
 
 impl Drop for Secure {
     fn drop(&mut self) {
-        // Whatever is left is in the directory for temporary files.
+        // Files that cannot be removed stay in the temporary directory.
         let _removed = fs::remove_dir_all(&self.directory);
     }
 }
@@ -76,7 +76,7 @@ fn params(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
-/// Runs the doctor and checks its verdict.
+/// Runs the doctor and checks its exit status and its words.
 fn expect(code: i32, words: &[&str], arguments: &[&str]) {
     let Output { status, stdout, stderr } = run(arguments);
     let text = format!("{}{}", String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
@@ -88,12 +88,12 @@ fn expect(code: i32, words: &[&str], arguments: &[&str]) {
 }
 
 #[test]
-fn a_self_signed_certificate_is_called_so_and_can_be_trusted() {
+fn a_self_signed_certificate_is_named_and_can_be_trusted() {
     let key = KeyPair::generate().unwrap();
     let certificate = params(&["localhost", "127.0.0.1"]).self_signed(&key).unwrap().pem();
     let server = Secure::start("self", &certificate, &key);
     let (url, file) = (server.url("localhost"), server.trusted(&certificate));
-    // What is behind it is looked at all the same.
+    // The checks go on behind it.
     expect(
         1,
         &["problem certificate", "self-signed", "--ca", "--insecure", "ok namespace", "1 problem"],
@@ -110,19 +110,19 @@ fn a_self_signed_certificate_is_called_so_and_can_be_trusted() {
 }
 
 #[test]
-fn what_is_meant_for_the_server_is_not_told_to_one_that_may_be_another() {
+fn secrets_are_not_sent_to_a_server_whose_certificate_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let certificate = params(&["localhost"]).self_signed(&key).unwrap().pem();
     let server = Secure::start("secrets", &certificate, &key);
     let url = format!("https://secret-user:secret-password@localhost:{}/?token=secret-query", server.port);
     let doctor = ["doctor", &url, "--header", "X-Key: secret-header", "--auth", r#"{"token":"secret-auth"}"#];
     let heard = || server.heard.lock().unwrap().drain(..).collect::<Vec<_>>().join("\n");
-    let withheld = "asked without --auth, --header, the user in the address, the address's query";
+    let withheld = "made without --auth, --header, the user in the address, the address's query";
     expect(1, &["problem certificate", withheld, "--insecure", "ok upgrade"], &doctor);
     let without = heard();
     assert!(without.contains("EIO=4") && without.contains("auth None"), "{without}");
     assert!(!without.contains("secret") && !without.contains("authorization"), "{without}");
-    // Whoever wants it so is taken at their word.
+    // --insecure sends them.
     expect(0, &["warning certificate", "ok upgrade"], &[&doctor[..], &["--insecure"]].concat());
     let with = heard();
     for secret in ["secret-header", "secret-auth", "secret-query", "authorization"] {
@@ -131,7 +131,7 @@ fn what_is_meant_for_the_server_is_not_told_to_one_that_may_be_another() {
 }
 
 #[test]
-fn a_certificate_for_another_name_tells_the_names_it_is_for() {
+fn the_names_of_a_certificate_for_another_host_are_shown() {
     let key = KeyPair::generate().unwrap();
     let certificate = params(&["elsewhere.example", "other.example"]).self_signed(&key).unwrap().pem();
     let server = Secure::start("name", &certificate, &key);
@@ -141,7 +141,7 @@ fn a_certificate_for_another_name_tells_the_names_it_is_for() {
 }
 
 #[test]
-fn a_certificate_that_is_too_old_or_too_young_tells_since_when() {
+fn the_dates_of_an_expired_or_future_certificate_are_shown() {
     let key = KeyPair::generate().unwrap();
     let certificate = |from: (i32, u8, u8), to: (i32, u8, u8)| {
         let mut params = params(&["localhost"]);
@@ -170,7 +170,7 @@ fn a_certificate_of_an_unknown_authority_is_not_called_self_signed() {
     let certificate = params(&["localhost"]).signed_by(&key, &authority).unwrap().pem();
     let server = Secure::start("authority", &certificate, &key);
     let url = server.url("localhost");
-    let words = ["problem certificate", "an authority that this system does not trust", "--ca", "fullchain.pem"];
+    let words = ["problem certificate", "its authority is not trusted", "--ca", "fullchain.pem"];
     expect(1, &words, &["doctor", &url]);
     let file = server.trusted(&authority.pem());
     expect(0, &["ok certificate"], &["doctor", &url, "--ca", &file]);

@@ -1,4 +1,4 @@
-//! The chat as its clients meet it, over Socket.IO and plain WebSocket.
+//! The chat as its clients see it, over Socket.IO and plain WebSocket.
 mod harness;
 
 use std::{
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 #[test]
-fn a_token_is_a_name_and_a_wrong_one_is_refused_with_a_reason() {
+fn the_token_is_the_user_name_and_an_invalid_one_is_refused_with_a_reason() {
     let program = Program::start(&[]);
     for namespace in ["/", "/imchat"] {
         let (mut guest, _) = program.join(namespace, "");
@@ -30,7 +30,7 @@ fn a_token_is_a_name_and_a_wrong_one_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_message_reaches_every_device_of_its_user_from_who_sent_it() {
+fn a_message_reaches_every_device_of_its_recipient_with_its_real_sender() {
     let program = Program::start(&[]);
     let mut alice = program.user("alice");
     let mut devices = [program.user("bob"), program.user("bob")];
@@ -45,7 +45,7 @@ fn a_message_reaches_every_device_of_its_user_from_who_sent_it() {
 }
 
 #[test]
-fn bad_input_is_answered_and_harms_nothing() {
+fn invalid_input_is_answered_with_an_error() {
     let program = Program::start(&["--max-message-bytes", "1000", "--max-rooms", "2", "--max-room-name", "5"]);
     let mut alice = program.user("alice");
     let wrong = [
@@ -76,7 +76,7 @@ fn bad_input_is_answered_and_harms_nothing() {
 }
 
 #[test]
-fn a_room_hears_its_members_and_private_rooms_are_closed() {
+fn rooms_are_for_their_members_and_private_rooms_cannot_be_entered() {
     let program = Program::start(&[]);
     let (mut alice, mut bob, mut eve) = (program.user("alice"), program.user("bob"), program.user("eve"));
     for socket in [&mut alice, &mut bob] {
@@ -97,7 +97,7 @@ fn a_room_hears_its_members_and_private_rooms_are_closed() {
         assert_eq!((message["from"].clone(), message["room"].clone(), message["message"].clone()), expected);
         assert_eq!(socket.event("action")["message"], json!({ "action": "typing" }));
     }
-    // What eve gets next is the direct message: nothing of the lobby came before it.
+    // Eve gets the direct message next, and nothing of the lobby before it.
     alice.ask("chat", &json!({ "to": "eve", "message": "end" }));
     assert_eq!(eve.event("chat")["message"], "end");
     eve.ask("enter_room", &json!({ "room": "lobby" }));
@@ -105,7 +105,7 @@ fn a_room_hears_its_members_and_private_rooms_are_closed() {
 }
 
 #[test]
-fn in_a_crowd_everybody_is_told_of_once_if_not_one_by_one() {
+fn many_users_who_connect_at_once_are_announced_together_and_once() {
     let program = Program::start(&[]);
     let mut watcher = program.user("watcher");
     let names: BTreeSet<String> = (0..300).map(|number| format!("user-{number}")).collect();
@@ -123,11 +123,11 @@ fn in_a_crowd_everybody_is_told_of_once_if_not_one_by_one() {
         announcements += 1;
     }
     assert_eq!(BTreeSet::from_iter(joined.iter().cloned()), names, "{announcements} announcements");
-    assert_eq!(joined.len(), names.len(), "nobody is told of twice");
+    assert_eq!(joined.len(), names.len(), "no user is announced twice");
 }
 
 #[test]
-fn presence_counts_devices_and_speaks_of_users() {
+fn presence_counts_devices_and_announces_users() {
     let program = Program::start(&[]);
     let mut watcher = program.user("watcher");
     let first = program.user("bob");
@@ -136,7 +136,7 @@ fn presence_counts_devices_and_speaks_of_users() {
     let plain = program.websocket("/ws/bob/", &[]).unwrap();
     drop((first, second));
     drop(program.user("carol"));
-    // Nothing of bob's in between, because his plain WebSocket is still there.
+    // Nothing is announced of bob, whose plain WebSocket is still open.
     assert_eq!(watcher.event("presence"), json!({ "joined": "carol" }));
     assert_eq!(watcher.event("presence"), json!({ "left": "carol" }));
     assert_eq!(watcher.ask("who", &Value::Null)["online"], json!(["bob", "watcher"]));
@@ -145,7 +145,7 @@ fn presence_counts_devices_and_speaks_of_users() {
 }
 
 #[test]
-fn the_plain_lobby_passes_everything_on_to_everyone() {
+fn the_plain_lobby_sends_every_message_to_all_connections() {
     let program = Program::start(&[]);
     let mut sockets = [program.websocket("/ws/", &[]).unwrap(), program.websocket("/ws", &[]).unwrap()];
     sockets[0].send("not even JSON");
@@ -158,7 +158,7 @@ fn the_plain_lobby_passes_everything_on_to_everyone() {
 }
 
 #[test]
-fn plain_messages_reach_all_devices_of_a_user_and_errors_the_sender() {
+fn plain_messages_reach_all_devices_of_a_user_and_errors_go_to_the_sender() {
     let program = Program::start(&["--max-payload", "1000"]);
     let mut alice = program.websocket("/ws/alice/", &[]).unwrap();
     let mut devices = [program.websocket("/ws/bob/", &[]).unwrap(), program.websocket("/ws/bob", &[]).unwrap()];
@@ -170,7 +170,7 @@ fn plain_messages_reach_all_devices_of_a_user_and_errors_the_sender() {
     let chat = socket.event("chat");
     assert_eq!((&chat["from"], &chat["message"]), (&json!("alice"), &json!("hi")));
 
-    // The other way round.
+    // From Socket.IO to plain WebSocket.
     assert_eq!(socket.ask("chat", &json!({ "to": "alice", "message": "back" }))["delivered"], 1);
     let back = alice.json();
     assert_eq!((&back["from"], &back["message"], &back["to_user"]), (&json!("bob"), &json!("back"), &json!("alice")));
@@ -190,7 +190,7 @@ fn plain_messages_reach_all_devices_of_a_user_and_errors_the_sender() {
 }
 
 #[test]
-fn plain_messages_may_be_no_larger_than_those_of_the_chat() {
+fn max_message_bytes_holds_for_plain_messages() {
     let program = Program::start(&["--max-message-bytes", "1000"]);
     let mut alice = program.websocket("/ws/alice/", &[]).unwrap();
     let (mut plain, mut socket) = (program.websocket("/ws/bob/", &[]).unwrap(), program.user("bob"));
@@ -198,7 +198,7 @@ fn plain_messages_may_be_no_larger_than_those_of_the_chat() {
     for wrong in [
         json!({ "message": large, "to_user": "bob" }),
         json!({ "message": { "deep": [large] }, "to_user": "bob" }),
-        // All that is delivered counts.
+        // Every member counts, because all are delivered.
         json!({ "message": "hi", "to_user": "bob", "more": large }),
     ] {
         alice.send(&wrong.to_string());
@@ -208,7 +208,7 @@ fn plain_messages_may_be_no_larger_than_those_of_the_chat() {
     }
     let fits = json!("x".repeat(900));
     alice.send(&json!({ "message": fits, "to_user": "bob" }).to_string());
-    // Nothing else came before it.
+    // Nothing else arrives before it.
     assert_eq!(plain.json()["message"], fits);
     assert_eq!(socket.event("chat")["message"], fits);
 }
@@ -226,7 +226,7 @@ fn connection_headers_on_several_lines_open_a_plain_websocket() {
 }
 
 #[test]
-fn plain_connections_are_bounded() {
+fn max_plain_connections_limits_plain_connections() {
     let program = Program::start(&["--max-plain-connections", "1"]);
     let _first = program.websocket("/ws/", &[]).unwrap();
     let Err(tungstenite::Error::Http(response)) = program.websocket("/ws/", &[]) else { panic!("one too many") };
@@ -236,7 +236,7 @@ fn plain_connections_are_bounded() {
 const INTERVAL: Duration = Duration::from_millis(100);
 
 #[test]
-fn a_watcher_gets_a_sample_at_once_and_then_the_same_as_everyone() {
+fn a_client_of_the_monitor_gets_a_sample_at_once_and_then_the_same_as_all_others() {
     let program = Program::start(&["--monitor-interval", "100ms"]);
     let start = Instant::now();
     let (mut first, _) = program.join("/test", "");
@@ -254,7 +254,7 @@ fn a_watcher_gets_a_sample_at_once_and_then_the_same_as_everyone() {
             if count(&one) < count(&other) {
                 one = first.event("server_response");
             } else {
-                // The one it got for joining may come after one for all, or overtake it.
+                // The sample for the join may arrive before or after one for all.
                 other = second.event("server_response");
                 skipped += 1;
                 assert!(skipped <= 2, "{other} after {skipped} samples that did not reach the first");
@@ -267,23 +267,23 @@ fn a_watcher_gets_a_sample_at_once_and_then_the_same_as_everyone() {
 }
 
 #[test]
-fn nothing_is_sampled_while_nobody_watches() {
+fn nothing_is_sampled_without_clients_of_the_monitor() {
     let program = Program::start(&["--monitor-interval", "100ms", "--ping-interval", "200ms"]);
     let (mut watcher, _) = program.join("/test", "");
     let mut last = watcher.event("server_response")["count"].as_u64().unwrap();
     watcher.send("41/test,");
     watcher.send("40");
-    // Its answer is behind everything that was sent before the watcher left.
+    // Its answer follows everything that was sent before the client left.
     while let Some(sample) = Some(watcher.receive()).filter(|text| !text.starts_with("40{")) {
         last += u64::from(sample.starts_with("42/test,"));
     }
-    // Ten pings take the program twenty intervals of the monitor, however slow the machine is.
+    // Ten pings take twenty intervals of the monitor, however slow the machine is.
     for _ in 0..10 {
         while watcher.receive() != "2" {}
         watcher.send("3");
     }
     let (mut watcher, _) = program.join("/test", "");
     let count = watcher.event("server_response")["count"].as_u64().unwrap();
-    // One for the new watcher, and perhaps one that was being taken when the old one left.
+    // One for the new client, and perhaps one that was being taken when the old one left.
     assert!(count <= last + 2, "{count} samples after {last}");
 }

@@ -114,7 +114,7 @@ fn an_answer_counts_even_if_the_server_then_disconnects() {
     let output = run(&["emit", &peer.url, "leave", "--ack"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let output = run_with(&["connect", &peer.url], "leave?\n");
-    assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
 }
 
 /// Settings of the client library, for which the program has options.

@@ -1,4 +1,4 @@
-//! The program as its operator meets it: starting, pages, mistakes, stopping.
+//! The server as its operator sees it: start, pages, mistakes, stop.
 mod harness;
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 use harness::{Program, run};
 
 #[test]
-fn says_within_two_seconds_where_everything_is() {
-    // A machine that is busy with other tests may hold one start up, but not every one.
+fn the_banner_names_every_address_within_two_seconds() {
+    // A machine that is busy with other tests may delay one start, but not all of them.
     let mut program = Program::start(&[]);
     for _ in 0..4 {
         if program.started_within >= Duration::from_secs(2) {
@@ -36,7 +36,7 @@ fn says_within_two_seconds_where_everything_is() {
 }
 
 #[test]
-fn serves_the_pages_the_client_and_its_health() {
+fn the_pages_the_client_library_and_the_health_check_are_served() {
     let program = Program::start(&[]);
     for (path, part) in [
         ("/", "socket.io.js"),
@@ -64,7 +64,7 @@ fn serves_the_pages_the_client_and_its_health() {
 }
 
 #[test]
-fn a_mistake_is_explained_and_ends_the_program() {
+fn an_invalid_setting_is_explained_and_ends_the_program() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let config = std::env::temp_dir().join(format!("sockeye-test-{}.toml", std::process::id()));
@@ -91,14 +91,14 @@ fn a_mistake_is_explained_and_ends_the_program() {
 }
 
 #[test]
-fn an_unknown_variable_is_a_mistake_too() {
+fn an_unknown_environment_variable_is_refused() {
     let output = harness::sockeye(&[]).env("SOCKEYE_LISTN", "127.0.0.1:0").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && text.contains("did you mean SOCKEYE_LISTEN?"), "{text}");
 }
 
 #[test]
-fn a_page_of_another_site_may_not_connect() {
+fn a_page_of_another_site_cannot_connect() {
     let program = Program::start(&[]);
     let path = "/socket.io/?EIO=4&transport=polling";
     let (head, _) = program.http("GET", path, &[("Origin", "http://evil.example")]);
@@ -111,7 +111,7 @@ fn a_page_of_another_site_may_not_connect() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_drains() {
+fn a_signal_closes_all_connections_and_ends_the_program() {
     for signal in ["TERM", "INT"] {
         let mut program = Program::start(&["--drain-limit", "5s"]);
         let (mut socket, _) = program.join("/imchat", "{}");
@@ -119,7 +119,7 @@ fn a_signal_drains() {
         program.signal(signal);
         let (code, reason) = plain.closed();
         assert_eq!(code, 1001, "{reason}");
-        // A DISCONNECT packet would keep the client from connecting again; only the transport may end.
+        // After a DISCONNECT packet the client would not reconnect, so only the transport may end.
         loop {
             match socket.socket.read() {
                 Ok(tungstenite::Message::Text(text)) => assert!(!text.starts_with("41"), "{text}"),
@@ -134,9 +134,9 @@ fn a_signal_drains() {
 
 #[cfg(unix)]
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_program_at_once() {
     let mut program = Program::start(&["--drain-limit", "1h"]);
-    // A request whose body never comes keeps the drain from ending by itself.
+    // A request whose body never arrives delays the end of the program.
     let (_, open) = program.get("/socket.io/?EIO=4&transport=polling");
     let sid = serde_json::from_slice::<serde_json::Value>(&open[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
     let mut lingering = TcpStream::connect(&program.address).unwrap();

@@ -1,6 +1,6 @@
-//! The chat: its events on the namespaces `/` and `/imchat`, and how a message reaches a user's devices.
+//! The chat: its events on the namespaces `/` and `/imchat`, and the delivery of messages to a user's devices.
 //!
-//! Every event is acknowledged: `{"ok": true, …}`, or `{"ok": false, "error": why}` for what cannot be done.
+//! Every event is acknowledged with `{"ok": true, …}`, or with `{"ok": false, "error": why}` if it fails.
 mod devices;
 mod outbox;
 mod presence;
@@ -28,13 +28,13 @@ pub(crate) use outbox::{Outbox, Overflowed};
 use presence::{Online, Presence};
 use room::{Room, RoomError, private_room};
 
-/// The namespaces that have the chat, each with rooms and users of its own.
+/// The namespaces of the chat. Each has its own rooms and users.
 pub(crate) const NAMESPACES: [&str; 2] = ["/", PLAIN_NAMESPACE];
 
-/// The namespace whose users those on plain WebSocket talk to.
+/// The namespace that users on plain WebSocket send messages to.
 pub(crate) const PLAIN_NAMESPACE: &str = "/imchat";
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Debug)]
 pub(crate) struct Chat {
     identity: IdentityKind,
@@ -50,7 +50,7 @@ struct Limits {
     room_name: usize,
 }
 
-/// A message from one user to another, as it arrives.
+/// A message from one user to another, as the recipient gets it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Direct<'a> {
     from: &'a User,
@@ -61,7 +61,7 @@ pub(crate) struct Direct<'a> {
 }
 
 impl<'a> Direct<'a> {
-    /// A text message, sent now.
+    /// A message of kind `text`, sent now.
     pub(crate) fn new(from: &'a User, message: Value) -> Self {
         Self { from, message, sendtime: now(), kind: default_kind() }
     }
@@ -81,7 +81,7 @@ impl Chat {
         }
     }
 
-    /// Registers the handlers on a server whose state this chat is.
+    /// Registers the handlers on a server. Its state must be the `Arc<Chat>`.
     pub(crate) fn attach(server: &Server) {
         for name in NAMESPACES {
             server
@@ -97,7 +97,7 @@ impl Chat {
         }
     }
 
-    /// How clients are told who they are.
+    /// How the server finds out who a client is.
     pub(crate) fn identity(&self) -> IdentityKind {
         self.identity
     }
@@ -107,36 +107,37 @@ impl Chat {
         &self.plain
     }
 
-    /// Looks again whether a user is online in a namespace, after a device has come or gone.
+    /// Updates whether a user is online in a namespace, after a device has connected or disconnected.
     pub(crate) fn refresh(&self, namespace: &Namespace, user: &User) {
         let group = Group::User(user.clone());
         let devices = || namespace.local().room_len(&private_room(user)) + self.plain.count(&group);
         self.presence.refresh(namespace, user, devices);
     }
 
-    /// Delivers a message to the devices of a user in a namespace and says how many those are.
+    /// Delivers a message to a user's Socket.IO devices in a namespace and returns how many those are.
     pub(crate) fn deliver_to_sockets(&self, namespace: &Namespace, to: &User, message: &Direct<'_>) -> usize {
         let room = private_room(to);
         let devices = namespace.local().room_len(&room);
         match namespace.to(&room).emit("chat", message) {
             Ok(()) => devices,
             Err(error) => {
-                tracing::error!(%error, "a chat message could not be delivered");
+                tracing::error!(%error, "cannot deliver a chat message");
                 0
             }
         }
     }
 
-    /// Checks what a client has sent against `max_message_bytes`.
+    /// Checks the size of a client's data against `max_message_bytes`.
     ///
     /// # Errors
     /// If it is larger.
     pub(crate) fn check_size(&self, value: &Value) -> Result<(), ChatError> {
         let limit = self.limits.message_bytes;
-        if weight(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
+        if size_of_value(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
     }
 
-    /// Delivers a message to a user's devices on plain WebSocket, unless it has binary data in it, which is no JSON.
+    /// Delivers a message to a user's plain WebSocket devices and returns how many those are: none if the message has
+    /// binary data, which JSON cannot hold.
     fn deliver_to_plain(&self, to: &User, message: &Direct<'_>) -> usize {
         let group = Group::User(to.clone());
         if self.plain.count(&group) == 0 {
@@ -172,7 +173,8 @@ impl Chat {
         Ok(Entered { room: name })
     }
 
-    /// Passes an event on to everybody in a room that the sender is in; without one, to the lobby if the sender is there.
+    /// Sends an event to all members of a room, of which the sender must be one. Without a room it goes to the lobby, or
+    /// to nobody if the sender is not in the lobby.
     fn say(&self, socket: &Socket, event: &str, data: &Value) -> Result<Said, ChatError> {
         let from = user_of(socket)?;
         let sendtime = now();
@@ -189,7 +191,7 @@ impl Chat {
         }
         let said = Message { from: &from, room: &name, message, sendtime };
         socket.namespace().to(room.as_str()).emit(event, &said).map_err(|error| {
-            tracing::error!(%error, "a message to a room could not be sent");
+            tracing::error!(%error, "cannot send a message to a room");
             ChatError::Internal
         })?;
         Ok(Said { sendtime: Some(sendtime) })
@@ -203,10 +205,10 @@ impl Chat {
     }
 }
 
-/// The room that everybody may meet in.
+/// The room of messages without a room.
 const LOBBY: &str = "lobby";
 
-/// Why an event could not be done; the client is told by the text.
+/// Why an event failed. The text is sent to the client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChatError {
     #[error("{0}")]
@@ -215,13 +217,13 @@ pub(crate) enum ChatError {
     Missing(&'static str),
     #[error("`{0}` must be text")]
     NotText(&'static str),
-    #[error("`to` is no user's name: {0}")]
+    #[error("`to` is not a user name: {0}")]
     Recipient(NameError),
     #[error("the message is larger than {0} bytes; send less")]
     TooLarge(usize),
     #[error(transparent)]
     Room(#[from] RoomError),
-    #[error("the server could not do this; its log says why")]
+    #[error("the server failed; its log says why")]
     Internal,
 }
 
@@ -282,7 +284,7 @@ struct RoomRequest {
 
 #[derive(Debug, Serialize)]
 struct Delivered {
-    /// How many devices.
+    /// To how many devices.
     delivered: usize,
     sendtime: f64,
 }
@@ -294,12 +296,12 @@ struct Entered {
 
 #[derive(Debug, Serialize)]
 struct Said {
-    /// Nothing if there was nobody to say it to.
+    /// `None` if the message went to nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     sendtime: Option<f64>,
 }
 
-/// What the members of a room receive.
+/// A message to a room, as its members get it.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
     from: &'a User,
@@ -308,7 +310,7 @@ struct Message<'a> {
     sendtime: f64,
 }
 
-/// An event's first argument, or why it is not what the event takes; either way the handler runs and answers.
+/// An event's first argument, or why it cannot be read. The handler runs in either case, so that it can answer.
 struct Input<T>(Result<T, ChatError>);
 
 impl<T: DeserializeOwned> FromContext<EventContext<'_>> for Input<T> {
@@ -317,7 +319,7 @@ impl<T: DeserializeOwned> FromContext<EventContext<'_>> for Input<T> {
     }
 }
 
-/// What an event is acknowledged with.
+/// The acknowledgement of an event.
 struct Answer<T>(Result<T, ChatError>);
 
 impl<T: Serialize> IntoReply for Answer<T> {
@@ -335,15 +337,15 @@ impl<T: Serialize> IntoReply for Answer<T> {
     }
 }
 
-/// The user the connect handler found.
+/// The user that the connect handler has stored.
 fn user_of(socket: &Socket) -> Result<Arc<User>, ChatError> {
     socket.extension::<User>().ok_or_else(|| {
-        tracing::error!(sid = socket.id().short(), "a socket without a user sent an event");
+        tracing::error!(sid = socket.id().short(), "a socket without a user has sent an event");
         ChatError::Internal
     })
 }
 
-/// A name that may have been sent as a number.
+/// A name, which clients may also send as a number.
 fn name_of(value: &Value, field: &'static str) -> Result<String, ChatError> {
     match value {
         Value::String(name) => Ok(name.clone()),
@@ -352,20 +354,20 @@ fn name_of(value: &Value, field: &'static str) -> Result<String, ChatError> {
     }
 }
 
-/// Emits to a socket, which may have left in this moment.
+/// Emits to a socket. A failure is only logged, because the client may have left at this moment.
 fn emit(socket: &Socket, event: &str, data: &impl Serialize) {
     if let Err(error) = socket.emit(event, data) {
-        tracing::debug!(sid = socket.id().short(), event, %error, "an event could not be emitted");
+        tracing::debug!(sid = socket.id().short(), event, %error, "cannot emit an event");
     }
 }
 
-/// About how many bytes a value takes.
-fn weight(value: &Value) -> usize {
+/// The approximate size of a value in bytes.
+fn size_of_value(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,
         Value::Binary(data) => data.len(),
-        Value::Array(items) => items.iter().map(|item| weight(item) + 1).sum(),
-        Value::Object(members) => members.iter().map(|(name, item)| name.len() + weight(item) + 4).sum(),
+        Value::Array(items) => items.iter().map(|item| size_of_value(item) + 1).sum(),
+        Value::Object(members) => members.iter().map(|(name, item)| name.len() + size_of_value(item) + 4).sum(),
         _ => 8,
     }
 }
@@ -374,7 +376,7 @@ fn default_kind() -> String {
     "text".into()
 }
 
-/// Seconds since the Unix epoch, as Python's `time.time()`.
+/// Seconds since the Unix epoch, like Python's `time.time()`.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -1,5 +1,5 @@
-//! Who is online. A user is while at least one of their devices is connected; others are told of the first to come and
-//! the last to go.
+//! Presence: which users are online. A user is online while at least one device is connected. Others are told when the
+//! first device connects and when the last one disconnects.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
@@ -10,64 +10,64 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::identity::User;
 
-/// The users of the namespaces, each namespace for itself.
+/// The users of each namespace who are online.
 ///
-/// It doesn't count comings and goings, of which one could be lost: it is told that a user's devices may have changed,
-/// is shown how many there are now, and compares that with what it has announced.
+/// It does not count connects and disconnects, because one of them could be missed. Whenever the devices of a user may
+/// have changed, it looks how many there are now and compares that with what it has announced.
 #[derive(Debug)]
 pub(crate) struct Presence {
     namespaces: Mutex<HashMap<String, Users>>,
     max_names: usize,
 }
 
-/// What the clients of a namespace are told, as event `presence`.
+/// The data of the event `presence`, which goes to all clients of a namespace.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Announcement {
-    /// One user has come.
+    /// One user is online now.
     Joined { joined: User },
-    /// One user has gone.
+    /// One user is offline now.
     Left { left: User },
-    /// Several have come and gone since the last announcement.
+    /// Several users have come online or gone offline since the last announcement.
     Changes { joined: Vec<User>, left: Vec<User> },
-    /// So many have that this is shorter.
+    /// The list of users online, if it is shorter than the list of changes.
     Online(Online),
 }
 
-/// Who is online, as clients are told.
+/// The users who are online, as clients get them.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Online {
-    /// The names, or the first of them if there are too many.
+    /// Their names, or the first ones if there are too many.
     pub(crate) online: Vec<User>,
-    /// How many there are in all.
+    /// How many users are online.
     pub(crate) total: usize,
 }
 
 impl Presence {
-    /// Nobody is online; lists will hold at most so many names.
+    /// Nobody is online yet. Lists hold at most `max_names` names.
     pub(crate) fn new(max_names: usize) -> Arc<Self> {
         Arc::new(Self { namespaces: Mutex::default(), max_names })
     }
 
-    /// Tells the namespace if a user has come or gone, given how many devices the user has now: at once, or in a crowd
-    /// within a second and together with others. The devices are counted and the announcement made under the lock, so
-    /// that announcements have the order of the changes.
+    /// Announces to the namespace if a user has come online or gone offline; `devices` counts the user's devices. The
+    /// announcement is made at once, or if there are many, within a second and together with others. The lock is held
+    /// while devices are counted and announced, so that announcements have the order of the changes.
     pub(crate) fn refresh(self: &Arc<Self>, namespace: &Namespace, user: &User, devices: impl FnOnce() -> usize) {
         let mut namespaces = self.namespaces.lock();
         let users = namespaces.entry_ref(namespace.name()).or_default();
-        if !users.update(user, devices() > 0) || users.is_due {
+        if !users.update(user, devices() > 0) || users.is_scheduled {
             return;
         }
         match users.budget.spend(namespace.local().len(), Instant::now()) {
             Ok(()) => announce(namespace, users, self.max_names),
             Err(renewal) => {
-                users.is_due = true;
+                users.is_scheduled = true;
                 let (presence, namespace) = (self.clone(), namespace.clone());
                 tokio::spawn(async move {
                     sleep_until(renewal).await;
                     let mut namespaces = presence.namespaces.lock();
                     let users = namespaces.entry_ref(namespace.name()).or_default();
-                    users.is_due = false;
+                    users.is_scheduled = false;
                     users.budget = Budget::new(namespace.local().len(), Instant::now());
                     announce(&namespace, users, presence.max_names);
                 });
@@ -75,16 +75,16 @@ impl Presence {
         }
     }
 
-    /// Tells a socket who is online. Whatever is announced later came later.
+    /// Sends a socket the list of users online. Announcements that it gets later happened later.
     pub(crate) fn greet(&self, socket: &Socket) {
         let namespaces = self.namespaces.lock();
         let online = Online::new(namespaces.get(socket.namespace().name()), self.max_names);
         if let Err(error) = socket.emit("presence", &online) {
-            tracing::debug!(sid = %socket.id(), %error, "a socket could not be told who is online");
+            tracing::debug!(sid = %socket.id(), %error, "cannot send a socket the list of users online");
         }
     }
 
-    /// Who is online in a namespace.
+    /// The users online in a namespace.
     pub(crate) fn online(&self, namespace: &str) -> Online {
         Online::new(self.namespaces.lock().get(namespace), self.max_names)
     }
@@ -99,32 +99,32 @@ impl Presence {
 #[derive(Debug, Default)]
 struct Users {
     online: BTreeSet<User>,
-    /// Those who have come or gone since the last announcement.
-    untold: BTreeSet<User>,
-    /// Whether they wait for an announcement that is on its way.
-    is_due: bool,
+    /// The users whose change is not announced yet.
+    unannounced: BTreeSet<User>,
+    /// Whether a task is going to announce them.
+    is_scheduled: bool,
     budget: Budget,
 }
 
 impl Users {
-    /// Whether something is to be told of the user that was not to be told before.
+    /// Updates a user; returns whether there is something new to announce.
     fn update(&mut self, user: &User, is_online: bool) -> bool {
         let is_changed = if is_online { self.online.insert(user.clone()) } else { self.online.remove(user) };
         if !is_changed {
             return false;
         }
-        // Who came and went again in between, or the other way round, is as others believe.
-        let is_untold = !self.untold.remove(user);
-        if is_untold {
-            self.untold.insert(user.clone());
+        // If the last change is not announced yet, this one undoes it.
+        let is_new = !self.unannounced.remove(user);
+        if is_new {
+            self.unannounced.insert(user.clone());
         }
-        is_untold
+        is_new
     }
 
-    /// Takes what is to be told.
+    /// Takes the changes to announce.
     fn take_announcement(&mut self, max_names: usize) -> Option<Announcement> {
         let (mut joined, mut left): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.untold).into_iter().partition(|user| self.online.contains(user));
+            std::mem::take(&mut self.unannounced).into_iter().partition(|user| self.online.contains(user));
         match (joined.len(), left.len()) {
             (0, 0) => None,
             (1, 0) => joined.pop().map(|joined| Announcement::Joined { joined }),
@@ -142,12 +142,12 @@ impl Online {
     }
 }
 
-/// How many deliveries of announcements a namespace may cost in a second. Told one by one, a crowd of thousands that
-/// connects at once would cost a delivery for each pair of them.
+/// How many deliveries of announcements a namespace may cost in a second. If thousands of users connected at once and were
+/// announced one by one, each pair of them would cost a delivery.
 const DELIVERIES: usize = 10_000;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is left of a second's deliveries.
+/// The deliveries spent in the current second.
 #[derive(Debug, Default)]
 struct Budget {
     since: Option<Instant>,
@@ -159,7 +159,8 @@ impl Budget {
         Self { since: Some(now), spent }
     }
 
-    /// Takes the cost of one announcement, or says when there will be enough. The first of a second is always told.
+    /// Spends the cost of one announcement, or returns when the next second begins. The first announcement of a second is
+    /// always made.
     fn spend(&mut self, deliveries: usize, now: Instant) -> Result<(), Instant> {
         match self.since.map(|since| since + SECOND) {
             Some(renewal) if now < renewal => {
@@ -177,7 +178,7 @@ impl Budget {
 fn announce(namespace: &Namespace, users: &mut Users, max_names: usize) {
     let Some(announcement) = users.take_announcement(max_names) else { return };
     if let Err(error) = namespace.emit("presence", &announcement) {
-        tracing::error!(%error, "a change of presence could not be announced");
+        tracing::error!(%error, "cannot announce a change of presence");
     }
 }
 
@@ -191,45 +192,45 @@ mod tests {
         User::parse(name).unwrap()
     }
 
-    fn told(users: &mut Users) -> Value {
+    fn announced(users: &mut Users) -> Value {
         serde_json::to_value(users.take_announcement(3)).unwrap()
     }
 
     #[test]
     fn a_user_joins_with_the_first_device_and_leaves_with_the_last() {
         let mut users = Users::default();
-        let mut announced = Vec::new();
+        let mut announcements = Vec::new();
         for devices in [1, 2, 3, 2, 1, 0, 0, 1] {
             if users.update(&user("alice"), devices > 0) {
-                announced.push((devices, told(&mut users)));
+                announcements.push((devices, announced(&mut users)));
             }
         }
         assert_eq!(
-            announced,
+            announcements,
             [(1, json!({ "joined": "alice" })), (0, json!({ "left": "alice" })), (1, json!({ "joined": "alice" }))]
         );
     }
 
     #[test]
-    fn several_are_told_together_and_who_came_and_went_is_not() {
+    fn changes_are_announced_together_and_those_undone_are_not() {
         let mut users = Users::default();
         for name in ["alice", "bob"] {
             assert!(users.update(&user(name), true));
         }
-        assert_eq!(told(&mut users), json!({ "joined": ["alice", "bob"], "left": [] }));
+        assert_eq!(announced(&mut users), json!({ "joined": ["alice", "bob"], "left": [] }));
         assert!(users.update(&user("alice"), false));
         assert!(users.update(&user("carol"), true));
         assert!(!users.update(&user("carol"), false));
-        assert_eq!(told(&mut users), json!({ "left": "alice" }));
-        assert_eq!(told(&mut users), Value::Null);
+        assert_eq!(announced(&mut users), json!({ "left": "alice" }));
+        assert_eq!(announced(&mut users), Value::Null);
         for name in ["dave", "erin", "frank", "grace"] {
             users.update(&user(name), true);
         }
-        assert_eq!(told(&mut users), json!({ "online": ["bob", "dave", "erin"], "total": 5 }));
+        assert_eq!(announced(&mut users), json!({ "online": ["bob", "dave", "erin"], "total": 5 }));
     }
 
     #[test]
-    fn a_second_has_so_many_deliveries_and_its_first_announcement_always() {
+    fn a_second_has_a_budget_of_deliveries_and_always_one_announcement() {
         let now = Instant::now();
         let mut budget = Budget::default();
         assert_eq!(budget.spend(DELIVERIES * 2, now), Ok(()));
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_in_order_and_bounded() {
+    fn the_list_of_users_is_sorted_and_bounded() {
         let presence = Presence::new(2);
         let mut users = Users::default();
         for name in ["carol", "alice", "bob"] {

@@ -1,22 +1,22 @@
-//! Rooms: those that everybody may enter, and the private one of each user. Both have a prefix of their own on the
-//! server, so that no name a client chooses can be that of a private room or of a socket.
+//! Rooms: shared ones, which every user may enter, and one private room for each user. On the server each kind has its
+//! own prefix, so that a client cannot choose the name of a private room or the id of a socket.
 use sockeye::{LimitError, Socket};
 
 use crate::identity::{User, is_printable};
 
-/// A room as one user sees it.
+/// A room, from the point of view of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// The user's own private room; the user is in it always.
+    /// The user's own private room, which the user is always in.
     Own(String),
-    /// A room for all, by the name it has for clients.
+    /// A shared room, and its name for clients.
     Shared { room: String, name: String },
 }
 
-/// Why a room cannot be entered, left or spoken in.
+/// Why a user cannot enter a room, leave it or send to it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RoomError {
-    #[error("the name of a room has 1 to {0} printable characters")]
+    #[error("a room's name has 1 to {0} printable characters")]
     Name(usize),
     #[error("this is the private room of another user")]
     Private,
@@ -24,7 +24,7 @@ pub(crate) enum RoomError {
     TooMany(usize),
     #[error("you are not in the room `{0}`; enter it first")]
     NotIn(String),
-    #[error("your own private room cannot be left")]
+    #[error("you cannot leave your own private room")]
     Own,
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -33,16 +33,16 @@ pub(crate) enum RoomError {
 const PRIVATE: &str = "user:";
 const SHARED: &str = "room:";
 
-/// The room that every device of a user is in and nobody else.
+/// The room that all devices of one user are in, and no others.
 pub(crate) fn private_room(user: &User) -> String {
     format!("{PRIVATE}{user}")
 }
 
 impl Room {
-    /// The room that a user means by a name: one's own name, with or without the prefix, means one's private room.
+    /// The room that a user means by a name. The user's own name, with or without the prefix, is the private room.
     ///
     /// # Errors
-    /// If the name is empty, longer than `limit` characters or not printable, or that of another's private room.
+    /// If the name is empty, longer than `limit` characters, not printable, or that of another user's private room.
     pub(crate) fn parse(name: &str, user: &User, limit: usize) -> Result<Self, RoomError> {
         if name == user.as_str() || name.strip_prefix(PRIVATE) == Some(user.as_str()) {
             return Ok(Self::Own(private_room(user)));
@@ -58,8 +58,8 @@ impl Room {
         }
     }
 
-    /// Enters the room, unless that makes more than `limit`. A shared room cannot be opened under the name of a user who
-    /// is online or the id of a socket, because it would be taken for the private one.
+    /// Enters the room, unless the socket is already in `limit` rooms. The first member of a shared room cannot give it the
+    /// name of a user who is online or the id of a socket: others would take it for that user's private room.
     pub(crate) fn enter(
         &self,
         socket: &Socket,
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_a_client_chooses_is_that_of_a_private_room() {
+    fn a_client_cannot_choose_the_name_of_a_private_room() {
         let alice = User::parse("alice").unwrap();
         let parse = |name: &str| Room::parse(name, &alice, 10);
         assert_eq!(parse("alice"), Ok(Room::Own("user:alice".into())));

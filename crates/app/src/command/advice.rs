@@ -7,7 +7,7 @@ use sockeye_client::{
     Transport,
 };
 
-use super::values::Harmless;
+use super::values::Escaped;
 
 /// An error in the words of the command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(crate) fn connecting(error: &ConnectError) -> Advice {
         ),
         kind => (kind.to_string(), String::new()),
     };
-    Advice { problem: Harmless(&with_causes(problem, error)).to_string(), cure }
+    Advice { problem: Escaped(&with_causes(problem, error)).to_string(), cure }
 }
 
 /// Why an event could not be sent.

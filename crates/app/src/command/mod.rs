@@ -1,4 +1,4 @@
-//! What the program does as a client: each command is a module of its own, and what they share stands beside them.
+//! The commands that make the program a client. Each has its own module; the others are shared.
 pub(crate) mod connect;
 pub(crate) mod doctor;
 pub(crate) mod emit;

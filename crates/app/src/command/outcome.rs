@@ -1,4 +1,4 @@
-//! How a command ends. Scripts rely on the numbers, so they don't change.
+//! How a command ends. The exit statuses must not change, because scripts rely on them.
 use std::{fmt, io, process::ExitCode};
 
 use sockeye_client::{BuildError, ConnectError, EmitError};
@@ -8,11 +8,11 @@ use super::{advice, target::TargetError, values::ValuesError};
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Everything was done.
+    /// The command has done everything.
     Done,
-    /// It could not be done: no connection, a refusal, or a problem that was found.
+    /// It failed: no connection, a refusal, or a problem that `doctor` found.
     Failed,
-    /// What was asked for cannot be understood.
+    /// An option, argument or line is not valid.
     Usage,
     /// The server did not acknowledge an event in time.
     Unanswered,
@@ -25,23 +25,23 @@ impl From<Status> for ExitCode {
         Self::from(match status {
             Status::Done => 0,
             Status::Failed => 1,
-            // The number that the parser of the command line uses.
+            // The parser of the command line uses the same number.
             Status::Usage => 2,
             Status::Unanswered => 3,
-            // As a shell reports a process that was interrupted.
+            // The status that a shell reports for an interrupted process.
             Status::Interrupted => 130,
         })
     }
 }
 
-/// Why a command did not do what it was asked for.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error("{}", advice::building(.0))]
     Build(#[from] BuildError),
-    #[error("the certificates, the proxy or the TLS options cannot be used: {0}")]
+    #[error("--ca, --proxy or the address cannot be used: {0}")]
     Http(reqwest::Error),
     #[error("the header `{0}` is not valid")]
     Header(String),
@@ -61,7 +61,7 @@ pub(crate) enum CommandError {
     Interrupted,
     #[error("{0}")]
     Settings(#[from] crate::settings::SettingsError),
-    #[error("cannot wait for signals, by which the program is stopped: {0}")]
+    #[error("cannot listen to the signals that stop the program: {0}")]
     Signals(io::Error),
     #[error("cannot start the log: {0}")]
     Log(tracing_subscriber::util::TryInitError),
@@ -72,7 +72,7 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
-    /// The exit status that says so.
+    /// The exit status of the error.
     pub(crate) fn status(&self) -> Status {
         match self {
             Self::Target(_)
@@ -82,7 +82,7 @@ impl CommandError {
             | Self::Argument { .. }
             | Self::Settings(_) => Status::Usage,
             Self::Interrupted => Status::Interrupted,
-            // Whoever read the output has enough of it.
+            // The reader of the output has closed it.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Done,
             Self::Emit(error) if matches!(error.kind(), sockeye_client::EmitErrorKind::ReservedName(_)) => {
                 Status::Usage

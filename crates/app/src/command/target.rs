@@ -1,4 +1,4 @@
-//! The server that a command talks to, and how it is reached: the options that all commands share.
+//! The options that all commands share: which server to connect to, and how.
 use std::{fs, io, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
@@ -6,13 +6,13 @@ use reqwest::Url;
 use serde_json::value::RawValue;
 use sockeye_client::{EngineVersion, Manager, ManagerBuilder, Parser, Transport};
 
-/// How a server is reached.
+/// How to connect to a server.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TargetOptions {
-    /// The namespace to join, which can also be the path of the address [default: /]
+    /// The namespace to join; the path of the address names it as well [default: /]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
-    /// What is sent along with the request to join: a JSON object, such as '{"token": "secret"}'
+    /// The authentication data to join with: a JSON object, such as '{"token": "secret"}'
     #[arg(short, long, value_name = "JSON")]
     pub(crate) auth: Option<Auth>,
     /// The transport to use, or both in the order to try them, such as websocket,polling. By default the client begins
@@ -22,25 +22,25 @@ pub(crate) struct TargetOptions {
     /// The path that the server is mounted at [default: /socket.io/]
     #[arg(short, long)]
     pub(crate) path: Option<String>,
-    /// How packets are written; the server must use the same
+    /// The format of packets; the server must use the same
     #[arg(long, value_enum, default_value_t)]
     pub(crate) parser: ParserName,
-    /// The revision of Engine.IO: 4, or 3 for servers of Socket.IO 2
+    /// The revision of Engine.IO: 4, or 3 for servers of Socket.IO 1 and 2
     #[arg(long, value_name = "REVISION", default_value = "4", value_parser = ["3", "4"])]
     pub(crate) eio: String,
-    /// A header for every request; can be given several times
+    /// A header to send with every request; may be repeated
     #[arg(short = 'H', long, value_name = "NAME:VALUE")]
     pub(crate) header: Vec<Header>,
-    /// A PEM file with certificates to trust besides those the system trusts
+    /// A PEM file with certificates to trust, in addition to those of the system
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Accept any certificate, so that whoever is between can read and change everything
+    /// Accept any certificate. Then an attacker on the network can read and change everything
     #[arg(long)]
     pub(crate) insecure: bool,
     /// The proxy to connect through, such as http://proxy:3128 or socks5h://localhost:1080
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
-    /// How many seconds connecting, and each acknowledgement, may take
+    /// How many seconds connecting may take, and each acknowledgement
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
 }
@@ -48,9 +48,9 @@ pub(crate) struct TargetOptions {
 /// A server's address, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Scheme, host, port and query, without a path.
+    /// The scheme, host, port and query, without a path.
     pub(crate) url: Url,
-    /// The path it is mounted at, with slashes around.
+    /// The path that the server is mounted at, with slashes around.
     pub(crate) path: String,
     pub(crate) namespace: String,
 }
@@ -76,7 +76,7 @@ impl From<TransportName> for Transport {
 /// The parsers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ParserName {
-    /// What every server speaks
+    /// The format of the protocol, which every server understands
     #[default]
     Json,
     /// For servers with `socket.io-msgpack-parser`
@@ -99,9 +99,9 @@ pub(crate) struct Header {
 pub(crate) enum TargetError {
     #[error("`{0}` is not a server's address; it looks like http://host:port or https://host/namespace")]
     Url(String),
-    #[error("the address names the namespace {address} and --namespace {option}; leave one of them out")]
+    #[error("the address names the namespace {address}, but --namespace is {option}; remove one of them")]
     Namespace { address: String, option: String },
-    #[error("the address names the path {address} and --path {option}; leave one of them out")]
+    #[error("the address names the path {address}, but --path is {option}; remove one of them")]
     Path { address: String, option: String },
     #[error("`{0}` is not the origin of a page; it looks like https://www.example.org or http://localhost:5173")]
     Origin(String),
@@ -109,7 +109,7 @@ pub(crate) enum TargetError {
     Certificates { file: PathBuf, source: io::Error },
 }
 
-/// Where Socket.IO servers are mounted unless told otherwise.
+/// The default path of Socket.IO servers.
 pub(crate) const DEFAULT_PATH: &str = "/socket.io/";
 
 impl TargetOptions {
@@ -155,7 +155,7 @@ impl TargetOptions {
         Ok(Target { url, path, namespace })
     }
 
-    /// A builder with everything the options ask for.
+    /// A builder with all options.
     ///
     /// # Errors
     /// If the file with the certificates cannot be read.
@@ -189,7 +189,7 @@ impl TargetOptions {
         Ok(builder)
     }
 
-    /// The certificates to trust besides those of the system, as PEM.
+    /// The certificates to trust in addition to those of the system, as PEM.
     ///
     /// # Errors
     /// If their file cannot be read.
@@ -227,7 +227,7 @@ impl FromStr for Header {
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.trim_end_matches('s').parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|time| !time.is_zero()).ok_or("a time is a number of seconds above 0, such as 10 or 0.5")
+    seconds.filter(|time| !time.is_zero()).ok_or("the time must be a number of seconds above 0, such as 10 or 0.5")
 }
 
 /// The path of an address as it is written; the URL library escapes what is not ASCII.
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_taken_apart_as_people_write_it() {
+    fn addresses_are_understood_as_users_write_them() {
         assert_eq!(parts(&["localhost:3000"]), ["http://localhost:3000/", "/socket.io/", "/"]);
         assert_eq!(parts(&["wss://example.org/chat?a=1"]), ["https://example.org/?a=1", "/socket.io/", "/chat"]);
         assert_eq!(parts(&["https://example.org", "-n", "chat"]), ["https://example.org/", "/socket.io/", "/chat"]);
@@ -318,12 +318,12 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_or_cannot_be_read_is_named() {
+    fn contradictions_and_invalid_options_are_named() {
         for (arguments, parts) in [
             (&["ftp://a"][..], &["`ftp://a`", "http://host:port"][..]),
             (&["http://"], &["http://host:port"]),
-            (&["http://a/x", "--namespace", "/y"], &["/x", "--namespace /y"]),
-            (&["http://a/socket.io", "--path", "/y"], &["/socket.io/", "--path /y/"]),
+            (&["http://a/x", "--namespace", "/y"], &["/x", "--namespace is /y"]),
+            (&["http://a/socket.io", "--path", "/y"], &["/socket.io/", "--path is /y/"]),
             (&["http://a", "--auth", "secret"], &["not JSON", "{\"token\": \"secret\"}"]),
             (&["http://a", "--auth", "1"], &["not an object"]),
             (&["http://a", "--header", "x"], &["Name: value"]),

@@ -1,4 +1,4 @@
-//! Arguments of events as people write and read them: JSON, in which binary data is `{"$binary": "<base64>"}`.
+//! Arguments of events at the command line: JSON, in which binary data is `{"$binary": "<base64>"}`.
 use std::fmt::{self, Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -9,19 +9,19 @@ use serde::{
 use serde_json::value::RawValue;
 use sockeye_client::{ArgsBuf, Arguments, Value};
 
-/// The arguments of an event to be sent.
+/// The arguments of an event to send.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Values(pub(crate) Vec<Argument>);
 
-/// One argument to be sent.
+/// One argument to send.
 #[derive(Debug, Clone)]
 pub(crate) struct Argument {
     pub(crate) value: Value,
-    /// The argument as it was written, so that it is sent unchanged; `None` if binary data has to be taken out of it.
+    /// The argument as it was written, to send it unchanged; `None` if it holds binary data, which is sent separately.
     json: Option<Box<RawValue>>,
 }
 
-/// Why a text is not the arguments of an event.
+/// Why a text cannot be the arguments of an event.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ValuesError {
     #[error("`{word}` is not JSON; text needs double quotes: {fix}")]
@@ -33,7 +33,7 @@ pub(crate) enum ValuesError {
 }
 
 impl Values {
-    /// Reads JSON values that follow each other, each an argument.
+    /// Reads JSON values that follow each other. Each is an argument.
     ///
     /// # Errors
     /// If one is not JSON.
@@ -58,7 +58,7 @@ impl Values {
         Argument::new(serde_json::from_str(text).map_err(|error| not_json(text, &error))?)
     }
 
-    /// Reads the arguments of one event: an array is all of them, anything else is the only one.
+    /// Reads the arguments of one event: an array holds all of them, any other value is the only one.
     ///
     /// # Errors
     /// If it is not JSON.
@@ -108,10 +108,10 @@ impl Arguments for Values {
     }
 }
 
-/// Arguments that were received.
+/// Decodes received arguments.
 ///
 /// # Errors
-/// If the server sent what cannot be decoded.
+/// If they are not valid.
 pub(crate) fn received(args: &ArgsBuf) -> Result<Vec<Value>, sockeye_protocol::socketio::ArgumentError> {
     args.as_args().all()
 }
@@ -136,17 +136,18 @@ impl Serialize for Json<'_> {
 
 /// Writes arguments as a JSON array on one line, for programs.
 pub(crate) fn json_line(values: &[Value]) -> Result<String, serde_json::Error> {
-    harmless_json(&values.iter().map(Json).collect::<Vec<_>>())
+    escaped_json(&values.iter().map(Json).collect::<Vec<_>>())
 }
 
-/// Writes something as JSON on one line, in which what a terminal would obey is escaped: programs read the same text.
-pub(crate) fn harmless_json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    // It stands in strings only: between them, compact JSON has nothing but brackets, commas, colons and words.
-    Ok(Harmless(&serde_json::to_string(value)?).to_string())
+/// Writes a value as JSON on one line, in which control characters are escaped: a terminal does not obey them, and programs
+/// read the same text.
+pub(crate) fn escaped_json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    // Only strings contain such characters: the rest of compact JSON is ASCII.
+    Ok(Escaped(&serde_json::to_string(value)?).to_string())
 }
 
-/// Writes arguments for people: JSON with blanks between, binary data by its size and beginning, and nothing that a
-/// terminal would obey.
+/// Writes arguments for people: JSON with spaces between, binary data as its size and first bytes, control characters
+/// escaped.
 pub(crate) struct Shown<'a>(pub(crate) &'a [Value]);
 
 impl fmt::Display for Shown<'_> {
@@ -161,25 +162,25 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Writes a text without what a terminal would obey.
-pub(crate) struct Harmless<'a>(pub(crate) &'a str);
+/// Writes a text with control characters escaped, so that a terminal does not obey them.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
-impl fmt::Display for Harmless<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| {
-            if is_harmful(character) { write!(f, "\\u{:04x}", u32::from(character)) } else { f.write_char(character) }
+            if is_control(character) { write!(f, "\\u{:04x}", u32::from(character)) } else { f.write_char(character) }
         })
     }
 }
 
-/// Writes the name of an event, in quotes if it could be taken for something else.
+/// Writes the name of an event, in quotes if it has spaces or looks like JSON.
 pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_plain = !self.0.is_empty()
             && !self.0.starts_with(['"', '[', '{'])
-            && !self.0.chars().any(|character| character.is_whitespace() || is_harmful(character));
+            && !self.0.chars().any(|character| character.is_whitespace() || is_control(character));
         if is_plain { f.write_str(self.0) } else { show(&Value::from(self.0), f) }
     }
 }
@@ -220,9 +221,12 @@ fn not_json(rest: &str, error: &impl fmt::Display) -> ValuesError {
     let word = rest.split_whitespace().next().unwrap_or_default();
     let is_word = |character: char| character.is_alphanumeric() || "-_.:/@#!?'".contains(character);
     if !word.is_empty() && word.chars().all(is_word) && !word.starts_with(|first: char| first.is_ascii_digit()) {
-        // Text without quotes goes to the end of the line more often than not.
+        // Text without quotes usually goes on to the end of the line.
         let text = if rest.chars().all(|character| is_word(character) || character == ' ') { rest } else { word };
-        return ValuesError::BareWord { word: word.into(), fix: format!("\"{}\"", text.trim_matches('\'')) };
+        return ValuesError::BareWord {
+            word: word.into(),
+            fix: serde_json::Value::from(text.trim_matches('\'')).to_string(),
+        };
     }
     ValuesError::Json { text: excerpt(rest), why: error.to_string() }
 }
@@ -233,7 +237,7 @@ fn excerpt(text: &str) -> String {
     if excerpt.len() < text.len() {
         excerpt.push('…');
     }
-    Harmless(&excerpt).to_string()
+    Escaped(&excerpt).to_string()
 }
 
 fn show(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,12 +271,12 @@ fn show(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // JSON would show `null` for each.
         Value::Undefined => f.write_str("undefined"),
         Value::Number(number) if !number.as_f64().is_finite() => write!(f, "{number}"),
-        value => f.write_str(&harmless_json(value).map_err(|_| fmt::Error)?),
+        value => f.write_str(&escaped_json(value).map_err(|_| fmt::Error)?),
     }
 }
 
-/// Whether a terminal might obey a character, or show text in another order for it.
-fn is_harmful(character: char) -> bool {
+/// Whether a terminal may obey a character, or show the text in another order because of it.
+fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_without_quotes_gets_the_way_to_write_it() {
+    fn the_error_for_a_word_without_quotes_shows_it_in_quotes() {
         let error = |text: &str| Values::parse_list(text).unwrap_err().to_string();
         assert_eq!(error("hello"), "`hello` is not JSON; text needs double quotes: \"hello\"");
         assert_eq!(error("1 hello world"), "`hello` is not JSON; text needs double quotes: \"hello world\"");
@@ -359,12 +363,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_sends_gives_the_terminal_no_orders() {
+    fn control_characters_of_a_server_do_not_reach_the_terminal() {
         let shown = Shown(&[Value::from("\u{1b}[2J \u{9b}2J \u{202e}")]).to_string();
-        assert!(!shown.contains(is_harmful), "{shown:?}");
+        assert!(!shown.contains(is_control), "{shown:?}");
         let text = Value::from("\u{1b}[2J \u{7f} \u{9b}2J \u{202e}");
         let line = json_line(std::slice::from_ref(&text)).unwrap();
-        assert!(!line.contains(is_harmful), "{line:?}");
+        assert!(!line.contains(is_control), "{line:?}");
         assert_eq!(values(Values::parse_line(&line).unwrap()), [text]);
         assert_eq!(Name("chat").to_string(), "chat");
         assert_eq!(Name("a b").to_string(), "\"a b\"");

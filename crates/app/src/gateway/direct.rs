@@ -8,7 +8,7 @@ use crate::{
     identity::User,
 };
 
-/// Delivers a message to every device of the user it names. What cannot be delivered is answered.
+/// Delivers a message to every device of its recipient. Returns the answer to the sender if that fails.
 pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: &Message) -> Option<Message> {
     let Request { to, mut fields } = match Request::parse(message) {
         Ok(request) => request,
@@ -40,7 +40,7 @@ struct Request {
 impl Request {
     fn parse(message: &Message) -> Result<Self, String> {
         let Message::Text(text) = message else {
-            return Err("a message must be text with JSON in it, not binary".into());
+            return Err("a message must be JSON text, not binary".into());
         };
         let fields = match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => fields,
@@ -52,7 +52,7 @@ impl Request {
         }
         let to = match fields.get("to_user") {
             Some(Value::String(name)) => {
-                User::parse(name).map_err(|error| format!("`to_user` names nobody: {error}"))?
+                User::parse(name).map_err(|error| format!("`to_user` is not a user name: {error}"))?
             }
             Some(_) => return Err("the member `to_user` must be text".into()),
             None => return Err("the member `to_user` is missing".into()),

@@ -1,5 +1,5 @@
-//! Plain WebSocket, for clients without a Socket.IO library: `/ws/` passes on whatever is sent to everyone there,
-//! `/ws/<user>/` takes `{"message", "to_user"}` and delivers it to that user's devices.
+//! Plain WebSocket, for clients without a Socket.IO library. `/ws/` sends every message to all connections there;
+//! `/ws/<user>/` takes `{"message", "to_user"}` and delivers it to the devices of that user.
 mod connection;
 mod direct;
 
@@ -58,7 +58,7 @@ impl Gateway {
         Self { server, chat, config, closing: watch::Sender::new(false) }
     }
 
-    /// The routes, to be merged with the program's others.
+    /// The routes of the gateway.
     pub(crate) fn routes(self: &Arc<Self>) -> Router {
         let lobby =
             |State(gateway): State<Arc<Self>>, request: Request| async move { gateway.open(None, request).await };
@@ -73,7 +73,7 @@ impl Gateway {
             .with_state(self.clone())
     }
 
-    /// Admits no more connections and closes those that are open, so that their clients reconnect elsewhere.
+    /// Refuses new connections and closes the open ones, so that their clients connect elsewhere.
     pub(crate) fn close(&self) {
         self.closing.send_replace(true);
     }

@@ -1,4 +1,4 @@
-//! The pages, embedded into the program: the chat, the monitor and the official client library.
+//! The pages that are embedded into the program: the chat, the monitor, and the official client library.
 mod monitor;
 
 use std::borrow::Cow;
@@ -18,10 +18,10 @@ pub(crate) use monitor::Monitor;
 #[folder = "../../web/"]
 struct Web;
 
-/// Answers a request for a page or for what belongs to one; 404 for everything else.
+/// Serves the pages and their files; answers 404 to every other path.
 pub(crate) async fn serve(request: Request) -> Response {
     let Some((name, file)) = find(request.uri().path()) else {
-        return (StatusCode::NOT_FOUND, "there is no such page here; the chat is at /").into_response();
+        return (StatusCode::NOT_FOUND, "there is no page at this path; the chat is at /").into_response();
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
@@ -29,7 +29,7 @@ pub(crate) async fn serve(request: Request) -> Response {
     let etag = etag(&file);
     let headers = [
         (header::CONTENT_TYPE, content_type(&name)),
-        // Browsers keep the file but ask whether it is still the one, so that a new version shows at once.
+        // A browser keeps the file, but asks each time whether it has changed, so that a new version shows at once.
         (header::CACHE_CONTROL, "no-cache"),
         (header::ETAG, etag.as_str()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -46,11 +46,11 @@ pub(crate) async fn serve(request: Request) -> Response {
     (headers, Body::from(body)).into_response()
 }
 
-/// The pages load nothing but what this server serves, and talk to it and to WebSockets.
+/// The pages load only files of this server, and connect only to it and to WebSockets.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
-/// The file of a path, with its name.
+/// The name and the file of a path.
 fn find(path: &str) -> Option<(String, EmbeddedFile)> {
     let name = match path.strip_prefix('/')? {
         "" => "chat/index.html".into(),
@@ -66,7 +66,7 @@ fn find(path: &str) -> Option<(String, EmbeddedFile)> {
     Some((name, file))
 }
 
-/// Whether this is the name of a file in a folder and not the way to another one.
+/// Whether this is a file's name and not a path to another folder.
 fn is_plain(file: &str) -> bool {
     !file.starts_with('.') && !file.contains(['/', '\\'])
 }
@@ -76,7 +76,7 @@ fn etag(file: &EmbeddedFile) -> String {
     format!("\"{digits}\"")
 }
 
-/// Whether the client has the file already.
+/// Whether the client already has the file.
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_their_parts_and_the_client_are_served() {
+    async fn pages_their_files_and_the_client_library_are_served() {
         let expected = [
             ("/", "text/html"),
             ("/chat.js", "text/javascript"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_else_is() {
+    async fn other_paths_and_methods_are_refused() {
         let paths = [
             "/nothing",
             "/index.htm",
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_client_has_is_not_sent_again() {
+    async fn a_file_that_the_client_has_is_not_sent_again() {
         let first = get("/socket.io/socket.io.js", &[]).await;
         let etag = first.headers()[header::ETAG].to_str().unwrap();
         let again = get("/socket.io/socket.io.js", &[(header::IF_NONE_MATCH, &format!("\"x\", W/{etag}"))]).await;

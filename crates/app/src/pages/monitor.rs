@@ -1,5 +1,5 @@
-//! The monitor: namespace `/test` tells whoever watches how busy the machine is. It is sampled once for all watchers,
-//! and only while there are some.
+//! The monitor: the namespace `/test` reports how busy the machine is. One sample is taken for all clients, and only while
+//! there are any.
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,11 +13,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-/// The namespace and the event are those of the dashboards that people already have.
+/// The namespace and the event that existing dashboards use.
 const NAMESPACE: &str = "/test";
 const EVENT: &str = "server_response";
 
-/// Samples the machine for the watchers of one server.
+/// Samples the machine for the monitor's clients of one server.
 pub(crate) struct Monitor {
     namespace: Namespace,
     interval: Duration,
@@ -34,7 +34,7 @@ struct State {
     count: u64,
 }
 
-/// What watchers are told.
+/// The data of the event `server_response`.
 #[derive(Debug, PartialEq, Serialize)]
 struct Sample {
     /// The time as `MM:SS`, and the load of each core in percent.
@@ -53,7 +53,7 @@ struct Memory {
     total: u64,
 }
 
-/// How long a core has been busy, and how long it has been counted at all, in ticks since the machine's start.
+/// How long a core was busy and how long it was counted, in ticks since the machine's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CoreTimes {
     busy: u64,
@@ -61,7 +61,7 @@ struct CoreTimes {
 }
 
 impl Monitor {
-    /// Registers the monitor on a server. `connections` counts those that are open.
+    /// Registers the monitor on a server. `connections` returns how many connections are open.
     pub(crate) fn attach(server: &Server, interval: Duration, connections: impl Fn() -> usize + Send + Sync + 'static) {
         let namespace = server.of(NAMESPACE);
         let state = State { read: Some((Instant::now(), read_cores())), ..State::default() };
@@ -80,19 +80,19 @@ impl Monitor {
             });
     }
 
-    /// Gives a new watcher a sample at once, and starts sampling with the first.
-    fn join(self: &Arc<Self>, watcher: &Socket) {
+    /// Sends a new client a sample at once, and starts the task that samples if this is the first client.
+    fn join(self: &Arc<Self>, client: &Socket) {
         let mut state = self.state.lock();
         let sample = self.sample(&mut state);
-        if let Err(error) = watcher.emit(EVENT, &sample) {
-            tracing::debug!(%error, "a watcher left at once");
+        if let Err(error) = client.emit(EVENT, &sample) {
+            tracing::debug!(%error, "a client of the monitor left at once");
         }
         if state.task.is_none() {
             state.task = Some(tokio::spawn(self.clone().run()));
         }
     }
 
-    /// Stops sampling with the last watcher.
+    /// Stops the task that samples if the last client has left.
     fn leave(&self) {
         let mut state = self.state.lock();
         if self.namespace.local().is_empty()
@@ -109,13 +109,13 @@ impl Monitor {
             ticks.tick().await;
             let sample = self.sample(&mut self.state.lock());
             if let Err(error) = self.namespace.emit(EVENT, &sample) {
-                tracing::error!(%error, "a sample could not be sent");
+                tracing::error!(%error, "cannot send a sample of the monitor");
             }
         }
     }
 
     fn sample(&self, state: &mut State) -> Sample {
-        /// The counters move by a hundredth of a second; over less time than this a load would be noise.
+        /// The kernel counts in hundredths of a second, so that a load over a shorter time is noise.
         const SHORTEST: Duration = Duration::from_millis(250);
         let now = Instant::now();
         match &mut state.read {
@@ -141,25 +141,25 @@ fn read_cores() -> Vec<CoreTimes> {
     read_proc("/proc/stat").map(|text| parse_cores(&text)).unwrap_or_default()
 }
 
-/// Reads a file of the proc file system, which only Linux has; elsewhere there is nothing to show.
+/// Reads a file of the proc file system, which only Linux has; elsewhere the monitor shows nothing.
 fn read_proc(path: &str) -> Option<String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Some(text),
         Err(error) => {
-            tracing::debug!(path, %error, "the machine's load cannot be read");
+            tracing::debug!(path, %error, "cannot read the load of the machine");
             None
         }
     }
 }
 
-/// The lines `cpu0 user nice system idle iowait irq softirq steal …`, but not the one that sums them up.
+/// Reads the lines `cpu0 user nice system idle iowait irq softirq steal …`, without the line of their sum.
 fn parse_cores(stat: &str) -> Vec<CoreTimes> {
     stat.lines()
         .filter_map(|line| {
             let mut fields = line.strip_prefix("cpu")?.split_ascii_whitespace();
             let _number: u32 =
                 line.strip_prefix("cpu")?.starts_with(char::is_numeric).then(|| fields.next())??.parse().ok()?;
-            // What guests use is counted as user time already, so only the first eight are added up.
+            // The time of guests is part of the user time, so that only the first eight fields are added up.
             let ticks: Vec<u64> = fields.take(8).map_while(|field| field.parse().ok()).collect();
             let idle = ticks.get(3)? + ticks.get(4).copied().unwrap_or(0);
             let total: u64 = ticks.iter().sum();
@@ -168,15 +168,15 @@ fn parse_cores(stat: &str) -> Vec<CoreTimes> {
         .collect()
 }
 
-/// The load of each core between two readings, in percent with one decimal. A core that was not there before is
-/// measured from the machine's start.
+/// The load of each core between two readings, in percent with one decimal. For a core that was not there before, the time
+/// from the machine's start counts.
 fn loads(before: &[CoreTimes], after: &[CoreTimes]) -> Vec<f64> {
     let before = before.iter().copied().chain(std::iter::repeat(CoreTimes { busy: 0, total: 0 }));
     after
         .iter()
         .zip(before)
         .map(|(after, before)| {
-            // The kernel may correct its counters downwards.
+            // The kernel sometimes corrects its counters downwards.
             let busy = after.busy.saturating_sub(before.busy);
             let total = after.total.saturating_sub(before.total);
             let permille = busy.saturating_mul(1000).checked_div(total).unwrap_or(0).min(1000);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_looks_as_its_watchers_expect() {
+    fn a_sample_has_the_form_that_dashboards_expect() {
         let sample = Sample {
             data: (minutes_and_seconds(UNIX_EPOCH + Duration::from_secs(7325)), vec![1.5]),
             count: 3,

@@ -1,4 +1,4 @@
-//! The parts of the program, put together and served.
+//! Builds the parts of the server and serves them.
 use std::{
     future::Future,
     net::SocketAddr,
@@ -24,7 +24,7 @@ use crate::{
     settings::Settings,
 };
 
-/// The server with all it serves.
+/// The server with everything it serves.
 pub(crate) struct App {
     server: Server,
     gateway: Arc<Gateway>,
@@ -33,7 +33,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Builds the program for these addresses.
+    /// Builds the server for these addresses.
     pub(crate) fn new(settings: &Settings, addresses: &[SocketAddr]) -> Self {
         let chat = Arc::new(Chat::new(settings));
         let server = Server::builder().config(settings.server(addresses)).state(chat.clone()).build();
@@ -44,8 +44,8 @@ impl App {
         Self { server, gateway, drain_limit: settings.drain_limit, is_draining: Arc::default() }
     }
 
-    /// Serves until `stop` completes; then takes no more connections, closes those that are open, and returns as soon as
-    /// they have ended, or at the drain limit.
+    /// Serves until `stop` completes. Then it accepts no more connections, closes the open ones, and returns when they
+    /// have ended, or after `drain_limit`.
     pub(crate) async fn serve(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) {
         let router = self.router();
         let mut deadline = None;
@@ -60,12 +60,12 @@ impl App {
         if timeout_at(deadline, self.gateway.closed()).await.is_err() {
             tracing::warn!(
                 connections = self.gateway.len(),
-                "stopping although plain WebSockets have not ended in time"
+                "stopping; some plain WebSockets did not close within `drain_limit`"
             );
         }
     }
 
-    /// What is not Socket.IO.
+    /// Everything but Socket.IO.
     fn router(&self) -> Router {
         let is_draining = self.is_draining.clone();
         let health = move || {

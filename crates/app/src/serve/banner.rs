@@ -1,9 +1,9 @@
-//! What the program says when it is ready.
+//! The lines that the program prints when it is ready.
 use std::{fmt, net::SocketAddr};
 
 use crate::settings::Settings;
 
-/// The lines that say where everything is and what it runs on.
+/// The addresses of everything that is served, and what the server runs on.
 pub(crate) struct Banner<'a> {
     pub(crate) addresses: &'a [SocketAddr],
     pub(crate) settings: &'a Settings,
@@ -28,11 +28,11 @@ impl fmt::Display for Banner<'_> {
             }
         }
         line("transports", &transports)?;
-        line("bus", &"none (this process alone)")?;
-        line("store", &"memory (messages reach who is online)")?;
+        line("bus", &"none (one process)")?;
+        line("store", &"none (messages reach only users who are online)")?;
         match self.settings.identity {
             crate::identity::IdentityKind::Development => {
-                line("identity", &"development (a token is the user's name, believed without proof)")?;
+                line("identity", &"development (a client's token is its user name, without proof)")?;
             }
         }
         f.write_str("Press Ctrl-C to stop.")

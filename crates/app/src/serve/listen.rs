@@ -11,26 +11,25 @@ pub(crate) enum ListenError {
     #[error("cannot find the address of `{address}`: {source}; check the setting `listen`")]
     Resolve { address: Address, source: io::Error },
     #[error(
-        "cannot listen on {address}: the port is in use by another program; choose another by the option --listen, \
-         such as `--listen {elsewhere}`, or stop that program"
+        "cannot listen on {address}: the port is in use by another program; stop it, or choose another port, such as \
+         `--listen {elsewhere}`"
     )]
     InUse { address: SocketAddr, elsewhere: SocketAddr },
-    #[error("cannot listen on {address}: {source}; choose another address by the option --listen")]
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Bind { address: SocketAddr, source: io::Error },
     #[error(
-        "refusing to listen on {address}: the identity kind `{identity}` asks for no proof, so whoever reaches the \
-         address could be anybody. Listen on loopback addresses only (setting `listen`, option --listen, such as \
-         127.0.0.1:8000), or choose another kind by the setting `identity` (SOCKEYE_IDENTITY, --identity); this version \
-         has {kinds}"
+        "refusing to listen on {address}: other machines can reach it, and the identity kind `{identity}` takes the name \
+         that a client gives without proof. Listen on loopback addresses only (setting `listen`, option --listen, such as \
+         127.0.0.1:8000), or choose another kind (setting `identity`, option --identity); this version has {kinds}"
     )]
     Unproven { address: SocketAddr, identity: &'static str, kinds: String },
 }
 
-/// Listens on every address of the settings. Nothing listens if one of them cannot be had, except that the default
-/// addresses go without IPv6 where there is none.
+/// Listens on every address of the settings, or on none if one of them fails; only the default IPv6 address may be
+/// missing on a machine without IPv6.
 ///
 /// # Errors
-/// If an address is unknown or taken, or open to other machines although users are not asked for proof.
+/// If an address is unknown or in use, or other machines can reach it although the identity kind has no proof.
 pub(crate) async fn listen(settings: &Settings) -> Result<Vec<TcpListener>, ListenError> {
     let mut addresses = Vec::new();
     for address in &settings.listen {
@@ -38,7 +37,7 @@ pub(crate) async fn listen(settings: &Settings) -> Result<Vec<TcpListener>, List
         addresses.extend(found.map_err(|source| ListenError::Resolve { address: address.clone(), source })?);
     }
     let exposed = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
-    if let Some(address) = exposed.filter(|_| !settings.identity.is_proof()) {
+    if let Some(address) = exposed.filter(|_| !settings.identity.has_proof()) {
         let kinds: Vec<_> = crate::identity::IdentityKind::ALL.iter().map(|kind| format!("`{kind}`")).collect();
         let identity = settings.identity.as_str();
         return Err(ListenError::Unproven { address: *address, identity, kinds: kinds.join(", ") });
@@ -49,7 +48,7 @@ pub(crate) async fn listen(settings: &Settings) -> Result<Vec<TcpListener>, List
         match TcpListener::bind(address).await {
             Ok(listener) => listeners.push(listener),
             Err(error) if is_default && address.is_ipv6() && is_missing(&error) => {
-                tracing::warn!(%address, %error, "this machine has no IPv6; going on without it");
+                tracing::warn!(%address, %error, "this machine has no IPv6; listening on the IPv4 address alone");
             }
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
                 let elsewhere = SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(8000));
@@ -61,9 +60,9 @@ pub(crate) async fn listen(settings: &Settings) -> Result<Vec<TcpListener>, List
     Ok(listeners)
 }
 
-/// Whether the machine lacks the address or its whole family.
+/// Whether this machine does not have the address or its address family.
 fn is_missing(error: &io::Error) -> bool {
-    /// `EAFNOSUPPORT` of Linux and of the BSDs; the standard library has no kind for it.
+    /// `EAFNOSUPPORT` of Linux and of the BSDs, for which the standard library has no kind.
     const NO_SUCH_FAMILY: [i32; 2] = [97, 47];
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.raw_os_error().is_some_and(|code| NO_SUCH_FAMILY.contains(&code))

@@ -1,4 +1,4 @@
-//! The log, on standard error.
+//! The log, which goes to standard error.
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{
@@ -10,7 +10,9 @@ use tracing_subscriber::{
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    #[error("the setting `log` is `{filter}`, which is no filter: {source}; write a level such as `info` or `debug`")]
+    #[error(
+        "the setting `log` is `{filter}`, which is not a filter: {source}; write a level such as `info` or `debug`"
+    )]
     Filter { filter: String, source: ParseError },
     #[error("cannot start the log: {0}")]
     Start(#[from] tracing_subscriber::util::TryInitError),
@@ -19,7 +21,7 @@ pub(crate) enum LogError {
 /// Starts the log with a filter such as `info` or `info,sockeye_engine=debug`.
 ///
 /// # Errors
-/// If the filter cannot be understood.
+/// If the filter is not valid.
 pub(crate) fn start(filter: &str) -> Result<(), LogError> {
     let filter = parse(filter)?;
     tracing_subscriber::fmt()
@@ -41,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn an_invalid_filter_is_refused() {
         assert!(parse("debug").is_ok());
         assert!(parse("info,sockeye_engine=debug").is_ok());
         let error = parse("sockeye=loud").unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Where settings come from: the command line before the environment before the file before the defaults.
+//! Loads the settings: options override environment variables, these override the file, and this the defaults.
 use std::{
     ffi::OsString,
     fmt, io,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{DEFINITIONS, Raw, Settings};
 
-/// Where a setting was written, as errors name it.
+/// Where a setting was given, as errors name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The TOML file.
@@ -21,17 +21,17 @@ pub(crate) enum Place {
 /// Why the settings could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    #[error("cannot read the configuration file {}: {source}; check the path given by --config or SOCKEYE_CONFIG", path.display())]
+    #[error("cannot read the settings file {}: {source}; check the path in --config or SOCKEYE_CONFIG", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("the configuration file {} is not TOML: {source}\n`sockeye config` prints a sample with every setting", path.display())]
+    #[error("the settings file {} is not TOML: {source}\n`sockeye config` prints a sample with every setting", path.display())]
     Syntax { path: PathBuf, source: toml::de::Error },
     #[error("{}: there is no setting `{name}`{}", written(place, name), advice(name, place))]
     Unknown { place: Place, name: String },
     #[error("{}: {problem}", written(place, name))]
     Value { place: Place, name: String, problem: String },
-    #[error("the environment variable {0} is not text")]
+    #[error("the environment variable {0} is not UTF-8 text")]
     NotText(String),
-    #[error("the settings contradict: {0}")]
+    #[error("the settings are not valid: {0}")]
     Check(String),
 }
 
@@ -94,13 +94,18 @@ impl Settings {
     }
 }
 
-/// What a TOML value says, where a setting can take it.
+/// A TOML value as a setting takes it.
+///
+/// # Errors
+/// If no setting takes values of this type.
 pub(super) fn raw(value: &toml::Value) -> Result<Raw, String> {
     let text = |value: &toml::Value| match value {
         toml::Value::String(text) => Ok(text.clone()),
         toml::Value::Integer(number) => Ok(number.to_string()),
         toml::Value::Boolean(truth) => Ok(truth.to_string()),
-        other => Err(format!("it takes text, a number, true or false, or a list of text, not a {}", other.type_str())),
+        other => {
+            Err(format!("the value must be text, a number, true, false or a list of text, not a {}", other.type_str()))
+        }
     };
     match value {
         toml::Value::Array(items) => items.iter().map(text).collect::<Result<_, _>>().map(Raw::Many),
@@ -110,7 +115,7 @@ pub(super) fn raw(value: &toml::Value) -> Result<Raw, String> {
 
 const PREFIX: &str = "SOCKEYE_";
 
-/// The variables with our prefix, by the names of the settings they stand for.
+/// The variables with the program's prefix, by the names of their settings.
 fn variables(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, SettingsError> {
@@ -128,7 +133,7 @@ fn is_known(name: &str) -> bool {
     DEFINITIONS.iter().any(|definition| definition.name == name)
 }
 
-/// How a setting is written at the place where it was found.
+/// The name of a setting as it is written at this place.
 fn written(place: &Place, name: &str) -> impl fmt::Display {
     match place {
         Place::File(path) => format!("{}, `{name}`", path.display()),
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_before_the_environment_before_the_file_before_defaults() {
+    fn options_override_the_environment_and_that_the_file_and_that_the_defaults() {
         let mut settings = file("ping_interval = \"1s\"\nping_timeout = \"1s\"\nmax_rooms = 7").unwrap();
         assert_eq!(settings.max_rooms, 7);
         assert_eq!(settings.drain_limit, Duration::from_secs(10));
@@ -197,7 +202,7 @@ mod tests {
         let error = file("ping_interval = 25").unwrap_err().to_string();
         assert!(error.contains("`ping_interval`") && error.contains("25s"), "{error}");
         let error = file("max_rooms = true").unwrap_err().to_string();
-        assert!(error.contains("`true` is no number"), "{error}");
+        assert!(error.contains("`true` is not a number"), "{error}");
         let error = file("log_events = \"perhaps\"").unwrap_err().to_string();
         assert!(error.contains("neither `true` nor `false`"), "{error}");
         let error = file("max_rooms = 1.5").unwrap_err().to_string();
@@ -206,7 +211,7 @@ mod tests {
         assert!(error.contains("SOCKEYE_LISTEN") && error.contains("127.0.0.1:8000"), "{error}");
         let options = [("monitor_interval", Raw::One("0s".into()))];
         let error = Settings::load(None, environment(&[]), &options).unwrap_err().to_string();
-        assert!(error.contains("`monitor_interval` is 0"), "{error}");
+        assert!(error.contains("`monitor_interval` must be longer than 0"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The settings: each is defined once, below, and from that come its key in the TOML file, its environment variable,
-//! its option on the command line, its place in the sample, and its default.
+//! The settings. Each is defined once, below; its key in the TOML file, its environment variable, its option on the
+//! command line, its entry in the sample and its default follow from the definition.
 mod load;
 mod origin;
 mod sample;
@@ -16,24 +16,24 @@ pub(crate) use value::{Address, Raw};
 use crate::identity::IdentityKind;
 use value::Value;
 
-/// What is known of a setting without its value.
+/// The definition of a setting.
 #[derive(Debug)]
 pub(crate) struct Definition {
-    /// The key in the TOML file. The environment has it as `SOCKEYE_NAME`, the command line with dashes.
+    /// The key in the TOML file. The environment variable is `SOCKEYE_` and the name in capitals, the option has dashes.
     pub(crate) name: &'static str,
-    /// What it is for, a line each; the first is a whole sentence.
+    /// The description, line by line.
     pub(crate) docs: &'static [&'static str],
-    /// What a value looks like.
+    /// The form of a value, as `--help` shows it.
     pub(crate) form: &'static str,
-    /// What its option means without a value, if it may stand so.
+    /// The value that the option has if none is written, for options that allow that.
     pub(crate) bare: Option<&'static str>,
-    /// Writes the default as TOML does.
+    /// The default, as TOML.
     pub(crate) default: fn() -> String,
 }
 
 macro_rules! settings {
     ($($(#[doc = $docs:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
-        /// How the program runs.
+        /// The value of every setting.
         #[derive(Debug, Clone, PartialEq)]
         pub(crate) struct Settings {
             $($(#[doc = $docs])+ pub(crate) $name: $type,)+
@@ -57,7 +57,7 @@ macro_rules! settings {
         ];
 
         impl Settings {
-            /// Sets one setting from what somebody wrote; `None` if there is no setting of this name.
+            /// Sets one setting from what was written for it; `None` if there is no setting of this name.
             fn set(&mut self, name: &str, raw: &Raw) -> Option<Result<(), String>> {
                 match name {
                     $(stringify!($name) => Some(Value::parse(raw).map(|value| self.$name = value)),)+
@@ -69,85 +69,89 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The addresses to listen on, each a host and a port. With the default, a machine without IPv6 goes on without it.
+    /// The addresses to listen on, each a host and a port. The default needs no IPv6: without it, the server listens on
+    /// the IPv4 address alone.
     listen: Vec<Address> = vec![Address::new("127.0.0.1", 8000), Address::new("::1", 8000)];
-    /// How a token becomes a user. `development` takes the token for the user's name and asks for no proof,
-    /// so it is only allowed on addresses of this machine itself (loopback).
+    /// How the server finds out who a client is. `development` takes the client's token as the user's name, without
+    /// proof, so it works only on loopback addresses, which other machines cannot reach.
     identity: IdentityKind = IdentityKind::Development;
-    /// The web origins whose pages may connect besides this server's own, such as `https://example.com`; `*` means all.
-    /// Empty, while the server listens on this machine alone, it admits every page served from this machine.
+    /// The origins of web pages that may connect in addition to this server's own pages, such as `https://example.com`;
+    /// `*` means all. If empty, a server that listens on loopback addresses only admits every page of this machine.
     allowed_origins: Vec<String> = Vec::new();
-    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,sockeye_engine=debug`.
+    /// The level of the log: error, warn, info, debug or trace, or a filter such as `info,sockeye_engine=debug`.
     log: String = "info".into();
-    /// Whether every event, in and out, is logged: its name and namespace, not what it says.
+    /// Whether to log every event that is received or sent: its name and namespace, but not its data.
     log_events: bool = false;
-    /// Whether every packet of the connections is logged: its kind and size, not what it says.
+    /// Whether to log every Engine.IO packet: its kind and size, but not its data.
     log_packets: bool = false;
-    /// How long connections may take to end when the program stops.
+    /// How long the program waits for connections to close when it stops.
     drain_limit: Duration = Duration::from_secs(10);
 
-    /// How long after a client's last answer the next ping is sent.
+    /// How long after a client's last answer the server sends the next ping.
     ping_interval: Duration = engine().ping_interval;
-    /// How long a ping may stay unanswered before the client counts as gone.
+    /// How long a client may take to answer a ping before its connection is closed.
     ping_timeout: Duration = engine().ping_timeout;
     /// How long an upgrade from polling to WebSocket may take.
     upgrade_timeout: Duration = engine().upgrade_timeout;
-    /// How long a connection may stay without joining a namespace.
+    /// How long a connection may stay open without joining a namespace.
     connect_timeout: Duration = Config::default().connect_timeout;
 
-    /// How long the attachments of a packet may take to arrive.
+    /// How long the binary attachments of a packet may take to arrive.
     attachments_timeout: Duration = Config::default().attachments_timeout;
     /// How long a connection may take to send the head of a request.
     head_timeout: Duration = engine().head_timeout;
     /// The most bytes of a request's head.
     max_head_bytes: usize = engine().max_head_bytes;
-    /// Whether clients of Socket.IO 2 (Engine.IO 3) are served too.
+    /// Whether to accept clients of Socket.IO 2 (Engine.IO 3) as well.
     allow_eio3: bool = false;
 
-    /// The most connections at a time.
+    /// The most connections that may be open at a time.
     max_sessions: usize = engine().max_sessions;
-    /// The most connections at a time from one address.
+    /// The most connections that one client address may have open at a time.
     max_sessions_per_address: usize = engine().max_sessions_per_address;
-    /// Whether a client's address is taken from `X-Forwarded-For`; only for a server that is reached through a proxy alone.
+    /// Whether to take a client's address from the header `X-Forwarded-For`. Only for a server behind a proxy: otherwise
+    /// any client could claim any address.
     trust_forwarded: bool = engine().trust_forwarded;
     /// The most namespaces one connection may join.
     max_namespaces: usize = Config::default().max_namespaces;
-    /// The most acknowledgements that may be waited for from one client.
+    /// The most unanswered acknowledgements of one client. At this limit, asking it for another one fails.
     max_pending_acks: usize = Config::default().max_pending_acks;
-    /// The most events a second one client may send for long; beyond it, the client is read more slowly.
+    /// The most events a second that one client may send over a longer time. A faster client is slowed down.
     max_event_rate: usize = Config::default().max_event_rate as usize;
-    /// The largest message a client may send, in bytes.
+    /// The most bytes of one message from a client.
     max_payload: usize = engine().max_payload;
-    /// The most bytes that may wait for one client; beyond it, a client that reads too slowly is disconnected.
+    /// The most bytes that may wait to be sent to one client. A client that reads too slowly and exceeds this is
+    /// disconnected.
     outbox_bytes: usize = engine().outbox_bytes;
-    /// The most bytes that may wait for the handlers of one client; beyond it, nothing more is read from the client meanwhile.
+    /// The most bytes of received events that may wait for the handlers of one client. At this limit the server stops
+    /// reading from the client until the handlers catch up.
     backlog_bytes: usize = Config::default().backlog_bytes;
-    /// The most fragments one WebSocket message may be cut into.
+    /// The most fragments of one Socket.IO message over WebSocket.
     max_fragments: usize = engine().max_fragments;
-    /// The most binary attachments one packet may have.
+    /// The most binary attachments of one packet.
     max_attachments: usize = Config::default().max_attachments;
-    /// The most bytes the attachments of one packet may have together.
+    /// The most bytes of all attachments of one packet together.
     max_attachment_bytes: usize = Config::default().max_attachment_bytes;
-    /// How deep the arrays and objects of a packet may nest.
+    /// How deeply the arrays and objects of a packet may nest.
     max_depth: usize = Config::default().max_depth;
 
-    /// The largest chat message, in bytes.
+    /// The most bytes of one chat message.
     max_message_bytes: usize = 64 * 1024;
-    /// The most rooms one connection may be in.
+    /// The most rooms that one connection may be in.
     max_rooms: usize = 100;
-    /// The longest name of a room, in characters.
+    /// The most characters of a room's name.
     max_room_name: usize = 64;
-    /// The most names a list of who is online holds.
+    /// The most names in a list of the users who are online.
     max_online_names: usize = 1000;
-    /// The most plain WebSocket connections at a time.
+    /// The most plain WebSocket connections that may be open at a time.
     max_plain_connections: usize = 10_000;
 
-    /// How often the monitor samples, while somebody watches.
+    /// How often the monitor measures the machine while its page is open somewhere.
     monitor_interval: Duration = Duration::from_secs(5);
 }
 
 impl Settings {
-    /// The settings of the Socket.IO server that listens on these addresses.
+    /// The configuration of the Socket.IO server that listens on these addresses.
     pub(crate) fn server(&self, addresses: &[SocketAddr]) -> Config {
         Config {
             engine: EngineConfig {
@@ -181,9 +185,9 @@ impl Settings {
         }
     }
 
-    /// Which web origins may connect. On loopback addresses the default names them all instead of comparing with the
-    /// `Host` header: that admits a page under development, which has a port of its own, and it refuses a foreign page
-    /// whose host name was made to resolve to this machine (DNS rebinding).
+    /// The origins of web pages that may connect. On loopback addresses the default checks that the origin is a loopback
+    /// one, and not that it equals the `Host` header. That admits a page under development, which has another port, and
+    /// refuses a foreign page whose host name resolves to this machine (DNS rebinding).
     fn origins(&self, addresses: &[SocketAddr]) -> OriginPolicy {
         if self.allowed_origins.iter().any(|origin| origin == "*") {
             OriginPolicy::Any
@@ -196,10 +200,10 @@ impl Settings {
         }
     }
 
-    /// Checks what concerns more than the form of one value.
+    /// Checks what the form of a single value does not tell.
     fn check(&self) -> Result<(), String> {
         if self.listen.is_empty() {
-            return Err("`listen` is empty, so nobody could connect; name at least one address".into());
+            return Err("`listen` is empty, so no client could connect; give at least one address".into());
         }
         let intervals = [
             ("ping_interval", self.ping_interval),
@@ -207,7 +211,7 @@ impl Settings {
             ("monitor_interval", self.monitor_interval),
         ];
         match intervals.iter().find(|(_, interval)| interval.is_zero()) {
-            Some((name, _)) => Err(format!("`{name}` is 0, which would mean without pause; give it a time")),
+            Some((name, _)) => Err(format!("`{name}` must be longer than 0, such as `5s`")),
             None => Ok(()),
         }
     }

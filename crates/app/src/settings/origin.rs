@@ -1,5 +1,6 @@
-//! Which web pages count as this machine's own.
-/// Whether a page of this origin was served from this machine.
+//! Which origins of web pages belong to this machine.
+
+/// Whether the host of an origin is a loopback address or a name for one.
 pub(crate) fn is_loopback(origin: &str) -> bool {
     let Ok(origin) = origin.parse::<http::Uri>() else { return false };
     let Some(host) = origin.host() else { return false };
@@ -14,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_told_by_the_host_alone() {
+    fn only_the_host_of_an_origin_makes_it_a_loopback_origin() {
         for page in ["http://localhost:8080", "https://127.0.0.1", "http://[::1]:8000", "http://app.localhost:3000"] {
             assert!(is_loopback(page), "{page}");
         }

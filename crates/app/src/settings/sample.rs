@@ -1,11 +1,11 @@
 use super::{DEFINITIONS, Definition};
 
-/// A TOML file with every setting, what it is for, and its default.
+/// A TOML file with every setting, its description and its default.
 pub(crate) fn sample() -> String {
     let mut text = String::from(
-        "# The settings of sockeye, with their defaults. Each may also be given by an environment variable, such as\n\
-         # SOCKEYE_LISTEN, which wins over this file, or by an option, such as --listen, which wins over both.\n\
-         # Times are written with their unit (ms, s, m, h, d); sizes may have one (KB, KiB, MB, MiB, GB, GiB).\n",
+        "# The settings of sockeye, with their defaults. An environment variable, such as SOCKEYE_LISTEN, overrides this file;\n\
+         # an option, such as --listen, overrides both.\n\
+         # A time needs a unit (ms, s, m, h, d); a size may have one (KB, KiB, MB, MiB, GB, GiB).\n",
     );
     for Definition { name, docs, default, .. } in DEFINITIONS {
         text.push('\n');
@@ -23,10 +23,10 @@ mod tests {
     use crate::settings::{Raw, Settings};
 
     #[test]
-    fn the_sample_says_the_defaults() {
+    fn the_sample_holds_the_defaults() {
         let table: toml::Table = sample().parse().unwrap();
         assert_eq!(table.len(), DEFINITIONS.len());
-        // Every setting starts out different from its default as far as its type allows, so that the sample has to set it.
+        // Settings of every type start with another value than their default, so that the sample has to set them.
         let mut settings = Settings::default();
         for name in ["ping_interval", "drain_limit", "connect_timeout"] {
             settings.set(name, &Raw::One("1ms".into())).unwrap().unwrap();

@@ -1,32 +1,32 @@
-//! The forms a setting's value may have.
+//! The types of the settings, and how their values are written.
 use std::{fmt, str::FromStr, time::Duration};
 
 use crate::identity::IdentityKind;
 
-/// What somebody wrote for a setting: the file, the environment and the command line agree on text and lists of text.
+/// A value as it was written. The file, the environment and the command line all give text or a list of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Raw {
-    /// One value; for a setting that is a list, its items with commas between them.
+    /// One value. If the setting is a list, commas separate its items.
     One(String),
     /// A list.
     Many(Vec<String>),
 }
 
-/// A type that settings may have.
+/// A type of settings.
 pub(super) trait Value: Sized {
-    /// What a value looks like, for `--help`.
+    /// The form of a value, as `--help` shows it.
     const FORM: &'static str;
-    /// What an option without a value means, if it may stand so.
+    /// The value that the option has if none is written, for options that allow that.
     const BARE: Option<&'static str> = None;
 
-    /// Reads what somebody wrote. The error says what was expected.
+    /// Reads a value. The error says what was expected.
     fn parse(raw: &Raw) -> Result<Self, String>;
 
-    /// The value as TOML writes it.
+    /// The value as TOML.
     fn to_toml(&self) -> String;
 }
 
-/// Where to listen: a host name or address, and a port.
+/// An address to listen on: a host name or IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) host: String,
@@ -53,7 +53,7 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no address with a port, such as `127.0.0.1:8000` or `[::1]:8000`");
+        let wrong = || format!("`{text}` is not an address with a port, such as `127.0.0.1:8000` or `[::1]:8000`");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -108,7 +108,7 @@ impl Value for IdentityKind {
         let text = one(raw)?;
         let known = || Self::ALL.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
         let found = Self::ALL.iter().find(|kind| kind.as_str() == text);
-        found.copied().ok_or_else(|| format!("there is no identity back end `{text}`; there is {}", known()))
+        found.copied().ok_or_else(|| format!("there is no identity kind `{text}`; choose one of {}", known()))
     }
 
     fn to_toml(&self) -> String {
@@ -116,7 +116,7 @@ impl Value for IdentityKind {
     }
 }
 
-/// The longest time a setting may name: about a year, so that adding it to a clock cannot overflow.
+/// The longest time of a setting: about a year, so that adding it to a clock cannot overflow.
 const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 const TIME_UNITS: &[(&str, u64)] =
@@ -127,7 +127,8 @@ impl Value for Duration {
 
     fn parse(raw: &Raw) -> Result<Self, String> {
         let text = one(raw)?;
-        let wrong = || format!("`{text}` is no time; write a number and ms, s, m, h or d, such as `25s` or `500ms`");
+        let wrong =
+            || format!("`{text}` is not a time; write a number with ms, s, m, h or d, such as `25s` or `500ms`");
         let milliseconds = number_with_unit(text, TIME_UNITS, None).ok_or_else(wrong)?;
         let time = Self::from_millis(milliseconds);
         if time > MAX_TIME { Err(format!("`{text}` is longer than a year")) } else { Ok(time) }
@@ -153,13 +154,13 @@ const SIZE_UNITS: &[(&str, u64)] = &[
     ("gib", 1 << 30),
 ];
 
-/// A count, or a size in bytes. Limits of 0 would refuse everything and are refused themselves.
+/// A count, or a size in bytes. It cannot be 0: a limit of 0 would refuse everything.
 impl Value for usize {
     const FORM: &'static str = "NUMBER";
 
     fn parse(raw: &Raw) -> Result<Self, String> {
         let text = one(raw)?;
-        let wrong = || format!("`{text}` is no number above 0; sizes may have a unit, such as `64KiB` or `4MiB`");
+        let wrong = || format!("`{text}` is not a number above 0; a size may have a unit, such as `64KiB` or `4MiB`");
         let number = number_with_unit(text, SIZE_UNITS, Some(1)).and_then(|number| Self::try_from(number).ok());
         number.filter(|number| *number > 0).ok_or_else(wrong)
     }
@@ -187,7 +188,7 @@ impl Value for bool {
     }
 }
 
-/// Reads digits, perhaps with `_` between them, and the unit behind them.
+/// Reads digits, perhaps with `_` between them, followed by a unit. Without a unit, the factor is `bare`.
 fn number_with_unit(text: &str, units: &[(&str, u64)], bare: Option<u64>) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|character: char| !character.is_ascii_digit() && character != '_').unwrap_or(text.len());
@@ -207,7 +208,7 @@ fn one(raw: &Raw) -> Result<&str, String> {
         Raw::One(text) => Ok(text),
         Raw::Many(items) => match items.as_slice() {
             [text] => Ok(text),
-            _ => Err("it takes one value, not a list".into()),
+            _ => Err("the setting has one value, not a list".into()),
         },
     }
 }

@@ -1,16 +1,16 @@
-//! What people type at the prompt of `sockeye connect`.
+//! The lines that users type at the prompt of `sockeye connect`.
 use crate::command::values::{Values, ValuesError};
 
-/// A line, understood.
+/// What a line asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Input {
-    /// An event is to be sent.
+    /// Send an event.
     Event {
         name: String,
         args: Values,
         ack: bool,
     },
-    /// A socket that was disconnected is to be connected again.
+    /// Connect again after the server has disconnected this client.
     Connect,
     Help,
     Quit,
@@ -18,32 +18,34 @@ pub(crate) enum Input {
     Nothing,
 }
 
-/// Why a line is not understood.
+/// Why a line is not valid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InputError {
     #[error("`{0}` needs the name of an event, as in: {0} chat \"hello\"")]
     NoEvent(&'static str),
-    #[error("`{name}` is followed by something that cannot be sent: {source}")]
+    #[error("the arguments of `{name}` are not valid: {source}")]
     Args { name: String, source: ValuesError },
-    #[error("a line that begins with [ or a quote holds an event's name in quotes, as in: [\"chat\", \"hello\"]: {0}")]
+    #[error(
+        "a line that begins with [ or a quote must begin with the event's name in quotes, as in [\"chat\", \"hello\"]: {0}"
+    )]
     Quoted(String),
 }
 
-/// What `help` says.
-pub(crate) const HELP: &str = r#"  chat "hello" {"a": 1}       sends the event `chat` with two arguments, each written as JSON
-  chat? "hello"               sends it and shows the server's answer (its acknowledgement);
-  ack chat "hello"            the same in words
+/// The text of `help`.
+pub(crate) const HELP: &str = r#"  chat "hello" {"a": 1}       send the event `chat` with two arguments, each written as JSON
+  chat? "hello"               send it and show the server's acknowledgement
+  ack chat "hello"            the same
   ["chat", "hello"]           the same as: chat "hello"
-  {"$binary": "aGVsbG8="}     as an argument, or anywhere in one, is binary data written as base64
-  emit help                   sends an event whose name would be taken for a command; quotes do, too: "help"
-  connect                     connects again after the server has disconnected this client
-  quit                        leaves, as do Ctrl-D and Ctrl-C"#;
+  {"$binary": "aGVsbG8="}     binary data in base64, as an argument or inside one
+  emit help                   send an event that has the name of a command; or write it in quotes: "help"
+  connect                     connect again after the server has disconnected this client
+  quit                        end, as do Ctrl-D and Ctrl-C"#;
 
 impl Input {
-    /// Understands a line.
+    /// Reads a line.
     ///
     /// # Errors
-    /// If it is none of what `help` lists.
+    /// If it is not one of the forms that `help` lists.
     pub(crate) fn parse(line: &str) -> Result<Self, InputError> {
         let line = line.trim();
         if line.is_empty() {
@@ -64,7 +66,7 @@ impl Input {
     }
 }
 
-/// An event as it stands in a packet: an array of the name and the arguments.
+/// Reads an event as it is written in a packet: an array of the name and the arguments.
 fn packet(line: &str) -> Result<Input, InputError> {
     let mut values = Values::parse_line(line).map_err(|error| InputError::Quoted(error.to_string()))?.0;
     if values.is_empty() {
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_and_its_arguments_are_told_apart() {
+    fn every_form_of_an_event_is_read() {
         let hello = || vec![Value::from("hello")];
         for (line, expected) in [
             ("chat", ("chat", vec![], false)),
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_stand_alone() {
+    fn commands_have_no_arguments() {
         for (line, expected) in [
             ("help", Input::Help),
             ("?", Input::Help),
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_shows_the_way_to_write_it() {
+    fn errors_show_how_to_write_a_line() {
         for (line, parts) in [
             ("chat hello", &["`chat`", "\"hello\""][..]),
             ("ack", &["ack chat \"hello\""]),

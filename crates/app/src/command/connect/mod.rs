@@ -1,4 +1,4 @@
-//! `sockeye connect`: a conversation with a server, typed, piped, or only listened to.
+//! `sockeye connect`: sends the events that the user types or pipes in, and shows those that arrive.
 mod input;
 
 use std::{
@@ -24,45 +24,44 @@ use super::{
         editor::{Lines, Terminal, TerminalGuard},
         packets,
     },
-    values::{Harmless, Json, Name, Shown, Values, harmless_json, received},
+    values::{Escaped, Json, Name, Shown, Values, escaped_json, received},
 };
 use crate::shutdown::Shutdown;
 use input::{HELP, Input};
 
-/// Which server to talk to, and how.
+/// Which server to connect to, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The server's address, such as localhost:3000 or https://example.org/namespace
     url: String,
     #[command(flatten)]
     target: TargetOptions,
-    /// Print each event as a JSON object on a line of its own and read no input; what happens to the connection goes to
-    /// standard error
+    /// Print each event as a line of JSON and read no input; changes of the connection go to standard error
     #[arg(short, long)]
     listen: bool,
-    /// Show the packets of Engine.IO and Socket.IO, both ways, on standard error; they may hold secrets
+    /// Show every packet that is sent or received on standard error; packets may contain secrets
     #[arg(short, long)]
     verbose: bool,
 }
 
-/// What comes from the server, in order.
-enum Happening {
+/// What the socket's handlers report, in order.
+enum SocketEvent {
     Connected { id: Option<Arc<str>>, recovered: bool },
     Disconnected(DisconnectReason),
     ConnectFailed(ConnectError),
     Event { name: String, args: ArgsBuf, wants_ack: bool },
 }
 
-/// How many happenings wait to be printed; more wait in the client library, and then at the server.
+/// How many socket events may wait to be printed. Further ones wait in the client library, and then at the server.
 const WAITING: usize = 256;
 
 /// How long the input may take to end after the connection has ended: a server may end it because of the last line.
 const END_OF_INPUT: Duration = Duration::from_secs(1);
 
-/// Talks to the server until one side has enough.
+/// Runs the command until the user or the server ends it.
 ///
 /// # Errors
-/// If the options are wrong, no connection comes about at first, or nothing can be printed.
+/// If an option is not valid, the first connection fails, or printing fails.
 pub(crate) async fn run(connect: Connect) -> Result<Status, CommandError> {
     let mut signals = Shutdown::new().map_err(CommandError::Signals)?;
     let _terminal = TerminalGuard::new();
@@ -80,83 +79,84 @@ pub(crate) async fn run(connect: Connect) -> Result<Status, CommandError> {
         packets::show(&console)?;
     }
     let socket = manager.socket(&target.namespace);
-    let happenings = attach(&socket);
-    let mut conversation = Conversation {
+    let socket_events = attach(&socket);
+    let mut session = Session {
         events: manager.events(),
         answers: JoinSet::new(),
         timeout: connect.target.timeout,
         status: Status::Done,
         is_connected: false,
-        early: None,
+        postponed: None,
         is_read: false,
         listen: connect.listen,
         console,
-        happenings,
+        socket_events,
         socket,
         lines: Lines::None,
     };
     tokio::select! {
-        connected = conversation.socket.connect() => {
+        connected = session.socket.connect() => {
             connected.map_err(|error| CommandError::Connect { url: connect.url, error })?;
         }
         () = signals.signalled() => return Ok(Status::Done),
     }
-    conversation.lines = match terminal {
+    session.lines = match terminal {
         Some(terminal) => terminal.start(),
         None if connect.listen => Lines::None,
         None => Lines::piped(),
     };
     let ended = tokio::select! {
-        ended = conversation.go_on() => ended,
+        ended = session.run() => ended,
         () = signals.signalled() => Ok(()),
     };
     manager.disconnect().await;
     ended?;
-    Ok(conversation.status)
+    Ok(session.status)
 }
 
-/// Collects what comes to a socket; what the server wants acknowledged is, without arguments.
-fn attach(socket: &Socket) -> mpsc::Receiver<Happening> {
-    let (sender, happenings) = mpsc::channel(WAITING);
+/// Registers handlers that report everything that happens to a socket. Events are acknowledged without arguments if the
+/// server wants that.
+fn attach(socket: &Socket) -> mpsc::Receiver<SocketEvent> {
+    let (sender, socket_events) = mpsc::channel(WAITING);
     let connected = sender.clone();
     socket.on_connect(move |socket: Socket| {
         let sender = connected.clone();
         async move {
-            let happening = Happening::Connected { id: socket.id(), recovered: socket.is_recovered() };
-            tell(&sender, happening).await;
+            let event = SocketEvent::Connected { id: socket.id(), recovered: socket.is_recovered() };
+            report(&sender, event).await;
         }
     });
     let disconnected = sender.clone();
     socket.on_disconnect(move |Reason(reason): Reason| {
         let sender = disconnected.clone();
-        async move { tell(&sender, Happening::Disconnected(reason)).await }
+        async move { report(&sender, SocketEvent::Disconnected(reason)).await }
     });
     let failed = sender.clone();
     socket.on_connect_error(move |error: ConnectError| {
         let sender = failed.clone();
-        async move { tell(&sender, Happening::ConnectFailed(error)).await }
+        async move { report(&sender, SocketEvent::ConnectFailed(error)).await }
     });
     socket.on_fallback(move |EventName(name): EventName, RawArgs(args): RawArgs, ack: Ack| {
         let sender = sender.clone();
         async move {
             let wants_ack = ack.is_wanted();
             if let Err(error) = ack.send(()) {
-                tracing::debug!(%error, "an event could not be acknowledged");
+                tracing::debug!(%error, "cannot acknowledge an event");
             }
-            tell(&sender, Happening::Event { name, args, wants_ack }).await;
+            report(&sender, SocketEvent::Event { name, args, wants_ack }).await;
         }
     });
-    happenings
+    socket_events
 }
 
-async fn tell(sender: &mpsc::Sender<Happening>, happening: Happening) {
-    // It fails only if the command is about to end.
-    let _gone = sender.send(happening).await;
+async fn report(sender: &mpsc::Sender<SocketEvent>, event: SocketEvent) {
+    // This fails only when the command is about to end.
+    let _gone = sender.send(event).await;
 }
 
-struct Conversation {
+struct Session {
     socket: Socket,
-    happenings: mpsc::Receiver<Happening>,
+    socket_events: mpsc::Receiver<SocketEvent>,
     events: sockeye_client::ManagerEvents,
     lines: Lines,
     answers: JoinSet<Answer>,
@@ -164,22 +164,22 @@ struct Conversation {
     listen: bool,
     timeout: Duration,
     status: Status,
-    /// Whether the last that was told of the socket is that it is connected.
+    /// Whether the socket was connected according to the last line that was printed.
     is_connected: bool,
-    /// What is told as soon as it is no more.
-    early: Option<ManagerEvent>,
-    /// Whether everything piped in was read.
+    /// An event of the manager that is printed after the socket's disconnect.
+    postponed: Option<ManagerEvent>,
+    /// Whether the piped input has ended.
     is_read: bool,
 }
 
-/// What became of a wish for an acknowledgement.
+/// The outcome of an event that was sent with a request for acknowledgement.
 struct Answer {
     name: String,
     outcome: Result<ArgsBuf, AckError>,
     time: Duration,
 }
 
-/// An event as a script reads it.
+/// An event as `--listen` prints it.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
@@ -188,28 +188,29 @@ struct Line<'a> {
     args: Vec<Json<'a>>,
 }
 
-impl Conversation {
-    /// Goes on until there is nothing more to say: at the end of what was piped in, until it is answered and sent.
-    async fn go_on(&mut self) -> Result<(), CommandError> {
+impl Session {
+    /// Runs until the user quits or the connection ends for good; at the end of piped input, until everything is sent and
+    /// acknowledged.
+    async fn run(&mut self) -> Result<(), CommandError> {
         if self.lines.are_typed() {
-            self.console.say("Type an event and its arguments, such as: chat \"hello\" (or help, or quit)")?;
+            self.console.say("Type an event and its arguments, such as: chat \"hello\"   (or type help or quit)")?;
         }
         while !(self.is_read && self.answers.is_empty()) {
             tokio::select! {
-                Some(happening) = self.happenings.recv() => {
-                    if self.happened(happening)? {
-                        return self.cut_off().await;
+                Some(event) = self.socket_events.recv() => {
+                    if self.show(event)? {
+                        return self.finish_disconnected().await;
                     }
                 }
                 Some(event) = self.events.next() => self.connection_changed(event)?,
                 Some(answer) = self.answers.join_next() => {
                     if let Ok(answer) = answer {
-                        self.answered(&answer)?;
+                        self.show_answer(&answer)?;
                     }
                 }
                 line = self.lines.next(), if !self.is_read => match line.transpose()? {
                     Some(line) => {
-                        if self.typed(&line).await? {
+                        if self.handle_line(&line).await? {
                             return Ok(());
                         }
                     }
@@ -218,63 +219,63 @@ impl Conversation {
                 },
             }
         }
-        self.leave().await
+        self.finish().await
     }
 
-    /// Waits for what is still to be sent.
-    async fn leave(&mut self) -> Result<(), CommandError> {
-        // What came before the last answer is shown before leaving, and so is the end of the connection, if that is why
-        // there are no answers.
-        while let Some(happening) = self.next_happening().await {
-            if self.happened(happening)? {
-                return self.cut_off().await;
+    /// Waits until everything is sent.
+    async fn finish(&mut self) -> Result<(), CommandError> {
+        // Events that arrived before the last answer are shown first, and so is the end of the connection, if that is
+        // why answers are missing.
+        while let Some(event) = self.next_socket_event().await {
+            if self.show(event)? {
+                return self.finish_disconnected().await;
             }
         }
         if tokio::time::timeout(self.timeout, self.socket.flushed()).await.is_err() || self.socket.buffered() > 0 {
-            self.lifecycle("leaving although not everything could be sent")?;
+            self.lifecycle("not everything could be sent")?;
             self.status = Status::Failed;
         }
         Ok(())
     }
 
-    /// What has come already, or is certain to come.
-    async fn next_happening(&mut self) -> Option<Happening> {
+    /// The next socket event that has happened already, or will certainly happen.
+    async fn next_socket_event(&mut self) -> Option<SocketEvent> {
         if self.socket.is_active() {
-            return self.happenings.try_recv().ok();
+            return self.socket_events.try_recv().ok();
         }
-        tokio::time::timeout(self.timeout, self.happenings.recv()).await.ok().flatten()
+        tokio::time::timeout(self.timeout, self.socket_events.recv()).await.ok().flatten()
     }
 
-    /// Shows what came; says whether that was the end.
-    fn happened(&mut self, happening: Happening) -> Result<bool, CommandError> {
-        match happening {
-            Happening::Connected { id, recovered } => {
+    /// Shows a socket event; returns whether the connection has ended for good.
+    fn show(&mut self, event: SocketEvent) -> Result<bool, CommandError> {
+        match event {
+            SocketEvent::Connected { id, recovered } => {
                 self.is_connected = true;
                 let id = id.as_deref().unwrap_or("unknown");
                 let transport = self.socket.manager().transport().map_or("", |transport| transport.as_str());
-                let recovered = if recovered { ", and what was missed was sent again" } else { "" };
-                let namespace = Harmless(self.socket.namespace());
-                self.lifecycle(format_args!("connected to {namespace} as {} by {transport}{recovered}", Harmless(id)))?;
+                let recovered = if recovered { " with all missed events" } else { "" };
+                let namespace = Escaped(self.socket.namespace());
+                self.lifecycle(format_args!("connected to {namespace} as {} by {transport}{recovered}", Escaped(id)))?;
             }
-            Happening::Disconnected(reason) => {
+            SocketEvent::Disconnected(reason) => {
                 self.is_connected = false;
                 self.lifecycle(format_args!("disconnected: {reason}"))?;
-                if let Some(event) = self.early.take() {
+                if let Some(event) = self.postponed.take() {
                     self.connection_changed(event)?;
                 }
                 if !reason.is_temporary() {
-                    return self.given_up();
+                    return self.ends();
                 }
             }
-            Happening::ConnectFailed(error) => {
+            SocketEvent::ConnectFailed(error) => {
                 let Advice { problem, cure } = advice::connecting(&error);
                 self.lifecycle(format_args!("cannot connect: {problem}"))?;
                 if !self.socket.is_active() {
                     self.console.note(cure)?;
-                    return self.given_up();
+                    return self.ends();
                 }
             }
-            Happening::Event { name, args, wants_ack } => match received(&args) {
+            SocketEvent::Event { name, args, wants_ack } => match received(&args) {
                 Ok(values) if self.listen => {
                     let line = Line {
                         time: format!("{:.3}", jiff::Timestamp::now()),
@@ -282,23 +283,26 @@ impl Conversation {
                         event: &name,
                         args: values.iter().map(Json).collect(),
                     };
-                    self.console.say(harmless_json(&line).map_err(io::Error::other)?)?;
+                    self.console.say(escaped_json(&line).map_err(io::Error::other)?)?;
                 }
                 Ok(values) => {
                     let asked = if wants_ack { " (acknowledged)" } else { "" };
-                    let namespace = self.place();
+                    let namespace = self.namespace_prefix();
                     let blank = if values.is_empty() { "" } else { " " };
                     let (name, values) = (Name(&name), Shown(&values));
                     self.console.say(format_args!("{} < {namespace}{name}{blank}{values}{asked}", clock()))?;
                 }
-                Err(error) => self.lifecycle(format_args!("{} came with wrong arguments: {error}", Name(&name)))?,
+                Err(error) => {
+                    self.lifecycle(format_args!("cannot decode the arguments of {}: {error}", Name(&name)))?
+                }
             },
         }
         Ok(false)
     }
 
-    /// The connection does not come back by itself: a user at the prompt may connect again, otherwise the command ends.
-    fn given_up(&mut self) -> Result<bool, CommandError> {
+    /// Whether the command ends because the connection does not come back by itself. At the prompt, the user may connect
+    /// again instead.
+    fn ends(&self) -> Result<bool, CommandError> {
         if self.lines.are_typed() {
             self.console.say("Type connect to connect again, or quit.")?;
             return Ok(false);
@@ -306,12 +310,12 @@ impl Conversation {
         Ok(true)
     }
 
-    /// Sets the status when the connection has ended for good: it is a success if everything piped in was sent and
-    /// answered before.
-    async fn cut_off(&mut self) -> Result<(), CommandError> {
+    /// Sets the status when the connection has ended for good: success if all piped lines were sent and acknowledged
+    /// before.
+    async fn finish_disconnected(&mut self) -> Result<(), CommandError> {
         while let Some(answer) = self.answers.join_next().await {
             if let Ok(answer) = answer {
-                self.answered(&answer)?;
+                self.show_answer(&answer)?;
             }
         }
         if let Lines::Piped(_) = self.lines
@@ -320,20 +324,19 @@ impl Conversation {
         {
             self.is_read = true;
         }
-        if self.status == Status::Done && !(self.is_read && self.socket.buffered() == 0) {
-            self.status = Status::Failed;
-        }
+        let is_complete = self.status == Status::Done && self.is_read && self.socket.buffered() == 0;
+        self.status = if is_complete { Status::Done } else { Status::Failed };
         Ok(())
     }
 
     fn connection_changed(&mut self, event: ManagerEvent) -> Result<(), CommandError> {
         match event {
-            // The manager tries again before the socket has told that it is cut off, which is to be read first.
-            ManagerEvent::Reconnecting { .. } if self.is_connected => self.early = Some(event),
-            ManagerEvent::Upgraded => self.lifecycle("moved on to websocket")?,
+            // The manager reconnects before the socket reports the disconnect, which must be printed first.
+            ManagerEvent::Reconnecting { .. } if self.is_connected => self.postponed = Some(event),
+            ManagerEvent::Upgraded => self.lifecycle("upgraded to websocket")?,
             ManagerEvent::UpgradeFailed => {
                 self.lifecycle(
-                    "the move to websocket failed; polling goes on (`sockeye doctor` looks for the reason)",
+                    "the upgrade to websocket failed, so polling goes on; `sockeye doctor` looks for the reason",
                 )?;
             }
             ManagerEvent::Reconnecting { attempt, delay } => {
@@ -344,9 +347,9 @@ impl Conversation {
         Ok(())
     }
 
-    fn answered(&mut self, answer: &Answer) -> Result<(), CommandError> {
+    fn show_answer(&mut self, answer: &Answer) -> Result<(), CommandError> {
         let Answer { name, outcome, time } = answer;
-        let (name, place) = (Name(name), self.place());
+        let (name, place) = (Name(name), self.namespace_prefix());
         match outcome.as_ref().map(received) {
             Ok(Ok(values)) => {
                 let milliseconds = time.as_secs_f64() * 1000.0;
@@ -354,7 +357,7 @@ impl Conversation {
                 self.console
                     .say(format_args!("{} < {place}ack of {name}: {values} ({milliseconds:.1} ms)", clock()))?;
             }
-            Ok(Err(error)) => self.lifecycle(format_args!("the ack of {name} cannot be read: {error}"))?,
+            Ok(Err(error)) => self.lifecycle(format_args!("cannot decode the ack of {name}: {error}"))?,
             Err(error) => {
                 let error = advice::acknowledging(error);
                 self.console.note(format_args!("{} no ack of {place}{name}: {error}", clock()))?;
@@ -364,13 +367,13 @@ impl Conversation {
         Ok(())
     }
 
-    /// Does what a line asks for; says whether to leave.
-    async fn typed(&mut self, line: &str) -> Result<bool, CommandError> {
+    /// Does what a line asks for; returns whether to quit.
+    async fn handle_line(&mut self, line: &str) -> Result<bool, CommandError> {
         match Input::parse(line) {
             Ok(Input::Event { name, args, ack }) => self.send(name, args, ack).await?,
             Ok(Input::Connect) => {
                 let socket = self.socket.clone();
-                // What comes of it is told as everything else that happens to the connection.
+                // The handlers report the outcome.
                 tokio::spawn(async move { drop(socket.connect().await) });
             }
             Ok(Input::Help) => self.console.say(HELP)?,
@@ -402,26 +405,26 @@ impl Conversation {
         sent.or_else(|error| self.refuse(format_args!("the event could not be sent: {}", advice::emitting(&error))))
     }
 
-    /// Explains what cannot be done with a line.
+    /// Prints why a line cannot be sent.
     fn refuse(&mut self, error: impl std::fmt::Display) -> Result<(), CommandError> {
         if !self.lines.are_typed() {
             self.status = Status::Usage;
         }
-        Ok(self.console.note(Harmless(&error.to_string()))?)
+        Ok(self.console.note(Escaped(&error.to_string()))?)
     }
 
-    /// Tells what happens to the connection.
+    /// Prints a change of the connection.
     fn lifecycle(&self, what: impl std::fmt::Display) -> Result<(), CommandError> {
         let line = format_args!("{} {what}", clock()).to_string();
         let told = if self.listen { self.console.note(line) } else { self.console.say(line) };
         Ok(told?)
     }
 
-    /// The namespace, where it has to be said.
-    fn place(&self) -> String {
+    /// The namespace as a prefix of a line; empty for `/`.
+    fn namespace_prefix(&self) -> String {
         match self.socket.namespace() {
             "/" => String::new(),
-            namespace => format!("{} ", Harmless(namespace)),
+            namespace => format!("{} ", Escaped(namespace)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a browser would let a page of some origin talk to the server.
+//! Checks whether a browser lets pages of an origin connect.
 use reqwest::{
     Url,
     header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN},
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::command::target::TargetError;
 
-/// The origin of a page, from its address or from the origin itself.
+/// Reads the origin of a page from the page's address or the origin itself.
 ///
 /// # Errors
-/// If it is neither.
+/// If the text is neither.
 pub(super) fn origin(text: &str) -> Result<String, TargetError> {
     let wrong = || TargetError::Origin(text.to_owned());
     let url = Url::parse(text).map_err(|_| wrong())?;
@@ -24,7 +24,7 @@ pub(super) fn origin(text: &str) -> Result<String, TargetError> {
     Ok(url.origin().ascii_serialization())
 }
 
-/// Asks as a page of this origin would.
+/// Sends the requests that a page of this origin sends.
 pub(super) async fn examine(probe: &Probe, origin: &str) -> Vec<Finding> {
     let own = probe.origin();
     let mut findings: Vec<_> = mixed(origin, &own).into_iter().collect();
@@ -56,21 +56,21 @@ const ORIGIN: &str = "origin";
 
 fn cure(origin: &str) -> String {
     format!(
-        "Let the server admit the origin: in Sockeye by the setting `allowed_origins = [\"{origin}\"]`, in JavaScript by\n\
-         `cors: {{ origin: \"{origin}\" }}`, in Python by `cors_allowed_origins=[\"{origin}\"]`. A proxy must pass the header\n\
-         Origin on, and its own answers need the header Access-Control-Allow-Origin, too."
+        "Allow the origin at the server: in Sockeye with the setting `allowed_origins = [\"{origin}\"]`, in JavaScript with\n\
+         `cors: {{ origin: \"{origin}\" }}`, in Python with `cors_allowed_origins=[\"{origin}\"]`. A proxy must pass on the\n\
+         header Origin, and its own answers need the header Access-Control-Allow-Origin as well."
     )
 }
 
-/// A page that came by TLS may not talk to a server without it.
+/// A page that was loaded over TLS cannot connect to a server without TLS.
 fn mixed(origin: &str, own: &str) -> Option<Finding> {
     let host = own.strip_prefix("http://")?;
     let is_local = ["localhost", "127.", "[::1]"].iter().any(|local| host.starts_with(local));
     (origin.starts_with("https://") && !is_local).then(|| {
         Finding::problem(
             ORIGIN,
-            "the page came by https://, the server is at http://: browsers block that (mixed content)",
-            "Serve it by TLS, and write https:// into the page.",
+            "the page has https://, but the server has http://: browsers block that (mixed content)",
+            "Serve Socket.IO over TLS, and use https:// in the page.",
         )
     })
 }
@@ -78,11 +78,11 @@ fn mixed(origin: &str, own: &str) -> Option<Finding> {
 fn judge_polling(answer: &Answer, origin: &str, own: &str) -> Finding {
     if answer.status != 200 {
         let (status, said) = (answer.status, answer.excerpt());
-        let what = format!("polling of pages of {origin} is refused (HTTP status {status}): {said}");
+        let what = format!("the server refuses polling from pages of {origin} (HTTP status {status}): {said}");
         return Finding::problem(ORIGIN, what, cure(origin));
     }
     if origin == own {
-        return Finding::ok(ORIGIN, format!("{origin} is the server's own, and it lets it in"));
+        return Finding::ok(ORIGIN, format!("pages of {origin}, the server's own origin, may connect"));
     }
     let credentials = answer.header(ACCESS_CONTROL_ALLOW_CREDENTIALS) == Some("true");
     match answer.header(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -94,13 +94,15 @@ fn judge_polling(answer: &Answer, origin: &str, own: &str) -> Finding {
         }
         Some(allowed) => Finding::problem(
             ORIGIN,
-            format!("the server answers, but the browser keeps the answer from pages of {origin}: it is for {allowed}"),
+            format!(
+                "the server answers, but browsers hide the answer from pages of {origin}: it allows {allowed} only"
+            ),
             cure(origin),
         ),
         None => Finding::problem(
             ORIGIN,
             format!(
-                "the server answers, but the browser keeps the answer from pages of {origin}: it has no header \
+                "the server answers, but browsers hide the answer from pages of {origin}: it has no header \
                  Access-Control-Allow-Origin"
             ),
             cure(origin),
@@ -108,13 +110,13 @@ fn judge_polling(answer: &Answer, origin: &str, own: &str) -> Finding {
     }
 }
 
-/// A refusal; whatever else a WebSocket is answered with has been reported already.
+/// Whether the server accepts or refuses the WebSocket; the check of WebSocket has reported other answers already.
 fn judge_websocket(answer: &Answer, origin: &str) -> Option<Finding> {
     match answer.status {
         101 => Some(Finding::ok(ORIGIN, format!("pages of {origin} may open a WebSocket"))),
         403 => Some(Finding::problem(
             ORIGIN,
-            format!("a WebSocket of pages of {origin} is refused (HTTP status 403): {}", answer.excerpt()),
+            format!("the server refuses a WebSocket from pages of {origin} (HTTP status 403): {}", answer.excerpt()),
             cure(origin),
         )),
         _ => None,
@@ -129,7 +131,7 @@ mod tests {
     const PAGE: &str = "https://www.example.org";
 
     #[test]
-    fn an_origin_is_cut_out_of_an_address() {
+    fn the_origin_of_an_address_is_found() {
         assert_eq!(origin("https://www.example.org/a?b").unwrap(), PAGE);
         assert_eq!(origin("http://localhost:5173").unwrap(), "http://localhost:5173");
         for wrong in ["www.example.org", "file:///x", ""] {
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_refuses_is_a_problem() {
+    fn an_answer_that_browsers_hide_is_a_problem() {
         let judged = |status: u16, headers: &[(&'static str, &str)]| {
             judge_polling(&answer(status, headers, "said"), PAGE, "https://api.example.org").verdict
         };
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_by_tls_needs_a_server_by_tls() {
+    fn a_page_over_tls_needs_a_server_over_tls() {
         assert!(mixed(PAGE, "http://api.example.org").is_some());
         for (page, server) in [(PAGE, "https://a"), ("http://a", "http://b"), (PAGE, "http://localhost:1")] {
             assert_eq!(mixed(page, server), None, "{page} {server}");

@@ -1,4 +1,4 @@
-//! TLS: why a certificate is not trusted, and what to set.
+//! TLS: why a certificate is not trusted, and how to fix that.
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::report::Finding;
 
 const CERTIFICATE: &str = "certificate";
 
-/// What is wrong with a TLS connection. `certificate` is what the server shows, if that could be seen.
+/// Explains why a TLS connection failed. `certificate` is that of the server, if it is known.
 pub(super) fn explain(error: &rustls::Error, certificate: Option<&[u8]>, host: &str) -> Finding {
     let problem = |what: String, cure: &str| Finding::problem(CERTIFICATE, what, cure);
     match error {
@@ -33,19 +33,19 @@ pub(super) fn explain(error: &rustls::Error, certificate: Option<&[u8]>, host: &
                 };
                 problem(format!("it is not for the name {host}, but for {names}"), OTHER_NAME)
             }
-            // A bad signature is what one looks like that has the name of an authority of this system.
+            // A self-signed certificate with the name of an authority of this system has a bad signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature
                 if certificate.is_some_and(is_self_signed) =>
             {
-                problem("it is self-signed: only the server itself says that it is who it says".into(), SELF_SIGNED)
+                problem("it is self-signed: no authority confirms it".into(), SELF_SIGNED)
             }
             CertificateError::UnknownIssuer => {
-                problem("it comes from an authority that this system does not trust".into(), UNKNOWN_ISSUER)
+                problem("its authority is not trusted by this system".into(), UNKNOWN_ISSUER)
             }
             CertificateError::Revoked => problem("its authority has revoked it".into(), "Get a new one."),
-            // webpki refuses certificates of authorities as those of servers, as openssl makes them by default.
+            // webpki refuses a CA certificate as that of a server; openssl makes CA certificates by default.
             error if error.to_string().contains("CaUsedAsEndEntity") => {
-                problem("it is that of an authority (CA:TRUE), not of a server".into(), AUTHORITY)
+                problem("it is a certificate of an authority (CA:TRUE), not of a server".into(), AUTHORITY)
             }
             error => {
                 problem(format!("it is not valid: {error}"), "Look at it with `openssl s_client -connect host:port`.")
@@ -54,50 +54,50 @@ pub(super) fn explain(error: &rustls::Error, certificate: Option<&[u8]>, host: &
         rustls::Error::InvalidMessage(_) => Finding::problem(
             "tls",
             "the server does not speak TLS at this port",
-            "Use http:// instead of https://, or the port that TLS is at.",
+            "Use http:// instead of https://, or the port of TLS.",
         ),
         error => Finding::problem(
             "tls",
-            format!("no TLS connection comes about: {error}"),
-            "If the server or a proxy before it is older, let it offer TLS 1.2 or 1.3.",
+            format!("the TLS connection fails: {error}"),
+            "An old server, or an old proxy before it, must offer TLS 1.2 or 1.3.",
         ),
     }
 }
 
-/// That a certificate is as it should be.
+/// The finding for a valid certificate.
 pub(super) fn trusted() -> Finding {
     Finding::ok(CERTIFICATE, "it is trusted and names the host")
 }
 
-const EXPIRED: &str = "Renew it, and let the server read the new one. If it was renewed already, the server still shows \
-                       the old one: reload or restart it.";
-const NOT_YET: &str = "Is the clock of this machine right?";
-const OTHER_NAME: &str = "Use a name that it is for in the address, or get a certificate that has this name among its \
+const EXPIRED: &str = "Renew it and reload the server. If it was renewed already, the server still uses the old one: \
+                       reload or restart it.";
+const NOT_YET: &str = "Check the clock of this machine.";
+const OTHER_NAME: &str = "Use one of its names in the address, or get a certificate that has this name among its \
                           alternative names (subjectAltName).";
-const SELF_SIGNED: &str = "For tests: trust it by --ca FILE (in the client library: `root_certificate`), or accept \
-                           anything by --insecure (`danger_accept_invalid_certs`). Browsers need one of a public \
-                           authority, or to be told to trust it.";
-const UNKNOWN_ISSUER: &str = "If the authority is your own, trust it by --ca FILE (in the client library: \
-                              `root_certificate`). If it is a public one, the server does not send the certificates in \
-                              between: give it the full chain (`fullchain.pem`).";
-const AUTHORITY: &str = "Sign a certificate for the server with it, and let clients trust the authority by --ca FILE. For a \
-                         self-signed one, tell openssl that it is a server's: `openssl req -x509 ... -addext \
+const SELF_SIGNED: &str = "For tests: trust it with --ca FILE (in the client library: `root_certificate`), or accept \
+                           any with --insecure (`danger_accept_invalid_certs`). Browsers need a certificate of a \
+                           public authority, or must be set up to trust it.";
+const UNKNOWN_ISSUER: &str = "If it is your own authority, trust it with --ca FILE (in the client library: \
+                              `root_certificate`). If it is a public one, the server does not send the intermediate \
+                              certificates: configure the full chain (`fullchain.pem`).";
+const AUTHORITY: &str = "Sign a certificate for the server with it, and let clients trust the authority with --ca FILE. To \
+                         make a self-signed certificate for a server: `openssl req -x509 ... -addext \
                          basicConstraints=critical,CA:FALSE`.";
 
-/// Whether who signed it has the same name as whom it is for.
+/// Whether the issuer has the same name as the subject.
 fn is_self_signed(der: &[u8]) -> bool {
     let der = CertificateDer::from(der);
     webpki::EndEntityCert::try_from(&der).is_ok_and(|certificate| certificate.issuer() == certificate.subject())
 }
 
-/// A name as people write it, out of `DnsName("example.org")`.
+/// The bare name in `DnsName("example.org")`.
 fn bare(name: &str) -> &str {
     name.split('"').nth(1).unwrap_or(name)
 }
 
 fn date(time: UnixTime) -> String {
     let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
-    time.map_or_else(|_| "a day out of reach".into(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    time.map_or_else(|_| "an unknown date".into(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_is_called_by_its_name() {
+    fn each_fault_is_explained() {
         let what = |error: CertificateError| explain(&rustls::Error::InvalidCertificate(error), None, "a.example").what;
         let (day, later) = (UnixTime::since_unix_epoch(Duration::from_secs(86_400)), UnixTime::now());
         assert_eq!(

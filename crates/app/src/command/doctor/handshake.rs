@@ -1,4 +1,4 @@
-//! Opening a session: by polling, and by WebSocket.
+//! Checks that a session can be opened, by polling and by WebSocket.
 use super::{
     probe::{Answer, Ask, Probe, Session},
     report::Finding,
@@ -6,20 +6,20 @@ use super::{
 };
 use crate::command::target::{DEFAULT_PATH, Target, TargetOptions, TransportName};
 
-/// What became of a session by polling.
+/// The outcome of opening a session by polling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Polling {
     /// The server has opened one.
     Open(Session),
-    /// The server offers WebSocket alone.
+    /// The server offers only WebSocket.
     Off,
-    /// Clients get no further.
+    /// Clients cannot connect.
     Failed,
 }
 
-/// The lines that nginx needs.
+/// How to let nginx pass WebSockets on.
 pub(super) const NGINX: &str = "\
-Let the proxy pass the headers of the upgrade on. In nginx:
+The proxy must pass on the headers of the upgrade. In nginx:
 
     location /socket.io/ {
         proxy_pass http://your-server;
@@ -29,25 +29,25 @@ Let the proxy pass the headers of the upgrade on. In nginx:
         proxy_set_header Host $host;
     }
 
-Until then clients can use polling alone (--transport polling).";
+Until then clients can use polling only (--transport polling).";
 
-/// What it means that no HTTP comes back.
+/// The finding if the server does not answer by HTTP.
 pub(super) fn no_answer(error: &reqwest::Error, target: &Target) -> Finding {
     if error.is_timeout() {
         return Finding::problem(
             POLLING,
-            format!("what listens there answers nothing to a request for {}", target.path),
-            "Is Socket.IO mounted at another path (--path)? A Node server without anything else says nothing to other\n\
-             paths. If the path is right, the server is too busy (--timeout allows more time).",
+            format!("the server does not answer a request for {}", target.path),
+            "Is Socket.IO mounted at another path (--path)? A Node server may never answer on other paths. If the path is\n\
+             right, the server is too busy (--timeout allows more time).",
         );
     }
     let error = super::innermost(error);
     let cure = if target.url.scheme() == "http" {
-        "Does a Socket.IO server listen at this port? If the port is one for TLS, write https:// instead of http://."
+        "Does a Socket.IO server listen at this port? If it is a port for TLS, use https:// instead of http://."
     } else {
         "Does a Socket.IO server listen at this port?"
     };
-    Finding::problem(POLLING, format!("what listens there does not answer by HTTP: {error}"), cure)
+    Finding::problem(POLLING, format!("the server does not answer by HTTP: {error}"), cure)
 }
 
 /// Judges the answer to a request that opens a session by polling.
@@ -73,13 +73,13 @@ pub(super) async fn polling(
     (polling, finding)
 }
 
-/// Asks for a WebSocket, and judges the answer.
+/// Requests a WebSocket and judges the answer.
 pub(super) async fn websocket(probe: &Probe, polling_works: bool) -> Finding {
     match probe.ask(Ask { websocket: true, fresh: true, ..Ask::OPEN }).await {
         Ok(answer) => judge_websocket(&answer, polling_works),
         Err(error) if polling_works => Finding::problem(
             WEBSOCKET,
-            format!("polling works, but the request for a WebSocket brought no answer: {}", super::innermost(&error)),
+            format!("polling works, but a request for a WebSocket gets no answer: {}", super::innermost(&error)),
             NGINX,
         ),
         Err(error) => unanswered(WEBSOCKET, &error),
@@ -112,7 +112,7 @@ fn judge(answer: &Answer, other_revision_works: bool, target: &Target, options: 
         return if other_revision_works {
             failed(what, other_revision(&options.eio))
         } else {
-            failed(what, "It may speak another revision: its version of Socket.IO must fit the client's.")
+            failed(what, "It may speak another revision: the versions of Socket.IO of client and server must match.")
         };
     }
     let body = &answer.body;
@@ -124,7 +124,7 @@ fn judge(answer: &Answer, other_revision_works: bool, target: &Target, options: 
             Finding::warning(
                 POLLING,
                 what,
-                "Clients must begin with WebSocket: --transport websocket, or `transports: [\"websocket\"]` in JavaScript.",
+                "Clients must use WebSocket from the start: --transport websocket, or `transports: [\"websocket\"]` in JavaScript.",
             )
         };
         return (Polling::Off, finding);
@@ -132,41 +132,41 @@ fn judge(answer: &Answer, other_revision_works: bool, target: &Target, options: 
     match answer.status {
         200..=299 => failed(
             format!("something answers at {path}, but it is not Engine.IO{said}"),
-            "Another program, or a page for everything that is not found, serves this path. Are address and port right? Is\n\
+            "Another program serves this path, or a page for all unknown paths. Are the address and the port right? Is\n\
              Socket.IO mounted at another path (--path)?",
         ),
         300..=399 => {
-            let place = answer.header("location").unwrap_or("an unknown place");
+            let place = answer.header("location").unwrap_or("an unknown address");
             failed(
                 format!("the server redirects to {place} (HTTP status {})", answer.status),
-                "Clients of Socket.IO do not follow: use the address it redirects to.",
+                "Socket.IO clients do not follow redirects: use the new address.",
             )
         }
         400 if body.contains("HTTPS port") || body.contains("HTTPS server") => {
-            failed(format!("the port is one for TLS{said}"), "Write https:// instead of http://.")
+            failed(format!("it is a port for TLS{said}"), "Use https:// instead of http://.")
         }
         401 | 403 | 407 => failed(
-            format!("the server lets nobody open a session like this (HTTP status {}){said}", answer.status),
-            "Does it, or a proxy before it, want a header (--header 'Authorization: ...')? A function of the server that\n\
-             decides on requests (`allowRequest`) may refuse, too; its log says more.",
+            format!("the server refuses to open a session (HTTP status {}){said}", answer.status),
+            "Does it, or a proxy before it, need a header (--header 'Authorization: ...')? A function of the server that\n\
+             checks requests (`allowRequest`) may refuse it as well; the server's log says more.",
         ),
         404 | 405 => failed(
             format!("nothing is at the path {path} (HTTP status {})", answer.status),
             if path == DEFAULT_PATH {
                 "Is Socket.IO mounted at another path (--path)? Does the proxy before it pass this path on? The path in the\n\
-                 address is the namespace, not the place where the server is mounted."
+                 address is the namespace, not the path that the server is mounted at."
             } else {
-                "Where is Socket.IO mounted? Without --path it is looked for at /socket.io/."
+                "At which path is Socket.IO mounted? Without --path it is /socket.io/."
             },
         ),
         429 | 503 => failed(
-            format!("the server takes no more sessions (HTTP status {}){said}", answer.status),
-            "It is full, or stopping. In Sockeye, `max_sessions` and `max_sessions_per_address` are the limits; behind a\n\
-             proxy, `trust_forwarded` lets it tell clients apart.",
+            format!("the server accepts no more sessions (HTTP status {}){said}", answer.status),
+            "It is full, or stopping. In Sockeye, the limits are `max_sessions` and `max_sessions_per_address`; behind a\n\
+             proxy, set `trust_forwarded`, so that it counts the addresses of clients and not that of the proxy.",
         ),
         502 | 504 => failed(
             format!("a proxy answers, but cannot reach the server behind it (HTTP status {})", answer.status),
-            "Is the server running, and is its address in the proxy's configuration right?",
+            "Is the server running, and is its address right in the configuration of the proxy?",
         ),
         status => failed(
             format!("the server refuses to open a session (HTTP status {status}){said}"),
@@ -183,33 +183,32 @@ fn judge_websocket(answer: &Answer, polling_works: bool) -> Finding {
     let status = answer.status;
     if status == 101 {
         let took = answer.took.as_secs_f64() * 1000.0;
-        return Finding::ok(WEBSOCKET, format!("the request for it reaches the server, answered within {took:.1} ms"));
+        return Finding::ok(WEBSOCKET, format!("the request reaches the server, which answers within {took:.1} ms"));
     }
     if answer.body.contains("Transport unknown") || answer.body.contains("Invalid transport") {
-        let cure =
-            "Clients stay with polling, which costs more; if that is not meant, add `websocket` to its transports.";
+        let cure = "Clients stay with polling, which costs more. To allow WebSocket, add `websocket` to the server's transports.";
         return Finding::warning(WEBSOCKET, "the server has WebSocket switched off", cure);
     }
     match status {
         401 | 403 | 407 => Finding::problem(
             WEBSOCKET,
-            format!("the request for a WebSocket is refused (HTTP status {status}){said}"),
-            "The server, or a proxy before it, wants credentials (--header), or refuses this origin.",
+            format!("the server refuses a WebSocket (HTTP status {status}){said}"),
+            "The server, or a proxy before it, needs credentials (--header), or refuses the origin.",
         ),
         _ if polling_works => Finding::problem(
             WEBSOCKET,
-            format!("polling works, but a WebSocket is answered with HTTP status {status} instead of 101{said}"),
+            format!("polling works, but the answer to a WebSocket is HTTP status {status} instead of 101{said}"),
             NGINX,
         ),
         _ => Finding::problem(
             WEBSOCKET,
-            format!("a WebSocket is answered with HTTP status {status} instead of 101{said}"),
+            format!("the answer to a WebSocket is HTTP status {status} instead of 101{said}"),
             NGINX,
         ),
     }
 }
 
-/// Whether the server names the revision as the reason. The words of the last are python-engineio's.
+/// Whether the server names the revision as the reason. The second text is that of python-engineio.
 fn is_unsupported_version(answer: &Answer) -> bool {
     answer.status == 400
         && ["Unsupported protocol version", "unsupported version of the"]
@@ -219,9 +218,9 @@ fn is_unsupported_version(answer: &Answer) -> bool {
 
 fn other_revision(asked: &str) -> &'static str {
     if asked == "3" {
-        "Leave --eio out, and use clients of Socket.IO 3 or later; in this client library `engine_version` is 4 by default."
+        "Leave out --eio, and use clients of Socket.IO 3 or later; in this client library, `engine_version` is 4 by default."
     } else {
-        "It is a server of Socket.IO 1 or 2: use --eio 3 (in this client library `engine_version(EngineVersion::V3)`),\n\
+        "It is a server of Socket.IO 1 or 2. Use --eio 3 (in this client library, `engine_version(EngineVersion::V3)`),\n\
          socket.io-client 2.x or python-socketio 4.x, or update the server."
     }
 }
@@ -249,7 +248,7 @@ mod tests {
     fn each_answer_is_explained() {
         let open = r#"0{"sid":"a","upgrades":[]}"#;
         for (status, body, arguments, words) in [
-            (200, open, &["--eio", "3"][..], &["revision 4 of Engine.IO, not 3", "Leave --eio out"][..]),
+            (200, open, &["--eio", "3"][..], &["revision 4 of Engine.IO, not 3", "Leave out --eio"][..]),
             (200, "26:0{\"sid\":\"a\",\"upgrades\":[]}", &[], &["revision 3 of Engine.IO, not 4", "--eio 3"]),
             (400, r#"{"code":5,"message":"Unsupported protocol version"}"#, &[], &["revision 4", "--eio 3"]),
             (200, "<html>Hello</html>", &[], &["not Engine.IO: <html>Hello", "--path"]),
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_websocket_that_does_not_come_about_shows_what_nginx_needs() {
+    fn a_refused_websocket_shows_the_configuration_of_nginx() {
         for status in [200, 400, 404, 426, 502] {
             let finding = judge_websocket(&answer(status, &[], ""), true);
             assert_eq!(finding.verdict, Verdict::Problem, "{status}");

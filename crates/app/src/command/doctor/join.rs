@@ -1,4 +1,4 @@
-//! The whole way of a client, by the client library: connect, join the namespace, move on to WebSocket.
+//! Checks a whole client, by the client library: connect, join the namespace, upgrade to WebSocket.
 use std::time::Instant;
 
 use sockeye_client::{ConnectError, ConnectErrorKind, ManagerEvent, ManagerEvents, Reconnection, Transport};
@@ -11,7 +11,7 @@ use crate::command::{
     target::{Target, TargetOptions, TransportName},
 };
 
-/// Connects as `sockeye connect` would.
+/// Connects as `sockeye connect` does.
 ///
 /// # Errors
 /// If an option is not valid.
@@ -33,10 +33,10 @@ pub(super) async fn examine(
         Ok(()) => {
             let took = begun.elapsed().as_secs_f64() * 1000.0;
             let id = socket.id();
-            let id = id.as_deref().unwrap_or("a client without a name");
+            let id = id.as_deref().unwrap_or("a client without an id");
             findings.push(Finding::ok(
                 NAMESPACE,
-                format!("{} lets the client in as {id}, within {took:.1} ms", target.namespace),
+                format!("the client joined {} as {id} within {took:.1} ms", target.namespace),
             ));
             let moves_on = matches!(polling, Polling::Open(session) if session.offers_websocket);
             if moves_on && matches!(*options.transport, [] | [TransportName::Polling, TransportName::Websocket]) {
@@ -52,7 +52,7 @@ pub(super) async fn examine(
 
 const NAMESPACE: &str = "namespace";
 
-/// What became of the move to WebSocket.
+/// The outcome of the upgrade to WebSocket.
 enum Outcome {
     Upgraded,
     Failed,
@@ -75,16 +75,17 @@ async fn upgrade(mut events: ManagerEvents) -> Finding {
 fn judge_upgrade(outcome: Outcome) -> Finding {
     const UPGRADE: &str = "upgrade";
     let what = match outcome {
-        Outcome::Upgraded => return Finding::ok(UPGRADE, "the connection moved from polling to WebSocket"),
-        Outcome::Failed => "the connection could not move from polling to WebSocket, and stays with polling".into(),
-        Outcome::Closed(reason) => format!("the connection ended ({reason}) when it was to move to WebSocket"),
-        Outcome::Nothing => "the connection did not move from polling to WebSocket in time".into(),
+        Outcome::Upgraded => return Finding::ok(UPGRADE, "the connection was upgraded from polling to WebSocket"),
+        Outcome::Failed => "the upgrade from polling to WebSocket failed; the connection stays with polling".into(),
+        Outcome::Closed(reason) => format!("the connection ended ({reason}) during the upgrade to WebSocket"),
+        Outcome::Nothing => "the upgrade from polling to WebSocket did not finish in time".into(),
     };
     Finding::problem(
         UPGRADE,
         what,
-        "If the checks of websocket and sessions above are in order, a proxy or balancer sends the WebSocket to another\n\
-         server than the polling before it: make sessions sticky, or let clients begin with WebSocket (--transport websocket).",
+        "If the checks of websocket and sessions above are ok, a proxy or load balancer sends the WebSocket to another\n\
+         server than the polling requests: make sessions sticky, or let clients start with WebSocket\n\
+         (--transport websocket).",
     )
 }
 
@@ -92,9 +93,9 @@ fn judge(error: &ConnectError) -> Finding {
     match error.kind() {
         ConnectErrorKind::Refused(refusal) => {
             let cure = if refusal.message == "Invalid namespace" {
-                "The server has no namespace of this name. It is the path of the address, or --namespace; without either it is /."
+                "The server has no namespace of this name. It is the path of the address, or --namespace; the default is /."
             } else {
-                "These are the server's own words. If they are about who you are, give it what it wants by --auth or --header."
+                "These are the server's own words. If it asks who you are, use --auth or --header."
             };
             let data = refusal.data::<serde_json::Value>().map(|data| format!(" ({data})")).unwrap_or_default();
             let what = format!("the server refuses {}: {}{data}", refusal.namespace, refusal.message);
@@ -102,14 +103,13 @@ fn judge(error: &ConnectError) -> Finding {
         }
         ConnectErrorKind::NamespaceTimedOut { namespace, timeout } => Finding::problem(
             NAMESPACE,
-            format!("the server does not answer the wish to join {namespace} within {timeout:?}"),
-            "A function of the server that decides who is let in (middleware, a connect handler) does not come to its end, or\n\
-             the server uses another parser (--parser).",
+            format!("the server does not answer the request to join {namespace} within {timeout:?}"),
+            "A middleware or connect handler of the server does not finish, or the server uses another parser (--parser).",
         ),
         ConnectErrorKind::Lost { namespace, reason } => Finding::problem(
             NAMESPACE,
-            format!("the server ends the connection ({reason}) instead of letting the client into {namespace}"),
-            "It may use another parser (--parser), or break off where it should refuse; its log may say more.",
+            format!("the server ends the connection ({reason}) instead of answering the request to join {namespace}"),
+            "It may use another parser (--parser), or close the connection where it should refuse; its log may say more.",
         ),
         _ => {
             let Advice { problem, cure } = advice::connecting(error);

@@ -1,4 +1,4 @@
-//! What this machine allows: open files, ports to listen on, ports to connect from.
+//! Checks this machine: open files, ports to listen on, ports for outgoing connections.
 use std::{fs, io, net::SocketAddr, ops::RangeInclusive};
 
 use tokio::net::{TcpListener, lookup_host};
@@ -6,18 +6,18 @@ use tokio::net::{TcpListener, lookup_host};
 use super::report::Finding;
 use crate::settings::{Address, Settings};
 
-/// How many open files a process needs besides its connections.
+/// How many open files a process needs in addition to its connections.
 const OWN_FILES: u64 = 64;
 
-/// Judges how many files may be open, where `wanted` is how many connections there may be.
+/// Checks how many files a process may open; `wanted` is the number of connections.
 pub(super) fn open_files(wanted: u64) -> Finding {
     match file_limits() {
         Some((soft, hard)) => judge_files(soft, hard, wanted),
-        None => Finding::ok("open files", "this system does not say how many it allows"),
+        None => Finding::ok("open files", "this system does not report its limit"),
     }
 }
 
-/// Judges whether the addresses of the settings can be listened on.
+/// Checks whether the addresses of the settings are free.
 pub(super) async fn listen_ports(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ephemeral = ephemeral_range();
@@ -25,7 +25,7 @@ pub(super) async fn listen_ports(settings: &Settings) -> Vec<Finding> {
         findings.push(match lookup_host((address.host.as_str(), address.port)).await {
             Err(error) => Finding::problem(
                 LISTEN,
-                format!("`{address}` cannot be found: {error}"),
+                format!("the name in `{address}` cannot be resolved: {error}"),
                 "Change the setting `listen` (option --listen).",
             ),
             Ok(found) => {
@@ -40,11 +40,11 @@ pub(super) async fn listen_ports(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Judges how many connections can be opened to one address, which matters to proxies and to load tests.
+/// Checks how many connections can be opened to one address, which limits proxies and load tests.
 pub(super) fn ephemeral_ports() -> Finding {
     match ephemeral_range() {
         Some(range) => judge_ephemeral(&range),
-        None => Finding::ok(EPHEMERAL, "this system does not say which ports it connects from"),
+        None => Finding::ok(EPHEMERAL, "this system does not report its range of local ports"),
     }
 }
 
@@ -55,7 +55,7 @@ const EPHEMERAL: &str = "local ports";
 #[cfg(unix)]
 fn file_limits() -> Option<(u64, u64)> {
     let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    // Where there is no limit, none is said.
+    // No value means no limit.
     Some((limits.current.unwrap_or(u64::MAX), limits.maximum.unwrap_or(u64::MAX)))
 }
 
@@ -67,14 +67,14 @@ fn file_limits() -> Option<(u64, u64)> {
 fn judge_files(soft: u64, hard: u64, wanted: u64) -> Finding {
     let connections = soft.saturating_sub(OWN_FILES);
     if soft == u64::MAX {
-        return Finding::ok(FILES, "without limit");
+        return Finding::ok(FILES, "no limit");
     }
-    let what = format!("{soft} may be open, so that there can be {connections} connections at a time");
+    let what = format!("the limit is {soft}, enough for {connections} connections at a time");
     if connections >= wanted {
         return Finding::ok(FILES, what);
     }
     let goal = wanted + OWN_FILES;
-    let what = format!("{what}; {wanted} are wanted");
+    let what = format!("{what}, but the settings allow {wanted}");
     let cure = if goal <= hard {
         format!(
             "Raise the limit before you start the program: `ulimit -n {goal}` in its shell, or `LimitNOFILE={goal}` in its\n\
@@ -82,11 +82,11 @@ fn judge_files(soft: u64, hard: u64, wanted: u64) -> Finding {
         )
     } else {
         format!(
-            "Raise it to {goal}: `LimitNOFILE={goal}` in its systemd unit, or as root in /etc/security/limits.conf; without\n\
-             that, this shell cannot go beyond {hard} (`ulimit -n {hard}`)."
+            "Raise it to {goal}: `LimitNOFILE={goal}` in its systemd unit, or as root in /etc/security/limits.conf. Without\n\
+             that, this shell allows up to {hard} (`ulimit -n {hard}`)."
         )
     };
-    // Fewer than these, and a handful of tabs in a browser would do.
+    // With fewer, a few browser tabs would use all of them.
     if connections < 100 { Finding::problem(FILES, what, cure) } else { Finding::warning(FILES, what, cure) }
 }
 
@@ -99,29 +99,29 @@ fn judge_listen(
         Some((found, error)) if error.kind() == io::ErrorKind::AddrInUse => Finding::warning(
             LISTEN,
             format!("{found} is in use"),
-            "If that is not this program, already at work: stop the other one, or choose another port by the setting\n\
-             `listen` (option --listen).",
+            "If this server is not running already, another program uses the port: stop it, or choose another port with the\n\
+             setting `listen` (option --listen).",
         ),
         Some((found, error)) if error.kind() == io::ErrorKind::PermissionDenied => Finding::problem(
             LISTEN,
             format!("listening on {found} is not allowed: {error}"),
-            "Ports below 1024 are for privileged programs: choose a higher one and let a proxy listen there, or give the\n\
-             program the right: `setcap cap_net_bind_service=+ep` on its file.",
+            "Ports below 1024 are for privileged programs. Choose a higher port and let a proxy listen on this one, or give\n\
+             the program the right: `setcap cap_net_bind_service=+ep` on its file.",
         ),
         Some((found, error)) if found.is_ipv6() => Finding::warning(
             LISTEN,
-            format!("{found} cannot be listened on: {error}"),
-            "This machine seems to have no IPv6; clients that use IPv4 are not affected.",
+            format!("cannot listen on {found}: {error}"),
+            "This machine seems to have no IPv6. Clients that use IPv4 are not affected.",
         ),
         Some((found, error)) => Finding::problem(
             LISTEN,
-            format!("{found} cannot be listened on: {error}"),
+            format!("cannot listen on {found}: {error}"),
             "Is it an address of this machine? Change the setting `listen` (option --listen).",
         ),
         None if ephemeral.is_some_and(|range| range.contains(&address.port)) => Finding::warning(
             LISTEN,
-            format!("{address} is free, but its port is among those that this machine connects from"),
-            "Any program's outgoing connection may hold it just when the server starts again: choose a port below the range.",
+            format!("{address} is free, but its port is in the range for outgoing connections"),
+            "When the server restarts, an outgoing connection may have taken the port: choose a port below the range.",
         ),
         None => Finding::ok(LISTEN, format!("{address} is free")),
     }
@@ -136,12 +136,13 @@ fn ephemeral_range() -> Option<RangeInclusive<u16>> {
 
 fn judge_ephemeral(range: &RangeInclusive<u16>) -> Finding {
     let (first, last, count) = (range.start(), range.end(), range.len());
-    let what = format!("{count}, from {first} to {last}: so many connections can be made from here to one address");
+    let what = format!("{count}, from {first} to {last}, for outgoing connections to one address");
     // Linux's default has 28,232.
     if count >= 20_000 {
         return Finding::ok(EPHEMERAL, what);
     }
-    let cure = "A proxy or a load test on this machine runs out of them: `sysctl net.ipv4.ip_local_port_range=\"10240 65535\"`.";
+    let cure =
+        "A proxy or a load test on this machine may need more: `sysctl net.ipv4.ip_local_port_range=\"10240 65535\"`.";
     Finding::warning(EPHEMERAL, what, cure)
 }
 
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ports_to_connect_from_are_counted() {
+    fn local_ports_are_counted() {
         let usual = judge_ephemeral(&(32768..=60999));
         assert_eq!(usual.verdict, Verdict::Ok);
         assert!(usual.what.starts_with("28232, from 32768 to 60999"), "{usual:?}");

@@ -1,4 +1,4 @@
-//! `sockeye doctor`: looks at what keeps clients from connecting, and says it in words.
+//! `sockeye doctor`: checks, step by step, whether clients can connect, and says what is wrong.
 mod browser;
 mod certificate;
 mod handshake;
@@ -22,25 +22,25 @@ use handshake::Polling;
 use probe::{Ask, Probe, innermost, tls_error};
 use report::{Finding, Report, Verdict};
 
-/// What to look at.
+/// What to check.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The address of the server to look at; without it, this machine is looked at as the place of a server
+    /// The address of the server to check; without it, the command checks whether this machine is ready to run one
     url: Option<String>,
     #[command(flatten)]
     target: TargetOptions,
-    /// The origin of a page, such as https://www.example.org: would a browser let it connect?
+    /// Also check whether a browser lets pages of this origin connect, such as https://www.example.org
     #[arg(long, requires = "url")]
     origin: Option<String>,
-    /// The TOML file with the settings of the server that is to run here; `SOCKEYE_CONFIG` names it, too
+    /// The TOML file with the settings of the server to run here; the variable SOCKEYE_CONFIG names it as well
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
 }
 
-/// Looks and reports.
+/// Runs the checks and prints the findings.
 ///
 /// # Errors
-/// If an option is wrong or nothing can be printed. What is found wrong is no error, but in the status.
+/// If an option is not valid or printing fails. Problems that are found are not errors; the status reports them.
 pub(crate) async fn run(doctor: Doctor) -> Result<Status, CommandError> {
     let mut report = Report::default();
     match &doctor.url {
@@ -63,10 +63,10 @@ pub(crate) async fn run(doctor: Doctor) -> Result<Status, CommandError> {
     Ok(report.finish()?)
 }
 
-/// How many connections a client wants to make, at the least.
+/// How many connections a client should be able to open at least.
 const CLIENT_FILES: u64 = 100;
 
-/// Looks at a server, from the network upwards, as far as one gets.
+/// Checks a server, from the network upwards, until a problem makes further checks impossible.
 async fn examine(
     options: &TargetOptions,
     target: &Target,
@@ -87,7 +87,7 @@ async fn examine(
     if let Err(error) = &opened
         && let Some(error) = tls_error(error)
     {
-        let withheld = if options.insecure { Vec::new() } else { withhold(&mut options, &mut target) };
+        let withheld = if options.insecure { Vec::new() } else { remove_secrets(&mut options, &mut target) };
         probe = Probe::new(&options, &target, true)?;
         let again = probe.ask(Ask::OPEN).await;
         let certificate = again.as_ref().ok().and_then(|answer| answer.certificate.as_deref());
@@ -99,12 +99,12 @@ async fn examine(
         if again.is_ok() && !withheld.is_empty() {
             let withheld = withheld.join(", ");
             let cure = format!(
-                "\nWhat follows was asked without {withheld}, because anybody could be answering; --insecure sends them."
+                "\nThe checks below were made without {withheld}, because an attacker could be answering; --insecure sends them."
             );
             finding.cure.push_str(&cure);
         }
         report.add(&finding)?;
-        // Behind a certificate that is not trusted there may be more to find.
+        // The checks go on although the certificate is not trusted.
         options.insecure = true;
         opened = again;
     } else if target.url.scheme() == "https" && opened.is_ok() {
@@ -145,11 +145,11 @@ async fn examine(
     Ok(())
 }
 
-/// Takes away what is meant for the server alone, and says what that was.
-fn withhold(options: &mut TargetOptions, target: &mut Target) -> Vec<&'static str> {
+/// Removes secrets, which only the real server may get, from the options; returns the names of those that were there.
+fn remove_secrets(options: &mut TargetOptions, target: &mut Target) -> Vec<&'static str> {
     let url = &mut target.url;
     let has_user = !url.username().is_empty() || url.password().is_some();
-    // Fails for addresses without a host only.
+    // This fails only for addresses without a host.
     let _removed = url.set_username("").and_then(|()| url.set_password(None));
     let has_query = url.query().is_some();
     url.set_query(None);
@@ -162,11 +162,11 @@ fn withhold(options: &mut TargetOptions, target: &mut Target) -> Vec<&'static st
     withheld.into_iter().filter_map(|(was_given, name)| was_given.then_some(name)).collect()
 }
 
-/// A finding about a request that brought no answer.
+/// The finding for a request without an answer.
 fn unanswered(subject: &'static str, error: &reqwest::Error) -> Finding {
     Finding::problem(
         subject,
         format!("no answer: {}", innermost(error)),
-        "The server's log, or that of a proxy before it, may say why.",
+        "The log of the server, or of a proxy before it, may say why.",
     )
 }

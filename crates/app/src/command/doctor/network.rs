@@ -1,4 +1,4 @@
-//! The way to the server: its name, its port, its clock.
+//! Checks the server's name, its port and its clock.
 use std::{io, net::SocketAddr, time::Duration};
 
 use jiff::{Timestamp, Unit};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::command::target::Target;
 
-/// Finds the server's addresses and connects to each.
+/// Resolves the server's name and connects to each address.
 pub(super) async fn reach(target: &Target, limit: Duration) -> Vec<Finding> {
     let host = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = target.url.port_or_known_default().unwrap_or(80);
@@ -36,10 +36,10 @@ pub(super) async fn reach(target: &Target, limit: Duration) -> Vec<Finding> {
     vec![judge(host, &addresses, &failures)]
 }
 
-/// Compares the clocks of the two sides.
+/// Compares the server's clock with that of this machine.
 pub(super) fn clock(answer: &Answer) -> Finding {
     let Some(theirs) = answer.header(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else {
-        return Finding::ok(CLOCK, "the server does not tell the time");
+        return Finding::ok(CLOCK, "the server's answer has no Date header");
     };
     judge_clock((Timestamp::now() - theirs.timestamp()).total(Unit::Second).unwrap_or_default())
 }
@@ -48,9 +48,9 @@ const CLOCK: &str = "clock";
 const ADDRESS: &str = "address";
 
 fn unknown_name(host: &str, why: &str) -> Finding {
-    let cure = "Is the name written right? A machine's own names are found at the machine alone; containers have names of \
-                their own.";
-    Finding::problem(ADDRESS, format!("{host} cannot be found: {why}"), cure)
+    let cure = "Is the name spelled right? A name in /etc/hosts is known on that machine only, and a container's name only \
+                inside its network.";
+    Finding::problem(ADDRESS, format!("the name {host} cannot be resolved: {why}"), cure)
 }
 
 fn judge(host: &str, addresses: &[SocketAddr], failures: &[(SocketAddr, io::Error)]) -> Finding {
@@ -58,13 +58,13 @@ fn judge(host: &str, addresses: &[SocketAddr], failures: &[(SocketAddr, io::Erro
     let refused = list(&mut failures.iter().map(|(address, error)| format!("{address} ({})", why(error))));
     if failures.is_empty() {
         let all = list(&mut addresses.iter().map(ToString::to_string));
-        return Finding::ok(ADDRESS, format!("{host} is {all} and takes connections"));
+        return Finding::ok(ADDRESS, format!("{host} is {all}, which accepts connections"));
     }
     let name_is_local = addresses.iter().all(|address| address.ip().is_loopback());
     if failures.len() < addresses.len() {
-        let what = format!("{host} does not take connections at {refused}, but at its other addresses");
-        let cure = "Clients that try the former first lose time, and some give up.";
-        // Servers for development listen on one of the two addresses of `localhost`, and all clients know that.
+        let what = format!("{host} does not accept connections at {refused}, but at its other addresses");
+        let cure = "Clients that try this address first lose time, and some give up.";
+        // Development servers often listen on one of the two addresses of `localhost`, and clients try both.
         let mut finding = Finding::warning(ADDRESS, what.clone(), cure);
         if name_is_local {
             finding = Finding { verdict: Verdict::Ok, cure: String::new(), ..finding };
@@ -72,12 +72,12 @@ fn judge(host: &str, addresses: &[SocketAddr], failures: &[(SocketAddr, io::Erro
         return finding;
     }
     let cure = if failures.iter().any(|(_, error)| error.kind() == io::ErrorKind::ConnectionRefused) {
-        "Nobody listens there. Is the server running, and is the port right? Does it listen on this address, or only on\n\
+        "No program listens there. Is the server running, and is the port right? Does it listen on this address, or only on\n\
          127.0.0.1 of its own machine or container?"
     } else {
-        "Is the machine on, and does no firewall drop the connection?"
+        "Is the machine running, and does a firewall block the connection?"
     };
-    Finding::problem(ADDRESS, format!("no connection to {refused}"), cure)
+    Finding::problem(ADDRESS, format!("cannot connect to {refused}"), cure)
 }
 
 fn why(error: &io::Error) -> String {
@@ -91,14 +91,14 @@ fn why(error: &io::Error) -> String {
 fn judge_clock(seconds_ahead: f64) -> Finding {
     let off = seconds_ahead.abs();
     if off < 60.0 {
-        // The header counts whole seconds.
-        return Finding::ok(CLOCK, "the clocks of server and this machine agree");
+        // The header has whole seconds.
+        return Finding::ok(CLOCK, "the clocks of the server and this machine agree");
     }
     let which = if seconds_ahead > 0.0 { "ahead of" } else { "behind" };
     Finding::warning(
         CLOCK,
         format!("this machine's clock is {off:.0} s {which} the server's"),
-        "One of them is wrong: tokens that expire are refused, and certificates may be. Let both ask a time server (NTP).",
+        "One of them is wrong. Tokens and certificates may be taken for expired. Set both clocks by a time server (NTP).",
     )
 }
 

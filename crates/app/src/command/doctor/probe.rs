@@ -1,4 +1,4 @@
-//! Requests as a client makes them, one at a time, so that each answer can be looked at.
+//! Single requests of a client, whose answers are checked.
 use std::{
     error::Error,
     io,
@@ -18,12 +18,12 @@ use crate::command::{
     target::{Target, TargetOptions},
 };
 
-/// Asks a server, with everything the options say.
+/// Sends requests to a server, with all options.
 #[derive(Debug)]
 pub(super) struct Probe {
-    /// One connection after the other.
+    /// Keeps its connection open.
     kept: Client,
-    /// A connection for each request, so that a load balancer has a choice each time.
+    /// Opens a new connection for each request, so that a load balancer chooses each time.
     fresh: Client,
     url: Url,
     eio: String,
@@ -33,20 +33,20 @@ pub(super) struct Probe {
 /// One request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask<'a> {
-    /// Another revision of Engine.IO than the options say.
+    /// Overrides the revision of Engine.IO in the options.
     pub(super) eio: Option<&'a str>,
     pub(super) sid: Option<&'a str>,
     pub(super) cookies: Option<&'a str>,
     pub(super) origin: Option<&'a str>,
-    /// What is posted; without it, it is a GET.
+    /// The body of a POST request; without one, the request is a GET.
     pub(super) body: Option<&'a str>,
-    /// Whether it asks for a WebSocket.
+    /// Whether to request a WebSocket.
     pub(super) websocket: bool,
-    /// Whether it goes over a connection of its own.
+    /// Whether to open a new connection.
     pub(super) fresh: bool,
 }
 
-/// What the server answered.
+/// A server's answer.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -61,16 +61,16 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) sid: String,
-    /// What the server set, as it is sent back.
+    /// The cookies that the server has set, as a `Cookie` header.
     pub(super) cookies: Option<String>,
-    /// Whether the server offers to move on to WebSocket.
+    /// Whether the server offers an upgrade to WebSocket.
     pub(super) offers_websocket: bool,
-    /// The revision of Engine.IO the server answered in.
+    /// The revision of Engine.IO of the answer.
     pub(super) eio: &'static str,
 }
 
 impl Probe {
-    /// Sets up requests to a target; `insecure` accepts any certificate.
+    /// Prepares requests to a target; `insecure` accepts any certificate.
     ///
     /// # Errors
     /// If a certificate, a header or the proxy's address is not valid.
@@ -79,10 +79,10 @@ impl Probe {
         if let Some(pem) = options.certificates()? {
             certificates = Certificate::from_pem_bundle(&pem).map_err(CommandError::Http)?;
         }
-        // Fails if the client library has installed it before, which is as well.
+        // This fails if the client library has installed it already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let client = |idle: usize| {
-            // As `sockeye-client` does it.
+            // As in `sockeye-client`.
             let mut builder = Client::builder()
                 .http1_only()
                 .no_proxy()
@@ -112,10 +112,10 @@ impl Probe {
         Ok(Self { kept, fresh, url, eio: options.eio.clone(), headers })
     }
 
-    /// Makes a request and reads the answer, at most 64 KiB of it.
+    /// Sends a request and reads up to 64 KiB of the answer.
     ///
     /// # Errors
-    /// If no answer comes.
+    /// If there is no answer.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> reqwest::Result<Answer> {
         let begun = Instant::now();
         let mut response = self.request(ask).send().await?;
@@ -125,7 +125,7 @@ impl Probe {
             response.extensions().get::<TlsInfo>().and_then(|info| info.peer_certificate()).map(<[u8]>::to_vec);
         let headers = response.headers().clone();
         let mut body = Vec::new();
-        // What follows a 101 is not HTTP.
+        // After status 101, the connection no longer carries HTTP.
         while status != 101 && body.len() < BODY {
             match response.chunk().await? {
                 Some(chunk) => body.extend_from_slice(&chunk),
@@ -135,7 +135,7 @@ impl Probe {
         Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), certificate, took })
     }
 
-    /// Ends a session, so that the server need not wait for its time to run out.
+    /// Closes a session, so that the server does not wait for its ping timeout.
     pub(super) async fn close(&self, session: &Session) {
         let body = if session.eio == "3" { "1:1" } else { "1" };
         let ask = Ask { body: Some(body), ..Ask::of(session) };
@@ -194,7 +194,7 @@ impl<'a> Ask<'a> {
 }
 
 impl Answer {
-    /// The session it opens, if it opens one.
+    /// The session that the answer opens, if any.
     pub(super) fn session(&self) -> Option<Session> {
         #[derive(serde::Deserialize)]
         struct Open {
@@ -205,7 +205,7 @@ impl Answer {
         if self.status != 200 {
             return None;
         }
-        // Revision 3 has the length before each packet.
+        // In revision 3, each packet is preceded by its length.
         let (eio, packet) = match self.body.split_once(":0{") {
             Some((length, _)) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
                 ("3", self.body.get(length.len() + 1..)?)
@@ -218,7 +218,7 @@ impl Answer {
         Some(Session { sid: open.sid, cookies: self.cookies(), offers_websocket, eio })
     }
 
-    /// The header's value, if it is text.
+    /// The value of a header, if it is text.
     pub(super) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -236,14 +236,14 @@ impl Answer {
     }
 }
 
-/// The error of TLS behind an error of HTTP, if there is one.
+/// The TLS error that caused an HTTP error, if any.
 pub(super) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref() {
             return Some(error);
         }
-        // What an I/O error wraps is not its source.
+        // An I/O error does not return the error that it wraps as its source.
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
@@ -252,10 +252,10 @@ pub(super) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     None
 }
 
-/// What went wrong, without the words that every error of the HTTP library begins with.
+/// The innermost cause, without the generic words of the HTTP library.
 pub(super) fn innermost(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return "no answer came in time".into();
+        return "no answer in time".into();
     }
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
@@ -266,7 +266,7 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
 
 const BODY: usize = 64 * 1024;
 
-/// A nonce (RFC 6455 §4.1); nothing secret hangs on it.
+/// A nonce for the handshake (RFC 6455 section 4.1). It need not be secret.
 fn nonce() -> [u8; 16] {
     let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_err() {

@@ -1,27 +1,27 @@
-//! What was found, in words.
+//! The findings, and how they are printed.
 use std::{fmt::Display, io};
 
-use crate::command::{outcome::Status, terminal::console::Console, values::Harmless};
+use crate::command::{outcome::Status, terminal::console::Console, values::Escaped};
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
-    /// It works, but not well, or not for everybody.
+    /// It works, but badly or not for every client.
     Warning,
     /// It does not work.
     Problem,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) verdict: Verdict,
     pub(super) subject: &'static str,
-    /// What was seen.
+    /// What the check has seen.
     pub(super) what: String,
-    /// What to do about it, a line each.
+    /// What to do about it.
     pub(super) cure: String,
 }
 
@@ -39,7 +39,7 @@ impl Finding {
     }
 }
 
-/// Prints findings as they are made, and counts them.
+/// Prints and counts findings.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     warnings: usize,
@@ -50,7 +50,7 @@ impl Report {
     /// Prints a finding.
     ///
     /// # Errors
-    /// If it cannot be printed.
+    /// If printing fails.
     pub(super) fn add(&mut self, finding: &Finding) -> io::Result<()> {
         let Finding { verdict, subject, what, cure } = finding;
         let word = match verdict {
@@ -68,10 +68,10 @@ impl Report {
         line(&"", &wrapped(cure))
     }
 
-    /// Prints the sum.
+    /// Prints the number of problems and warnings.
     ///
     /// # Errors
-    /// If it cannot be printed.
+    /// If printing fails.
     pub(super) fn finish(&self) -> io::Result<Status> {
         let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         Console::Plain.say(format_args!("{}, {}", count(self.problems, "problem"), count(self.warnings, "warning")))?;
@@ -79,22 +79,22 @@ impl Report {
     }
 }
 
-/// How wide the column of the findings is.
+/// The width of the column of findings.
 const WIDTH: usize = 90;
 
-/// Prints lines in the column of the findings, the first behind a label.
+/// Prints lines in the column of findings, the first one after a label.
 fn line(label: &dyn Display, lines: &[String]) -> io::Result<()> {
     for (index, text) in lines.iter().enumerate() {
         let label = if index == 0 { label.to_string() } else { String::new() };
-        Console::Plain.say(format_args!("{}", format!("{label:<22}{}", Harmless(text)).trim_end()))?;
+        Console::Plain.say(format_args!("{}", format!("{label:<22}{}", Escaped(text)).trim_end()))?;
     }
     Ok(())
 }
 
-/// Breaks paragraphs into lines; what is indented stays as it is.
+/// Wraps paragraphs into lines. Indented lines are not wrapped.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    // Whether the last line may be gone on with.
+    // Whether the next word may be added to the last line.
     let mut is_open = false;
     for line in text.lines() {
         if line.is_empty() || line.starts_with(' ') {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prose_is_wrapped_and_what_is_indented_is_not() {
+    fn only_lines_without_indentation_are_wrapped() {
         let prose = "word ".repeat(40);
         let code = format!("    {}", "x ".repeat(80));
         let lines = wrapped(&format!("one\ntwo\n\n{code}\n\n{prose}"));

@@ -8,15 +8,15 @@ use tokio::time::timeout;
 
 use crate::command::{advice, outcome::CommandError, target::TargetOptions, values::Values};
 
-/// A connection to emit on. It is not made again when it is lost: what would be sent twice or not at all then, is for
-/// the user to decide.
+/// A connection to emit on. It does not reconnect: only the user can decide whether to send an event again that may have
+/// arrived.
 pub(super) struct Client {
     socket: Socket,
     events: ManagerEvents,
     limit: Duration,
 }
 
-/// Why there is no acknowledgement.
+/// Why an event was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unanswered {
     #[error("{}", advice::acknowledging(.0))]
@@ -53,13 +53,13 @@ impl Client {
         }
     }
 
-    /// Emits an event as soon as there is room for it; the future waits for the acknowledgement.
+    /// Emits an event as soon as there is room for it. The future that is returned waits for the acknowledgement.
     pub(super) async fn emit_with_ack(
         &mut self,
         event: &str,
         args: Values,
     ) -> Result<impl Future<Output = Result<ArgsBuf, Unanswered>> + Send + 'static, CommandError> {
-        // An event that has no room would fail by its acknowledgement, so that room is made before.
+        // Without room, the acknowledgement would fail. So large events wait until the buffer is empty.
         if sockeye_client::ArgsBuf::new(&args).is_ok_and(|args| args.encoded_len() > ROOM) {
             self.flush().await?;
         }
@@ -72,17 +72,17 @@ impl Client {
         })
     }
 
-    /// Waits until everything that was emitted is on its way.
+    /// Waits until everything is sent.
     ///
     /// # Errors
-    /// If the connection was lost meanwhile, so that nobody knows what has arrived.
+    /// If the connection is lost, so that it is unknown what has arrived.
     pub(super) async fn flush(&mut self) -> Result<(), CommandError> {
         if timeout(self.limit, self.socket.flushed()).await.is_err() {
             return Err(CommandError::Uncertain("the server does not read".into()));
         }
         let buffered = self.socket.buffered();
         loop {
-            // What has happened already is there to be read; nothing is waited for.
+            // Only looks at events that have happened already.
             match timeout(Duration::ZERO, self.events.next()).await {
                 Ok(Some(ManagerEvent::Closed { reason, .. })) if buffered > 0 || reason.is_temporary() => {
                     return Err(CommandError::Uncertain(reason.to_string()));
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// Leaves after everything has been sent.
+    /// Disconnects after everything is sent.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
@@ -104,5 +104,5 @@ impl Client {
     }
 }
 
-/// Events with more bytes than this wait until all before them are sent.
+/// Events of more bytes than this wait until all events before them are sent.
 const ROOM: usize = 64 * 1024;

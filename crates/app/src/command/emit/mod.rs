@@ -1,5 +1,5 @@
-//! `sockeye emit`: sends one event, or one for each line of standard input, and says by its exit status what became of
-//! it. Events leave by way of a client of the server; whatever else can carry them gets a module beside [`client`].
+//! `sockeye emit`: sends one event, or one for each line of standard input. The exit status says whether that succeeded.
+//! The module [`client`] sends events as a client of the server; other ways to send them belong beside it.
 mod client;
 mod stream;
 
@@ -18,33 +18,33 @@ use super::{
 use crate::shutdown::Shutdown;
 use client::{Client, Unanswered};
 
-/// Which event to send, and where to.
+/// Which event to send, and to which server.
 #[derive(Debug, Args)]
 pub(crate) struct Emit {
     /// The server's address, such as localhost:3000 or https://example.org/namespace
     url: String,
     /// The event's name
     event: String,
-    /// The event's arguments, each written as JSON: '"hello"' '{"a": 1}' 3
+    /// The event's arguments, each as JSON: '"hello"' '{"a": 1}' 3
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     args: Vec<String>,
     #[command(flatten)]
     target: TargetOptions,
-    /// Wait for the server's acknowledgement and print its arguments as a JSON array on one line
+    /// Wait for the server's acknowledgement and print its arguments as a line of JSON
     #[arg(long)]
     ack: bool,
-    /// Send an event for each line of standard input: a JSON array holds its arguments, any other JSON is its only one
+    /// Send an event for each line of standard input; an array holds its arguments, any other JSON is the only one
     #[arg(long, conflicts_with = "args")]
     stdin: bool,
-    /// Show the packets of Engine.IO and Socket.IO, both ways, on standard error; they may hold secrets
+    /// Show every packet that is sent or received on standard error; packets may contain secrets
     #[arg(short, long)]
     verbose: bool,
 }
 
-/// Sends what it was given.
+/// Runs the command.
 ///
 /// # Errors
-/// If the options are wrong, no connection comes about, or an event cannot be sent.
+/// If an option is not valid, the connection fails, or an event cannot be sent.
 pub(crate) async fn run(emit: Emit) -> Result<Status, CommandError> {
     let mut signals = Shutdown::new().map_err(CommandError::Signals)?;
     let args = arguments(&emit.args)?;
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_that_is_not_json_is_named_by_its_place() {
+    fn the_error_for_an_argument_names_its_position() {
         let error = arguments(&["1".into(), "hello".into()]).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("argument 2") && text.contains("\"hello\""), "{text}");

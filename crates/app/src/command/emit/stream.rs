@@ -1,4 +1,4 @@
-//! `--stdin`: an event for each line.
+//! `--stdin`: sends an event for each line.
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write as _},
@@ -16,13 +16,13 @@ use crate::command::{
     values::{Values, json_line, received},
 };
 
-/// How many events may wait for their acknowledgement at a time.
+/// How many events may be unacknowledged at a time.
 const WINDOW: usize = 128;
 
-/// After so many events without acknowledgements everything is sent before more is read.
+/// Without acknowledgements, waits after this many events until everything is sent.
 const BATCH: usize = 1024;
 
-/// Sends an event for each line, in order, and stops at the first that cannot be sent or is not acknowledged.
+/// Sends an event for each line, in order, until one cannot be sent or is not acknowledged.
 ///
 /// # Errors
 /// If standard input cannot be read or the connection is lost.
@@ -52,7 +52,7 @@ pub(super) async fn send(client: &mut Client, event: &str, ack: bool) -> Result<
         }
         Err(Stop::Unanswered { number, error }) => {
             eprintln!(
-                "sockeye: line {number}: {error}; all lines before it were acknowledged, of up to {} after it nobody knows",
+                "sockeye: line {number}: {error}; all lines before it were acknowledged; up to {} after it may have arrived",
                 emitted - acknowledged - 1
             );
             Ok(error.status())
@@ -64,15 +64,15 @@ pub(super) async fn send(client: &mut Client, event: &str, ack: bool) -> Result<
 struct Stream {
     progress: Progress,
     begun: Instant,
-    /// The lines whose acknowledgement is waited for, by number.
+    /// The lines that are not acknowledged yet, by number.
     waiting: VecDeque<(usize, JoinHandle<Result<ArgsBuf, Unanswered>>)>,
     emitted: usize,
     acknowledged: usize,
-    /// Whether somebody still reads the acknowledgements.
+    /// Whether the reader of standard output has not closed it.
     printing: bool,
 }
 
-/// Why not everything was sent.
+/// Why sending stopped.
 enum Stop {
     Line { number: usize, error: Box<dyn std::error::Error> },
     Unsent { number: usize, error: CommandError },
@@ -121,7 +121,7 @@ impl Stream {
         broken.map_or(Ok(()), Err)
     }
 
-    /// Counts an event that is on its way.
+    /// Counts an event that was emitted.
     fn count(&mut self) {
         self.emitted += 1;
         self.progress.emitted(self.emitted);
@@ -139,7 +139,7 @@ impl Stream {
         let values = received(&args).map_err(|error| Stop::Command(io::Error::other(error).into()))?;
         let line = json_line(&values).map_err(|error| Stop::Command(io::Error::other(error).into()))?;
         match self.progress.around(|| writeln!(io::stdout().lock(), "{line}")) {
-            // Emitting is what was asked for, and goes on.
+            // Nobody reads the answers any more, but the events are still sent.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.printing = false,
             printed => printed.map_err(|error| Stop::Command(error.into()))?,
         }
@@ -147,7 +147,7 @@ impl Stream {
     }
 }
 
-/// A bar while somebody watches: by bytes where the size of the input is known.
+/// A progress bar, at a terminal only. It counts bytes if the size of the input is known.
 struct Progress {
     bar: ProgressBar,
     by_bytes: bool,
@@ -163,12 +163,12 @@ impl Progress {
             Some(size) => (ProgressBar::new(size), "{bar:40} {percent:>3}% {msg} ({eta} left)"),
             None => (ProgressBar::new_spinner(), "{spinner} {msg} ({elapsed})"),
         };
-        // A template that cannot be read would leave the default one.
+        // The default style stands in for a template that is not valid.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self { bar: bar.with_style(style), by_bytes: size.is_some() }
     }
 
-    /// Prints something, around the bar where both are at the terminal.
+    /// Prints above the bar if both are on the terminal.
     fn around<R>(&self, print: impl FnOnce() -> R) -> R {
         if io::stdout().is_terminal() { self.bar.suspend(print) } else { print() }
     }
@@ -186,7 +186,7 @@ impl Progress {
     }
 }
 
-/// How many bytes standard input has, if it is a file.
+/// The size of standard input, if it is a file.
 fn input_size() -> Option<u64> {
     #[cfg(unix)]
     {

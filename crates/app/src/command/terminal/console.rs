@@ -1,4 +1,4 @@
-//! Where a command prints: standard output, or around the line that is being edited.
+//! Printing: to standard output, or above the line that the user edits.
 use std::{
     fmt::Display,
     io::{self, Write as _},
@@ -10,7 +10,7 @@ use rustyline::ExternalPrinter;
 /// Prints whole lines.
 pub(crate) enum Console {
     Plain,
-    /// The editor draws its line again after each line that is printed.
+    /// Prints above the line that the user edits.
     Editor(Mutex<Box<dyn ExternalPrinter + Send>>),
 }
 
@@ -18,7 +18,7 @@ impl Console {
     /// Prints a line.
     ///
     /// # Errors
-    /// If that fails, as it does when whoever read the output is gone.
+    /// If that fails, as when the reader of the output has closed it.
     pub(crate) fn say(&self, line: impl Display) -> io::Result<()> {
         match self {
             Self::Plain => writeln!(io::stdout().lock(), "{line}"),
@@ -26,7 +26,7 @@ impl Console {
         }
     }
 
-    /// Prints a line that is not what the command was asked for: on standard error, unless a line is being edited.
+    /// Prints a line that is not the command's result: to standard error, unless the user edits a line.
     ///
     /// # Errors
     /// If that fails.
@@ -38,7 +38,7 @@ impl Console {
     }
 }
 
-/// The time of the day, as it stands before lines for people.
+/// The local time, for the beginning of a line.
 pub(crate) fn clock() -> impl Display {
     jiff::Zoned::now().strftime("%H:%M:%S%.3f").to_string()
 }

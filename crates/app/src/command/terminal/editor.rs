@@ -1,4 +1,4 @@
-//! Lines to read: typed at a terminal, with editing and a history, or piped in.
+//! Reading lines: typed at a terminal, with editing and a history, or piped in.
 use std::{
     io::{self, BufRead as _},
     thread,
@@ -11,43 +11,43 @@ use tokio::sync::mpsc;
 use super::console::Console;
 use crate::command::outcome::CommandError;
 
-/// The terminal as a place to type at, with a prompt once it is [started](Self::start).
+/// A terminal with a line editor, which shows its prompt after [`start`](Self::start).
 pub(crate) struct Terminal(DefaultEditor);
 
-/// Lines as they come, each as soon as it is complete.
+/// The lines of the input, each as soon as it is complete.
 #[derive(Debug)]
 pub(crate) enum Lines {
-    /// Nobody types so much that it must be bounded.
+    /// Unbounded, because a user types slowly.
     Typed(mpsc::UnboundedReceiver<String>),
     Piped(mpsc::Receiver<io::Result<String>>),
-    /// There are none.
+    /// No input is read.
     None,
 }
 
 impl Terminal {
-    /// Takes the terminal, and gives the console that prints around the line that is being edited.
+    /// Opens the terminal, and a console that prints above the edited line.
     ///
     /// # Errors
-    /// If the terminal cannot do that.
+    /// If the terminal does not support that.
     pub(crate) fn open() -> Result<(Self, Console), CommandError> {
-        // What is pasted counts as typed, so that nothing has to be undone when the program ends early.
+        // Without bracketed paste there is no terminal mode to reset when the program ends early.
         let config = Config::builder().bracketed_paste(false).build();
         let mut editor = DefaultEditor::with_config(config)?;
         let console = Console::Editor(Mutex::new(Box::new(editor.create_external_printer()?)));
         Ok((Self(editor), console))
     }
 
-    /// Lets lines be edited from now on.
+    /// Shows the prompt and reads lines from now on.
     pub(crate) fn start(self) -> Lines {
         let mut editor = self.0;
         let (sender, lines) = mpsc::unbounded_channel();
-        // A thread of its own, not the runtime's: nothing waits for its end when the program ends.
+        // Not a thread of the runtime, which would wait for it when the program ends.
         thread::spawn(move || {
             loop {
                 match editor.readline("> ") {
                     Ok(line) => {
                         if !line.trim().is_empty() {
-                            // A history without this line is no reason to stop.
+                            // A line that is missing from the history is not worth an error.
                             let _added = editor.add_history_entry(line.as_str());
                         }
                         let is_last = matches!(line.trim(), "quit" | "exit");
@@ -68,7 +68,7 @@ impl Terminal {
     }
 }
 
-/// How many piped lines are read ahead.
+/// How many piped lines may be read ahead.
 const AHEAD: usize = 256;
 
 impl Lines {
@@ -94,7 +94,7 @@ impl Lines {
         Self::Piped(lines)
     }
 
-    /// The next line; `None` at the end, never where there are no lines to read.
+    /// The next line; `None` at the end. It never completes if no input is read.
     pub(crate) async fn next(&mut self) -> Option<io::Result<String>> {
         match self {
             Self::Typed(lines) => lines.recv().await.map(Ok),
@@ -103,13 +103,13 @@ impl Lines {
         }
     }
 
-    /// Whether somebody types them.
+    /// Whether a user types the lines.
     pub(crate) fn are_typed(&self) -> bool {
         matches!(self, Self::Typed(_))
     }
 }
 
-/// Gives the terminal back as it was, although the editor's thread may still be waiting for a key.
+/// Restores the modes of the terminal when dropped, because the editor's thread may still wait for a key then.
 #[derive(Debug)]
 pub(crate) struct TerminalGuard {
     #[cfg(unix)]
@@ -129,7 +129,7 @@ impl Drop for TerminalGuard {
     fn drop(&mut self) {
         #[cfg(unix)]
         if let Some(modes) = &self.modes {
-            // A terminal that is gone needs nothing back.
+            // This fails if the terminal is gone, and then nothing has to be restored.
             let _restored = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, modes);
         }
     }

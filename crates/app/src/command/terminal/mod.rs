@@ -1,4 +1,4 @@
-//! What a command prints, and the lines it reads.
+//! Printing and reading lines.
 pub(crate) mod console;
 pub(crate) mod editor;
 pub(crate) mod packets;

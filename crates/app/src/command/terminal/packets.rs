@@ -1,4 +1,4 @@
-//! `--verbose`: every packet of both ways, and what the client library has to say, a line each.
+//! `--verbose`: prints a line for every packet that is sent or received, and the log of the client library.
 use std::{
     fmt::{self, Write as _},
     io,
@@ -18,12 +18,12 @@ use tracing_subscriber::{
 };
 
 use super::console::{Console, clock};
-use crate::command::{outcome::CommandError, values::Harmless};
+use crate::command::{outcome::CommandError, values::Escaped};
 
-/// Shows packets from now on, for managers that are told to log them.
+/// Prints packets from now on, for managers with `log_packets`.
 ///
 /// # Errors
-/// If a log was started before.
+/// If a log is active already.
 pub(crate) fn show(console: &Arc<Console>) -> Result<(), CommandError> {
     let shown = Targets::new()
         .with_default(LevelFilter::WARN)
@@ -51,7 +51,7 @@ where
         let mut fields = Fields { of_packet: event.metadata().target() == "sockeye::packets", ..Fields::default() };
         event.record(&mut fields);
         let line = format!("{:<9}{}", fields.message, fields.others);
-        writeln!(writer, "{} {}", clock(), Harmless(&line))
+        writeln!(writer, "{} {}", clock(), Escaped(&line))
     }
 }
 
@@ -86,7 +86,7 @@ impl Visit for Fields {
     }
 }
 
-/// Gives each event to the console.
+/// Writes each event of the log to the console.
 struct Lines(Arc<Console>);
 
 impl<'a> MakeWriter<'a> for Lines {
