@@ -47,5 +47,5 @@ fn serve_events(namespace: &Namespace) {
         let room = args.as_args().get::<String>(0)?;
         Ok(socket.namespace().to(room).emit("room-message", args)?)
     });
-    namespace.on("kick-me", async |socket: Socket| socket.disconnect(false));
+    namespace.on("kick-me", async |socket: Socket| socket.disconnect());
 }

@@ -28,9 +28,9 @@ impl Peer {
                 namespace.on("add", async |sockeye::Args((a, b)): sockeye::Args<(i64, i64)>| a + b);
                 namespace.on("answer and leave", async |socket: Socket, ack: Ack| {
                     ack.send("answered").unwrap();
-                    socket.disconnect(true);
+                    socket.close();
                 });
-                namespace.on("leave", async |socket: Socket, _ack: Ack| socket.disconnect(true));
+                namespace.on("leave", async |socket: Socket, _ack: Ack| socket.close());
             }
             let listeners = listen("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listeners[0].local_addr().unwrap());

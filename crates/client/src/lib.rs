@@ -68,5 +68,7 @@ pub use member::{
 pub use reason::DisconnectReason;
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
-pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Date, Map, Number, Value};
+pub use sockeye_protocol::socketio::{
+    Args as ArgsRef, ArgsBuf, ArgumentError, Arguments, Date, EncodeError, Map, Number, Value, ValueError,
+};
 pub use task::backoff::Reconnection;

@@ -38,8 +38,8 @@ async fn serve() -> Local {
             let answer: String = socket.emit_with_ack("question", "how?").await.unwrap();
             answer
         });
-        namespace.on("leave", async |socket: sockeye::Socket| socket.disconnect(false));
-        namespace.on("drop", async |socket: sockeye::Socket| socket.disconnect(true));
+        namespace.on("leave", async |socket: sockeye::Socket| socket.disconnect());
+        namespace.on("drop", async |socket: sockeye::Socket| socket.close());
         namespace.on("silence", async |_: sockeye::Ack| {});
     }
     server.of("/refused").on_connect(async |sockeye::Auth(auth): sockeye::Auth<Option<serde_json::Value>>| match auth
@@ -295,7 +295,7 @@ async fn the_end_has_a_reason() {
     // What would be sent again is not, when the server wants no more of it.
     let socket = Manager::builder(&local.url()).retries(Retries::default()).connect().await.unwrap();
     let pending = socket.emit_with_ack::<()>("silence", ());
-    local.server.of("/").to(socket.id().unwrap().as_ref()).disconnect_sockets(false);
+    local.server.of("/").to(socket.id().unwrap().as_ref()).disconnect_sockets();
     assert_eq!(in_time(pending).await.unwrap_err().kind(), &AckErrorKind::Disconnected);
 }
 

@@ -24,7 +24,7 @@ mod transport;
 pub use counters::Metrics;
 pub use engine::{Engine, WeakEngine};
 pub use handshake::{Handshake, RemoteAddr};
-pub use http_service::{EngineService, Graceful, ResponseFuture, ServeError};
+pub use http_service::{EngineService, Graceful, NotFound, ResponseFuture, ServeError, listen};
 pub use in_process::InProcess;
 pub use log_throttle::{LogThrottle, excerpt, log_limit};
 #[cfg(feature = "tls")]

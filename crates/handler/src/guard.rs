@@ -1,15 +1,18 @@
 use std::{
     any::Any,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
 };
 
-/// What a peer is told of a panic: nothing that could help it.
+/// What a peer is told of a panic. It says nothing of the cause.
 pub const INTERNAL: &str = "internal error";
 
-/// Runs code of the user's, so that its panic ends its own work only.
+/// Runs code of the user's and catches its panic.
 ///
 /// # Errors
-/// What the panic says.
+/// The message of the panic.
 pub fn guard<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic: Box<dyn Any + Send>| {
         match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
@@ -18,4 +21,17 @@ pub fn guard<R>(run: impl FnOnce() -> R) -> Result<R, String> {
             (None, None) => "(a panic without a message)".to_owned(),
         }
     })
+}
+
+/// Awaits a future of the user's and catches its panic.
+///
+/// # Errors
+/// The message of the panic.
+pub async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match guard(|| future.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }

@@ -24,7 +24,7 @@ pub use error::{HandlerError, with_causes};
 pub use event::{EventContext, OnEvent};
 pub use extract::{Args, Binary, Data, EventName, FromContext, Parameters, Payload, RawArgs};
 pub use failure::HandlerFailure;
-pub use guard::{INTERNAL, guard};
+pub use guard::{INTERNAL, guard, guarded};
 pub use handler::{AnyHandler, ErasedHandler, Handler, HandlerFn, HandlerFuture, erase};
 pub use kind::{HandlerKind, HasSocket, IntoOutput};
 pub use named::Named;

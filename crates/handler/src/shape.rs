@@ -41,15 +41,14 @@ impl<T: Serialize> ByShape<'_, T> {
     }
 }
 
-/// Decodes the arguments of an acknowledgement: all of them into a tuple, none into `()`, and the first one into any
-/// other type. An acknowledgement without arguments is taken for `null`.
+/// Decodes the arguments of an acknowledgement: all of them into a tuple, and the first one into any other type. An
+/// acknowledgement without arguments is taken for `null`, and so is `()`, so that an error is not mistaken for it.
 ///
 /// # Errors
 /// If there are fewer arguments than the tuple has, or one is of another type.
 pub fn decode_answer<T: DeserializeOwned>(args: Args<'_>) -> Result<T, ArgumentError> {
     match T::deserialize(Probe) {
         Err(Shape::Tuple(_)) => args.all(),
-        Err(Shape::Nothing) => Args::EMPTY.all(),
         _ if args.is_empty() => match serde_json::from_str("null") {
             Ok(null) => Ok(null),
             Err(_) => args.get(0),

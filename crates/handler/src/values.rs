@@ -13,7 +13,12 @@ pub struct Values(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 impl Values {
     /// Keeps a value, and returns the one of its type that it replaces.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<Arc<T>> {
-        self.0.insert(TypeId::of::<T>(), Arc::new(value))?.downcast().ok()
+        self.insert_shared(Arc::new(value))
+    }
+
+    /// Keeps a value that is shared already, and returns the one of its type that it replaces.
+    pub fn insert_shared<T: Send + Sync + 'static>(&mut self, value: Arc<T>) -> Option<Arc<T>> {
+        self.0.insert(TypeId::of::<T>(), value)?.downcast().ok()
     }
 
     /// The value of this type.

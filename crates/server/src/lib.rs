@@ -36,18 +36,21 @@ pub use handles::ack::{AckError, AckFuture, BroadcastAcks, BroadcastAnswers};
 pub use handles::namespace::Namespace;
 pub use handles::operator::{Direct, Operator};
 pub use handles::parent::{ParentNamespace, matching};
-pub use handles::server::{Server, ServerBuilder, listen};
+pub use handles::server::{Server, ServerBuilder};
 pub use handles::socket::Socket;
 pub use handles::test_client::{ReceivedEvent, TestClient, TestClientBuilder, TestClientError};
 pub use metrics::Metrics;
 #[cfg(feature = "tls")]
 pub use sockeye_engine::TlsError;
 pub use sockeye_engine::{
-    Batch, CloseReason, Config as EngineConfig, ConnectionError, Cookie, Cors, EngineService, Graceful, Handshake,
-    Hooks, Metrics as EngineMetrics, OriginPolicy, Refusal, RemoteAddr, Revision, SameSite, ServeError, Sid, Tls,
-    TransportKind, Transports,
+    Application, Batch, CloseReason, Config as EngineConfig, ConnectionError, Cookie, Cors, EngineService, Frame,
+    Graceful, Handshake, Hooks, Message, Metrics as EngineMetrics, NotFound, OriginPolicy, Refusal, RemoteAddr,
+    ResponseFuture, Revision, SameSite, SendError, ServeError, Session, SessionHandler, Sid, Tls, TransportKind,
+    Transports, listen,
 };
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
-pub use sockeye_protocol::socketio::{ArgsBuf, Arguments, Date, Map, Number, Value};
+pub use sockeye_protocol::socketio::{
+    Args as ArgsRef, ArgsBuf, ArgumentError, Arguments, Date, EncodeError, Map, Number, Value, ValueError,
+};
 pub use wire::parser::{self, Parser};

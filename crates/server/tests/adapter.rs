@@ -71,8 +71,12 @@ impl Adapter for Bridge {
         self.concerned(target).iter().for_each(|side| side.leave_all(target, rooms));
     }
 
-    fn disconnect(&self, target: &Target, close: bool) {
-        self.concerned(target).iter().for_each(|side| side.disconnect_all(target, close));
+    fn disconnect(&self, target: &Target) {
+        self.concerned(target).iter().for_each(|side| side.disconnect_all(target));
+    }
+
+    fn close(&self, target: &Target) {
+        self.concerned(target).iter().for_each(|side| side.close_all(target));
     }
 
     fn fetch_sockets(&self, target: &Target) -> AdapterFuture<Vec<RemoteSocketData>> {
@@ -127,7 +131,7 @@ async fn broadcasts_and_commands_go_by_way_of_the_adapter_that_was_given() {
     assert_eq!(fetched.iter().map(|socket| socket.id().as_str()).collect::<Vec<_>>(), [far_id]);
     here.to("room").sockets_leave("room");
     assert_eq!(there.local().room_len("room"), 0);
-    here.everyone().disconnect_sockets(false);
+    here.everyone().disconnect_sockets();
     settle().await;
     assert!(here.local().is_empty() && there.local().is_empty());
     assert!(elsewhere.is_connected());

@@ -228,7 +228,12 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
         let client = Raw::open(&server, Revision::V4).await;
         client.send(&["40", "40/other,"]).await;
         client.until("/other").await;
-        server.of("/").local().sockets(&Default::default()).remove(0).disconnect(close);
+        let socket = server.of("/").local().sockets(&Default::default()).remove(0);
+        if close {
+            socket.close()
+        } else {
+            socket.disconnect()
+        }
         let first = next(&mut left).await;
         assert_eq!(first, ("/".to_owned(), DisconnectReason::ServerNamespaceDisconnect));
         if close {
@@ -239,7 +244,7 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
             assert_eq!(client.until("41").await, ["41"]);
             assert_eq!(client.send(&[r#"42/other,["still here"]"#]).await, StatusCode::OK);
             drop(client);
-            server.of("/other").local().sockets(&Default::default()).remove(0).disconnect(true);
+            server.of("/other").local().sockets(&Default::default()).remove(0).close();
             next(&mut left).await;
         }
     }
@@ -250,7 +255,7 @@ async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event(
     let server = Server::new();
     let (sender, mut happened) = mpsc::unbounded_channel();
     let events = sender.clone();
-    server.of("/").on("end", async |socket: Socket| socket.disconnect(true));
+    server.of("/").on("end", async |socket: Socket| socket.close());
     server.of("/other").on("late", move || {
         events.send("an event".to_owned()).unwrap();
         ready(())
@@ -286,12 +291,12 @@ async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event(
         client.send(&["40"]).await;
         client.until("40").await;
         let socket = server.of("/").local().sockets(&Default::default()).remove(0);
-        socket.disconnect(false);
+        socket.disconnect();
         if gone {
             client.until("41").await;
             support::settle().await;
         }
-        socket.disconnect(true);
+        socket.close();
         assert!(client.is_closed().await, "gone: {gone}");
     }
 }
@@ -306,7 +311,12 @@ async fn events_that_wait_are_not_handled_when_the_server_disconnects_their_sock
         let (wait, wait_to_end, seen, sender) = (gate.clone(), gate.clone(), handled.clone(), sender.clone());
         server
             .of(name)
-            .on("end", async |socket: Socket, Data(close): Data<bool>| socket.disconnect(close))
+            .on(
+                "end",
+                async |socket: Socket, Data(close): Data<bool>| {
+                    if close { socket.close() } else { socket.disconnect() }
+                },
+            )
             .on("wait", move || {
                 let wait = wait.clone();
                 async move { wait.acquire().await.unwrap().forget() }
@@ -315,7 +325,7 @@ async fn events_that_wait_are_not_handled_when_the_server_disconnects_their_sock
                 let wait = wait_to_end.clone();
                 async move {
                     wait.acquire().await.unwrap().forget();
-                    socket.disconnect(close);
+                    if close { socket.close() } else { socket.disconnect() }
                 }
             })
             .on("event", move |socket: Socket| {
@@ -348,7 +358,7 @@ async fn events_that_wait_are_not_handled_when_the_server_disconnects_their_sock
         assert_eq!(std::mem::take(&mut *handled.lock().unwrap()), expected, "{packets:?}");
         // Those that wait for nothing leave their permits to nobody.
         gate.forget_permits(2);
-        server.of("/other").everyone().disconnect_sockets(true);
+        server.of("/other").everyone().close_sockets();
         next(&mut left).await;
     }
 }

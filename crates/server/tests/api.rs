@@ -1,11 +1,20 @@
 //! The verbs that have no other test: what is known of a socket, commands to many, broadcasts' answers as a stream, closing.
 mod support;
 
-use std::{future::poll_fn, pin::Pin, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_core::Stream;
-use sockeye::{Config, EngineConfig, Revision, Server, Socket, TestClientError, TransportKind, Value, adapter::Target};
-use support::{Raw, next, settle};
+use sockeye::{
+    AckError, Config, EngineConfig, Revision, Server, Socket, State, TestClientError, TransportKind, Value,
+    adapter::Target,
+};
+use support::{PATIENCE, Raw, next, settle};
+use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn the_request_and_the_data_of_a_socket_can_be_read() {
@@ -57,7 +66,7 @@ async fn ids_of_socket_io_2_are_made_of_namespace_and_session_and_later_ones_of_
             Revision::V3 => assert_eq!(ids, own),
             Revision::V4 => assert!(ids.iter().all(|id| id.len() == 20 && *id != own[0]), "{ids:?} of {own:?}"),
         }
-        root.disconnect(true);
+        root.close();
         client.to_the_end().await;
         settle().await;
     }
@@ -75,7 +84,7 @@ async fn sockets_found_by_fetching_are_commanded() {
     assert!(root.socket(client.sid()).unwrap().is_in("room"));
     remote.leave("room");
     assert!(!root.socket(client.sid()).unwrap().is_in("room"));
-    remote.disconnect(false);
+    remote.disconnect();
     settle().await;
     assert!(!client.is_connected());
 }
@@ -165,7 +174,7 @@ async fn a_test_client_learns_at_once_that_the_server_has_closed_its_connection(
     let broken = server.test_client().auth(serde_json::json!("no object")).connect().await;
     assert!(matches!(broken, Err(TestClientError::Closed)), "{broken:?}");
     let mut client = server.test_client().connect().await.unwrap();
-    server.of("/").everyone().disconnect_sockets(true);
+    server.of("/").everyone().close_sockets();
     let end = client.receive().await;
     assert!(matches!(end, Err(TestClientError::Closed)), "{end:?}");
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -177,7 +186,7 @@ async fn a_test_client_learns_at_once_that_it_was_taken_out_of_its_namespace() {
     let root = server.of("/");
     root.on("leave", async |socket: Socket| {
         socket.emit("farewell", ()).unwrap();
-        socket.disconnect(false);
+        socket.disconnect();
     });
     let begun = tokio::time::Instant::now();
     for looks_first in [false, true] {
@@ -223,4 +232,80 @@ async fn a_test_client_joins_a_namespace_that_is_named_without_its_slash() {
     let chat = server.of("chat");
     let client = server.test_client().namespace("chat").connect().await.unwrap();
     assert!(chat.socket(client.sid()).is_some());
+}
+
+#[tokio::test]
+async fn a_callback_gets_the_answer_while_later_events_are_handled() {
+    let server = Server::new();
+    let (sender, mut answers) = mpsc::unbounded_channel();
+    let root = server.of("/");
+    root.on("start", async move |socket: Socket| {
+        socket.emit_with_callback("question", 1, async move |answer: Result<(u8, String), AckError>| {
+            sender.send(answer).unwrap();
+        });
+    });
+    root.on("later", async || "handled");
+    let mut client = server.test_client().connect().await.unwrap();
+    client.emit("start", ()).await.unwrap();
+    let question = client.receive().await.unwrap();
+    assert_eq!(client.emit_with_ack::<String>("later", ()).await.unwrap(), "handled");
+    client.acknowledge(&question, (7, "seven")).await.unwrap();
+    assert_eq!(next(&mut answers).await.unwrap(), (7, "seven".to_owned()));
+
+    client.emit("start", ()).await.unwrap();
+    client.disconnect().await.unwrap();
+    assert!(matches!(next(&mut answers).await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test]
+async fn a_callback_that_panics_is_counted() {
+    let server = Server::new();
+    let mut client = server.test_client().connect().await.unwrap();
+    let socket = server.of("/").socket(client.sid()).unwrap();
+    let (sender, mut called) = mpsc::unbounded_channel::<()>();
+    socket.timeout(PATIENCE).emit_with_callback("question", (), async move |_: Result<(), AckError>| {
+        let _ends_with_the_callback = sender;
+        panic!("as asked for");
+    });
+    let question = client.receive().await.unwrap();
+    client.acknowledge(&question, ()).await.unwrap();
+    assert!(called.recv().await.is_none());
+    while server.metrics().handler_panics == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn state_that_is_shared_already_is_not_wrapped_again() {
+    let visits = Arc::new(Mutex::new(0_u32));
+    let server = Server::builder().shared_state(visits.clone()).build();
+    server.of("/").on("visit", async |visits: State<Mutex<u32>>| *visits.lock().unwrap() += 1);
+    let mut client = server.test_client().connect().await.unwrap();
+    client.emit_with_ack::<()>("visit", ()).await.unwrap();
+    assert_eq!(*visits.lock().unwrap(), 1);
+    assert!(Arc::ptr_eq(&visits, &server.state().unwrap()));
+}
+
+/// What users must be able to write in signatures of their own.
+#[allow(dead_code, clippy::too_many_arguments)]
+fn every_type_of_a_public_signature_can_be_named(
+    _: sockeye::Message<'_>,
+    _: sockeye::Frame,
+    _: sockeye::SendError,
+    _: sockeye::Map,
+    _: sockeye::Number,
+    _: sockeye::ArgsRef<'_>,
+    _: sockeye::ArgumentError,
+    _: sockeye::EncodeError,
+    _: sockeye::ValueError,
+    _: sockeye::HandlerError,
+    _: sockeye::EngineService<impl sockeye::Application>,
+    _: &sockeye::Session,
+    _: sockeye::handler::FailedEvent<'_>,
+    _: sockeye::handler::HandlerFailure,
+    _: sockeye::handler::Rejection,
+    _: sockeye::adapter::RemoteSocket,
+    _: sockeye::adapter::AdapterError,
+    _: sockeye::NotFound,
+) {
 }

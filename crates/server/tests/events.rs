@@ -181,10 +181,10 @@ async fn event_middleware_ends_an_event_by_disconnecting_the_socket() {
         }
     };
     root.event_middleware(async |socket: Socket, EventName(name): EventName| match &*name {
-        "at once" => socket.disconnect(false),
+        "at once" => socket.disconnect(),
         "later" => {
             tokio::task::yield_now().await;
-            socket.disconnect(true);
+            socket.close();
         }
         _ => {}
     });
@@ -259,7 +259,7 @@ async fn a_handler_that_asks_its_own_client_is_told_at_once_that_it_has_left() {
         }
         match reason {
             "client namespace disconnect" => client.disconnect().await.unwrap(),
-            "server namespace disconnect" => root.socket(client.sid()).unwrap().disconnect(false),
+            "server namespace disconnect" => root.socket(client.sid()).unwrap().disconnect(),
             _ => drop(client),
         }
         assert_eq!(next(&mut told).await, "Err(Disconnected), Disconnected");

@@ -78,7 +78,7 @@ async fn refusals_reach_the_client_and_leave_no_trace() {
         match name {
             "/error" => namespace.on_connect(refuse),
             "/middleware" => namespace.middleware(refuse),
-            "/disconnect" => namespace.on_connect(async |socket: Socket| socket.disconnect(false)),
+            "/disconnect" => namespace.on_connect(async |socket: Socket| socket.disconnect()),
             _ => namespace.on_connect(async |socket: Socket| {
                 socket.join("somewhere").unwrap();
                 assert!(socket.is_connected(), "private");
@@ -119,7 +119,7 @@ async fn disconnect_handlers_see_reason_and_rooms() {
     assert_eq!((reason, rooms, is_connected), (DisconnectReason::ClientNamespaceDisconnect, expected_rooms, false));
     assert_eq!(reason.as_str(), "client namespace disconnect");
     let mut client = server.test_client().connect().await.unwrap();
-    root.socket(client.sid()).unwrap().disconnect(false);
+    root.socket(client.sid()).unwrap().disconnect();
     let (reason, ..) = next(&mut left).await;
     assert_eq!((reason, reason.as_str()), (DisconnectReason::ServerNamespaceDisconnect, "server namespace disconnect"));
     assert!(!client.is_connected());
@@ -135,7 +135,7 @@ async fn what_was_on_its_way_to_a_namespace_that_was_left_is_of_no_consequence()
     server.of("/closed").on_connect(async || Err::<(), _>(ConnectRefusal::new("nobody")));
     for number in 0..20 {
         let namespace = server.of(&format!("/{number}"));
-        namespace.on("leave", async |socket: Socket| socket.disconnect(false));
+        namespace.on("leave", async |socket: Socket| socket.disconnect());
         namespace.on_disconnect(async |_: Socket| tokio::task::yield_now().await);
     }
     for from_server in [false, true] {
@@ -281,7 +281,7 @@ async fn broadcasts_reach_whom_they_are_for_once() {
     let fetched = root.to("c").fetch_sockets().await.unwrap();
     assert_eq!(fetched.len(), 2);
     assert!(fetched.iter().all(|socket| socket.rooms().contains(&"c".to_owned())));
-    root.to("b").disconnect_sockets(false);
+    root.to("b").disconnect_sockets();
     tokio::task::yield_now().await;
     let connected: Vec<bool> = clients.iter_mut().map(|client| client.is_connected()).collect();
     assert_eq!(connected, [true, false, false, true]);
@@ -442,7 +442,7 @@ async fn every_verb_of_a_parent_is_for_its_children() {
     assert_eq!(answers.iter().map(|(_, sid)| sid.as_str()).collect::<Vec<_>>(), ids);
     parent.to("a").sockets_leave("a");
     assert!(parent.to("a").sockets().is_empty());
-    parent.to(&ids[3]).disconnect_sockets(false);
+    parent.to(&ids[3]).disconnect_sockets();
     settle().await;
     let connected: Vec<bool> = clients.iter_mut().map(|client| client.is_connected()).collect();
     assert_eq!(connected, [true, true, true, false]);

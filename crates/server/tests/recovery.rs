@@ -297,7 +297,7 @@ async fn who_left_or_was_taken_out_is_not_recovered() {
         let client = server.test_client().connect().await.unwrap();
         let (sid, auth) = (client.sid().to_owned(), serde_json::json!({ "pid": client.pid().unwrap() }));
         match by_server {
-            true => server.of("/").socket(&sid).unwrap().disconnect(false),
+            true => server.of("/").socket(&sid).unwrap().disconnect(),
             false => client.disconnect().await.unwrap(),
         }
         gone(&server, &sid).await;

@@ -355,7 +355,7 @@ async fn meddling() {
     let mut client = server.test_client().namespace("/room-1").auth(claim).connect().await.unwrap();
     assert!(server.of("/room-1").socket(client.sid()).unwrap().is_recovered());
     client.emit("event", ()).await.unwrap();
-    server.of("/room-1").everyone().disconnect_sockets(true);
+    server.of("/room-1").everyone().close_sockets();
     settle().await;
     let mut places = Vec::new();
     while let Ok(place) = happenings.try_recv() {

@@ -19,7 +19,7 @@ use crate::{AckError, EmitError, Socket, error::AckErrorKind};
 pub(crate) type Outcome = Result<ArgsBuf, AckErrorKind>;
 
 /// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
-/// as `(i64, String)`, and ignores them if `T` is `()`. An answer without arguments is taken for `null`.
+/// as `(i64, String)`. An answer without arguments is taken for `null`, which `()` is decoded from.
 ///
 /// The event is emitted already: it is sent when the future is first awaited, and otherwise within two milliseconds.
 /// Dropping the future only means that the answer is not waited for. If time runs out

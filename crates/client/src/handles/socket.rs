@@ -1,11 +1,12 @@
 use std::{error::Error as StdError, fmt, future::Future, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned, ser::SerializeSeq};
+use sockeye_handler::guarded;
 use sockeye_protocol::socketio::{Arguments, is_reserved};
 use tokio::sync::oneshot;
 
 use crate::{
-    AckFuture, BuildError, ConnectError, EmitError, Events, Manager,
+    AckError, AckFuture, BuildError, ConnectError, EmitError, Events, Manager,
     config::Auth,
     connection::packet::{Origin, Outgoing},
     error::{AckErrorKind, ConnectErrorKind, EmitErrorKind},
@@ -243,6 +244,29 @@ impl Socket {
             Ok(()) => AckFuture::waiting(self.clone(), id, receiver, limit),
             Err(error) => AckFuture::failed(error),
         }
+    }
+
+    /// Emits an event and calls `callback` with the first argument of the server's acknowledgement, or with all of them if
+    /// `T` is a tuple, or with why none came.
+    ///
+    /// A handler that awaits an acknowledgement holds up the later events of its socket. This does not: it returns at once,
+    /// and the callback runs in a task of its own, possibly while a handler of the same socket runs.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn emit_with_callback<T, F, Fut>(&self, event: &str, args: impl Arguments, callback: F)
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: FnOnce(Result<T, AckError>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (answer, namespace) = (self.emit_with_ack(event, args), self.namespace().to_owned());
+        tokio::spawn(async move {
+            let answer = answer.await;
+            if let Err(panic) = guarded(async { callback(answer).await }).await {
+                tracing::error!(namespace, panic, "the callback of an acknowledgement panicked");
+            }
+        });
     }
 
     /// Waits until everything that was emitted is written to the connection, and with [`Retries`](crate::Retries)

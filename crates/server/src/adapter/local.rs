@@ -112,11 +112,14 @@ impl Local {
         }
     }
 
-    /// Disconnects every socket of the target from the namespace, or closes their connections.
-    pub fn disconnect_all(&self, target: &Target, close: bool) {
-        for socket in self.sockets(target) {
-            socket.disconnect(close);
-        }
+    /// Disconnects every socket of the target from the namespace.
+    pub fn disconnect_all(&self, target: &Target) {
+        self.sockets(target).iter().for_each(Socket::disconnect);
+    }
+
+    /// Closes the connection of every socket of the target.
+    pub fn close_all(&self, target: &Target) {
+        self.sockets(target).iter().for_each(Socket::close);
     }
 
     /// Puts a socket into the namespace. In Socket.IO 2 a client that comes back has the id it had: if the handlers of

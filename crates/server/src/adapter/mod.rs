@@ -50,9 +50,14 @@ pub trait Adapter: Send + Sync + 'static {
         self.local().leave_all(target, rooms);
     }
 
-    /// Disconnects every socket of the target from the namespace, or closes their connections.
-    fn disconnect(&self, target: &Target, close: bool) {
-        self.local().disconnect_all(target, close);
+    /// Disconnects every socket of the target from the namespace.
+    fn disconnect(&self, target: &Target) {
+        self.local().disconnect_all(target);
+    }
+
+    /// Closes the connection of every socket of the target.
+    fn close(&self, target: &Target) {
+        self.local().close_all(target);
     }
 
     /// What is known of every socket of the target, here and on other servers.

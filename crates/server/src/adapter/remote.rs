@@ -122,9 +122,14 @@ impl RemoteSocket {
         self.operator().sockets_leave(rooms);
     }
 
-    /// Takes the socket out of the namespace, or closes its connection.
-    pub fn disconnect(&self, close: bool) {
-        self.operator().disconnect_sockets(close);
+    /// Takes the socket out of the namespace.
+    pub fn disconnect(&self) {
+        self.operator().disconnect_sockets();
+    }
+
+    /// Closes the socket's connection.
+    pub fn close(&self) {
+        self.operator().close_sockets();
     }
 
     fn operator(&self) -> Operator {

@@ -193,7 +193,7 @@ impl Client {
     fn disconnect_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.over = true;
         for member in self.members.iter().filter(|member| member.socket().is_connected()) {
-            member.socket().disconnect(false);
+            member.socket().disconnect();
         }
         self.session.close();
         self.poll(cx)

@@ -11,14 +11,14 @@ use futures_core::Stream;
 use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
 use sockeye_engine::Sid;
-use sockeye_handler::decode_answer;
+use sockeye_handler::{decode_answer, guarded};
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{EmitError, LimitError, Socket};
+use crate::{EmitError, LimitError, Namespace, Socket};
 
 /// Why no acknowledgement came.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum AckError {
 }
 
 /// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
-/// as `(i64, String)`, and ignores them if `T` is `()`. An answer without arguments is taken for `null`.
+/// as `(i64, String)`. An answer without arguments is taken for `null`, which `()` is decoded from.
 /// [`raw`](Self::raw) returns the arguments still encoded. If the future is dropped, the answer is not waited for.
 #[derive(Debug)]
 #[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
@@ -70,6 +70,22 @@ impl<T> AckFuture<T> {
     /// As the future itself, but for the type of the argument.
     pub async fn raw(mut self) -> Result<ArgsBuf, AckError> {
         std::future::poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    /// Calls `callback` in a task of its own with what the future resolves to.
+    pub(crate) fn call_with_answer<F, Fut>(self, namespace: Namespace, callback: F)
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: FnOnce(Result<T, AckError>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        tokio::spawn(async move {
+            let answer = self.await;
+            if let Err(panic) = guarded(async { callback(answer).await }).await {
+                namespace.counters().handler_panics.add();
+                tracing::error!(namespace = namespace.name(), panic, "the callback of an acknowledgement panicked");
+            }
+        });
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<ArgsBuf, AckError>> {

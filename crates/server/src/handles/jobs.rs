@@ -1,16 +1,15 @@
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use parking_lot::RwLock;
-use sockeye_handler::guard;
+use sockeye_handler::guarded;
 use tokio::{
     runtime::Handle,
     time::{MissedTickBehavior, interval},
@@ -74,19 +73,10 @@ async fn run(job: Weak<Job>, namespace: WeakNamespace, every: Duration) {
                 return;
             }
         }
-        if let Err(panic) = run_once(&job, namespace.clone()).await {
+        let run = async { (job.run)(namespace.clone()).await };
+        if let Err(panic) = guarded(run).await {
             namespace.counters().handler_panics.add();
             tracing::error!(namespace = namespace.name(), panic, "a job of `every` panicked; it runs again");
         }
     }
-}
-
-/// Runs a job once, and returns its panic, if it panics.
-async fn run_once(job: &Job, namespace: Namespace) -> Result<(), String> {
-    let mut running = guard(|| (job.run)(namespace))?;
-    poll_fn(|cx| match guard(|| running.as_mut().poll(cx)) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
 }

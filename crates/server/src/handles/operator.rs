@@ -1,11 +1,11 @@
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, future::Future, time::Duration};
 
 use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments};
 use tokio::sync::mpsc;
 
 use crate::{
-    AckFuture, BroadcastAcks, EmitError, IntoRooms, Namespace, ParentNamespace, Socket,
+    AckError, AckFuture, BroadcastAcks, EmitError, IntoRooms, Namespace, ParentNamespace, Socket,
     adapter::target::{RoomNames, Target, add_rooms},
     adapter::{AdapterError, RemoteSocket},
     wire::packet::check_name,
@@ -137,9 +137,14 @@ impl Operator {
         self.namespaces().iter().for_each(|namespace| namespace.adapter().leave(&self.target, &names));
     }
 
-    /// Disconnects the chosen sockets from the namespace, or closes their connections.
-    pub fn disconnect_sockets(&self, close: bool) {
-        self.namespaces().iter().for_each(|namespace| namespace.adapter().disconnect(&self.target, close));
+    /// Disconnects the chosen sockets from the namespace, as [`Socket::disconnect`] does.
+    pub fn disconnect_sockets(&self) {
+        self.namespaces().iter().for_each(|namespace| namespace.adapter().disconnect(&self.target));
+    }
+
+    /// Closes the connections of the chosen sockets, as [`Socket::close`] does.
+    pub fn close_sockets(&self) {
+        self.namespaces().iter().for_each(|namespace| namespace.adapter().close(&self.target));
     }
 
     /// Emits an event to the other servers of the cluster, not to any client.
@@ -247,5 +252,18 @@ impl Direct {
     pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> AckFuture<T> {
         let timeout = self.timeout.unwrap_or(self.socket.namespace().config().ack_timeout);
         self.socket.emit_with_ack_within(timeout, event, &args)
+    }
+
+    /// Emits an event and calls `callback` with the client's acknowledgement, as [`Socket::emit_with_callback`] does.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn emit_with_callback<T, F, Fut>(&self, event: &str, args: impl Arguments, callback: F)
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: FnOnce(Result<T, AckError>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.emit_with_ack(event, args).call_with_answer(self.socket.namespace().clone(), callback);
     }
 }

@@ -2,7 +2,6 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Future, pending},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -12,10 +11,12 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
-use sockeye_engine::{Application, Engine, EngineService, Graceful, InProcess, Refusal, ServeError, WeakEngine};
+use sockeye_engine::{
+    Application, Engine, EngineService, Graceful, InProcess, NotFound, Refusal, ServeError, WeakEngine, listen,
+};
 use sockeye_handler::Values;
 use sockeye_protocol::socketio::Arguments;
-use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tower_service::Service;
 
 use crate::{
@@ -55,10 +56,18 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds a value that handlers can ask for by [`State`](crate::State), one of each type.
+    /// Adds a value that handlers can take as [`State<T>`](crate::State), one of each type. The server keeps it in an `Arc`;
+    /// [`Server::state`] returns that.
     #[must_use]
-    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.state.insert(value);
+    pub fn state<T: Send + Sync + 'static>(self, value: T) -> Self {
+        self.shared_state(Arc::new(value))
+    }
+
+    /// Adds a value, as [`state`](Self::state) does, that is in an `Arc` already. Handlers take it as `State<T>`, not as
+    /// `State<Arc<T>>`.
+    #[must_use]
+    pub fn shared_state<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
+        self.state.insert_shared(value);
         self
     }
 
@@ -185,7 +194,8 @@ impl Server {
         Ok(())
     }
 
-    /// Serves on listeners, paths that are not this server's by `fallback`, until told to stop.
+    /// Serves on listeners until told to stop. `fallback` answers the paths that are not this server's;
+    /// [`NotFound`] answers them with 404. [`listen`](crate::listen) makes the listeners.
     pub async fn serve_with<S, B, F>(&self, listeners: Vec<TcpListener>, fallback: S, graceful: Graceful<F>)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -232,47 +242,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Listens on every address that `address` stands for; `localhost` is usually two.
-///
-/// # Errors
-/// If one of them cannot be listened on.
-pub async fn listen(address: impl ToSocketAddrs + fmt::Debug) -> Result<Vec<TcpListener>, ServeError> {
-    let given = format!("{address:?}");
-    let addresses: Vec<SocketAddr> = lookup_host(address)
-        .await
-        .map_err(|source| ServeError::Listen { address: given.trim_matches('"').to_owned(), source })?
-        .collect();
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServeError::Listen { address: address.to_string(), source })?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
 /// A namespace's name with its leading slash.
 pub(crate) fn with_slash(name: &str) -> Arc<str> {
     if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
-}
-
-/// Answers paths that are not the server's with 404.
-#[derive(Debug, Clone, Copy)]
-struct NotFound;
-
-impl Service<Request<Incoming>> for NotFound {
-    type Response = Response<http_body_util::Empty<Bytes>>;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Incoming>) -> Self::Future {
-        let mut response = Response::new(http_body_util::Empty::new());
-        *response.status_mut() = http::StatusCode::NOT_FOUND;
-        std::future::ready(Ok(response))
-    }
 }

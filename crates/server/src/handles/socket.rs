@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -202,6 +203,33 @@ impl Socket {
         self.emit_with_ack_within(self.namespace().config().ack_timeout, event, &args)
     }
 
+    /// Emits an event and calls `callback` with the first argument of the client's acknowledgement, or with all of them if
+    /// `T` is a tuple, or with why none came.
+    ///
+    /// A handler that awaits an acknowledgement holds up the later events of its socket. This does not: it returns at once,
+    /// and the callback runs in a task of its own, possibly while a handler of the same socket runs.
+    ///
+    /// ```
+    /// # use sockeye::{AckError, Server, Socket};
+    /// Server::new().of("/").on("start", async |socket: Socket| {
+    ///     socket.emit_with_callback("ready?", (), async |answer: Result<bool, AckError>| match answer {
+    ///         Ok(ready) => println!("ready: {ready}"),
+    ///         Err(error) => println!("no answer: {error}"),
+    ///     });
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn emit_with_callback<T, F, Fut>(&self, event: &str, args: impl Arguments, callback: F)
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: FnOnce(Result<T, AckError>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.emit_with_ack(event, args).call_with_answer(self.namespace().clone(), callback);
+    }
+
     /// What is emitted through the result is dropped unless the client is ready to receive it.
     pub fn volatile(&self) -> Direct {
         Direct::new(self.clone()).volatile()
@@ -255,30 +283,23 @@ impl Socket {
         self.rooms().iter().any(|joined| **joined == *room)
     }
 
-    /// Takes the client out of the namespace; called in a connect handler, it refuses the client. With `close` it is
-    /// taken out of its other namespaces too, and then the whole connection is closed.
+    /// Takes the client out of the namespace. Called in a connect handler, it refuses the client.
     ///
-    /// Handlers that have begun run to their end. Of the events that wait none is handled any more; called by an event
-    /// middleware, neither is the event under way.
+    /// Handlers that have begun run to their end. Events that wait for them are not handled any more. Called by an event
+    /// middleware, it also ends the event at hand.
     ///
-    /// A client is told of each namespace that it is out of, and official clients do not come back by themselves.
-    pub fn disconnect(&self, close: bool) {
-        if close {
-            // Before the socket is seen to leave, for afterwards the connection's task may forget it at any time.
-            self.0.closes_connection.store(true, Ordering::Release);
-        }
-        let stage = self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
-        if stage == CONNECTED {
-            let name = self.namespace().name();
-            let sent = with_encoded(
-                |buffer| self.namespace().config().parser.disconnect(buffer, self.revision(), name),
-                |buffer, wire| send(&self.0.session, buffer, wire),
-            );
-            // A session that is closed already needs no farewell.
-            log_encoding(sent.map(drop));
-        }
-        if close && stage == LEFT {
-            // Perhaps the connection's task knows this socket no more.
+    /// The client is told, and official clients do not come back by themselves.
+    pub fn disconnect(&self) {
+        self.leave_namespace();
+        self.0.session.wake();
+    }
+
+    /// Takes the client out of all its namespaces, as [`disconnect`](Self::disconnect) does, and closes the connection.
+    pub fn close(&self) {
+        // Before the socket is seen to leave, for afterwards the connection's task may forget it at any time.
+        self.0.closes_connection.store(true, Ordering::Release);
+        if self.leave_namespace() == LEFT {
+            // Perhaps the connection's task does not know this socket any more.
             self.0.session.close();
         }
         self.0.session.wake();
@@ -543,6 +564,21 @@ impl Socket {
     /// A number that tells sockets apart.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Begins to leave the namespace and tells the client. Returns the stage before.
+    fn leave_namespace(&self) -> u8 {
+        let stage = self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
+        if stage == CONNECTED {
+            let name = self.namespace().name();
+            let sent = with_encoded(
+                |buffer| self.namespace().config().parser.disconnect(buffer, self.revision(), name),
+                |buffer, wire| send(&self.0.session, buffer, wire),
+            );
+            // A session that is closed already needs no farewell.
+            log_encoding(sent.map(drop));
+        }
+        stage
     }
 
     fn change_handlers(&self, change: impl FnOnce(&mut Handlers)) {
