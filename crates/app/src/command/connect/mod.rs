@@ -293,7 +293,7 @@ impl Session {
                     self.console.say(format_args!("{} < {namespace}{name}{blank}{values}{asked}", clock()))?;
                 }
                 Err(error) => {
-                    self.lifecycle(format_args!("cannot decode the arguments of {}: {error}", Name(&name)))?
+                    self.lifecycle(format_args!("cannot decode the arguments of {}: {error}", Name(&name)))?;
                 }
             },
         }
