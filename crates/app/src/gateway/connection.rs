@@ -27,7 +27,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::Config;
+use super::config::Config;
 use crate::chat::Outbox;
 
 /// A plain WebSocket. The library answers pings and Close frames; this adds limits, the heartbeat and an end in which

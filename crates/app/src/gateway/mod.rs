@@ -1,9 +1,10 @@
 //! Plain WebSocket, for clients without a Socket.IO library. `/ws/` sends every message to all connections there;
 //! `/ws/<user>/` takes `{"message", "to_user"}` and delivers it to the devices of that user.
+mod config;
 mod connection;
 mod direct;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -15,7 +16,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sockeye::{OriginPolicy, Server};
+use sockeye::Server;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{Message, handshake::server::create_response_with_body};
 
@@ -23,6 +24,7 @@ use crate::{
     chat::{Chat, Group, NAMESPACES, Outbox, Registration},
     identity::Token,
 };
+use config::Config;
 use connection::Connection;
 
 /// Serves plain WebSocket connections.
@@ -33,28 +35,9 @@ pub(crate) struct Gateway {
     closing: watch::Sender<bool>,
 }
 
-/// The limits and times of plain connections, which are those of Socket.IO connections.
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
-    pub(crate) origins: OriginPolicy,
-    pub(crate) max_payload: usize,
-    pub(crate) outbox_bytes: usize,
-    pub(crate) close_timeout: Duration,
-    pub(crate) ping_interval: Duration,
-    pub(crate) ping_timeout: Duration,
-}
-
 impl Gateway {
     pub(crate) fn new(server: Server, chat: Arc<Chat>) -> Self {
-        let engine = &server.config().engine;
-        let config = Config {
-            origins: engine.origins.clone(),
-            max_payload: engine.max_payload,
-            outbox_bytes: engine.outbox_bytes,
-            close_timeout: engine.close_timeout,
-            ping_interval: engine.ping_interval,
-            ping_timeout: engine.ping_timeout,
-        };
+        let config = Config::of(&server.config().engine);
         Self { server, chat, config, closing: watch::Sender::new(false) }
     }
 

@@ -5,9 +5,8 @@ use reqwest::{
 };
 
 use super::{
-    probe::{Answer, Ask, Probe},
+    probe::{Answer, Ask, Probe, unanswered},
     report::Finding,
-    unanswered,
 };
 use crate::command::target::TargetError;
 

@@ -1,8 +1,7 @@
 //! Checks that a session can be opened, by polling and by WebSocket.
 use super::{
-    probe::{Answer, Ask, Probe, Session},
+    probe::{Answer, Ask, Probe, Session, innermost, unanswered},
     report::Finding,
-    unanswered,
 };
 use crate::command::target::{DEFAULT_PATH, Target, TargetOptions, TransportName};
 
@@ -41,7 +40,7 @@ pub(super) fn no_answer(error: &reqwest::Error, target: &Target) -> Finding {
              right, the server is too busy (--timeout allows more time).",
         );
     }
-    let error = super::innermost(error);
+    let error = innermost(error);
     let cure = if target.url.scheme() == "http" {
         "Does a Socket.IO server listen at this port? If it is a port for TLS, use https:// instead of http://."
     } else {
@@ -79,7 +78,7 @@ pub(super) async fn websocket(probe: &Probe, polling_works: bool) -> Finding {
         Ok(answer) => judge_websocket(&answer, polling_works),
         Err(error) if polling_works => Finding::problem(
             WEBSOCKET,
-            format!("polling works, but a request for a WebSocket gets no answer: {}", super::innermost(&error)),
+            format!("polling works, but a request for a WebSocket gets no answer: {}", innermost(&error)),
             NGINX,
         ),
         Err(error) => unanswered(WEBSOCKET, &error),

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::settings::Settings;
 use handshake::Polling;
-use probe::{Ask, Probe, innermost, tls_error};
-use report::{Finding, Report, Verdict};
+use probe::{Ask, Probe, tls_error};
+use report::{Report, Verdict};
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -160,13 +160,4 @@ fn remove_secrets(options: &mut TargetOptions, target: &mut Target) -> Vec<&'sta
         (has_query, "the address's query"),
     ];
     withheld.into_iter().filter_map(|(was_given, name)| was_given.then_some(name)).collect()
-}
-
-/// The finding for a request without an answer.
-fn unanswered(subject: &'static str, error: &reqwest::Error) -> Finding {
-    Finding::problem(
-        subject,
-        format!("no answer: {}", innermost(error)),
-        "The log of the server, or of a proxy before it, may say why.",
-    )
 }

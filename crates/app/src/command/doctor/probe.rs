@@ -13,6 +13,7 @@ use reqwest::{
     tls::TlsInfo,
 };
 
+use super::report::Finding;
 use crate::command::{
     outcome::CommandError,
     target::{Target, TargetOptions},
@@ -250,6 +251,15 @@ pub(super) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
         };
     }
     None
+}
+
+/// The finding for a request without an answer.
+pub(super) fn unanswered(subject: &'static str, error: &reqwest::Error) -> Finding {
+    Finding::problem(
+        subject,
+        format!("no answer: {}", innermost(error)),
+        "The log of the server, or of a proxy before it, may say why.",
+    )
 }
 
 /// The innermost cause, without the generic words of the HTTP library.

@@ -2,9 +2,8 @@
 use std::time::Duration;
 
 use super::{
-    probe::{Answer, Ask, Probe, Session},
+    probe::{Answer, Ask, Probe, Session, unanswered},
     report::Finding,
-    unanswered,
 };
 
 /// Sends requests of a session, first each over a new connection, then several over one.
