@@ -1,21 +1,16 @@
 use std::time::{Duration, Instant};
 
-use super::{
-    role::{Role, Variant},
-    timing::Timing,
-};
+use super::{role::Role, timing::Timing};
 use crate::engineio::Revision;
 
 /// Who pings, and until when the other side may be silent. In revision 4 the server pings; in revision 3 the client
-/// does; on a plain WebSocket the server sends ping frames to a client that says nothing.
+/// does.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     /// When `due` is due.
     deadline: Instant,
     due: Due,
     pings: Pings,
-    /// Whether whatever the peer sends is as good as a pong.
-    any_input_answers: bool,
     /// Whether nothing is read from the peer, so that nothing follows from its silence.
     input_held: bool,
     /// Whether a packet that is no pong has put the deadline off, which happens once for each ping.
@@ -55,28 +50,18 @@ pub(super) enum Beat {
 }
 
 impl Heartbeat {
-    pub(super) fn new(role: Role, variant: Variant, timing: Timing, now: Instant) -> Self {
-        let (due, after) = match (role, variant) {
-            (Role::Server, Variant::EngineIo(Revision::V4)) | (_, Variant::Plain) => {
-                (Due::Ping, timing.ping_interval())
-            }
-            (Role::Server, Variant::EngineIo(Revision::V3)) | (Role::Client, Variant::EngineIo(_)) => {
+    pub(super) fn new(role: Role, revision: Revision, timing: Timing, now: Instant) -> Self {
+        let (due, after) = match (role, revision) {
+            (Role::Server, Revision::V4) => (Due::Ping, timing.ping_interval()),
+            (Role::Server, Revision::V3) | (Role::Client, _) => {
                 (Due::Input, timing.ping_interval() + timing.ping_timeout())
             }
         };
-        let pings = match (role, variant) {
-            (Role::Client, Variant::EngineIo(Revision::V3)) => Pings::At(now + timing.ping_interval()),
+        let pings = match (role, revision) {
+            (Role::Client, Revision::V3) => Pings::At(now + timing.ping_interval()),
             _ => Pings::Sent { unanswered: None, answered: None },
         };
-        Self {
-            deadline: now + after,
-            due,
-            pings,
-            any_input_answers: variant == Variant::Plain,
-            input_held: false,
-            extended: false,
-            excused: false,
-        }
+        Self { deadline: now + after, due, pings, input_held: false, extended: false, excused: false }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is worth calling next.
@@ -135,7 +120,6 @@ impl Heartbeat {
     /// The clock is only read if the time matters, which it rarely does for a server of revision 4.
     pub(super) fn heard(&mut self, timing: Timing, now: impl FnOnce() -> Instant) {
         match self.due {
-            Due::Ping | Due::Pong if self.any_input_answers => self.expect(Due::Ping, now() + timing.ping_interval()),
             Due::Pong if !self.extended => {
                 self.deadline = now() + timing.ping_timeout();
                 self.extended = true;
@@ -196,7 +180,7 @@ mod tests {
     }
 
     fn heartbeat(role: Role, revision: Revision, now: Instant) -> Heartbeat {
-        Heartbeat::new(role, Variant::EngineIo(revision), timing(), now)
+        Heartbeat::new(role, revision, timing(), now)
     }
 
     fn server(now: Instant) -> Heartbeat {
@@ -292,16 +276,5 @@ mod tests {
         assert_eq!(client.handle_timeout(timing(), dead + IMPRECISION), Beat::Dead);
         assert_eq!(server.handle_timeout(timing(), dead), Beat::Idle);
         assert_eq!(server.deadline(), dead + INTERVAL, "it has heard a ping in between");
-    }
-
-    #[test]
-    fn any_input_of_a_plain_websocket_is_as_good_as_a_pong() {
-        let start = Instant::now();
-        let mut heartbeat = Heartbeat::new(Role::Server, Variant::Plain, timing(), start);
-        heartbeat.heard(timing(), || start + INTERVAL / 2);
-        assert_eq!(heartbeat.deadline(), start + INTERVAL / 2 + INTERVAL);
-        assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL * 2), Beat::Ping);
-        heartbeat.heard(timing(), || start + INTERVAL * 2);
-        assert_eq!(heartbeat.deadline(), start + INTERVAL * 3);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     close_reason::CloseReason,
     heartbeat::Heartbeat,
     output::{Event, Events, Transmit, Transmits},
-    role::{Role, Variant},
+    role::Role,
     stage::{Stage, Transport},
     timing::Timing,
     transport_kind::TransportKind,
@@ -15,7 +15,7 @@ use crate::engineio::Revision;
 #[derive(Debug)]
 pub struct Session {
     pub(super) role: Role,
-    pub(super) variant: Variant,
+    pub(super) revision: Revision,
     pub(super) timing: Timing,
     pub(super) stage: Stage,
     pub(super) heartbeat: Heartbeat,
@@ -30,22 +30,12 @@ impl Session {
             TransportKind::Polling => Transport::Polling(Box::default()),
             TransportKind::WebSocket => Transport::WebSocket,
         };
-        Self::with(role, Variant::EngineIo(revision), transport, timing, now)
-    }
-
-    /// A server's end of a WebSocket that carries messages without Engine.IO around them: its pings are ping frames,
-    /// and whatever the client sends is as good as a pong.
-    pub fn plain_websocket(timing: Timing, now: Instant) -> Self {
-        Self::with(Role::Server, Variant::Plain, Transport::WebSocket, timing, now)
-    }
-
-    fn with(role: Role, variant: Variant, transport: Transport, timing: Timing, now: Instant) -> Self {
         Self {
             role,
-            variant,
+            revision,
             timing,
             stage: Stage::Open(transport),
-            heartbeat: Heartbeat::new(role, variant, timing, now),
+            heartbeat: Heartbeat::new(role, revision, timing, now),
             transmits: Transmits::default(),
             events: Events::default(),
         }

@@ -14,7 +14,7 @@ pub enum Transmit {
     ProbeAnswer,
     /// Send `5` on the WebSocket that takes over, before everything that waits.
     Upgrade,
-    /// Append a ping to what waits: the packet `2`, or a ping frame on a plain WebSocket.
+    /// Append a ping to what waits.
     Ping,
     /// Append a pong to what waits, with the data of the ping that was just handled.
     Pong,

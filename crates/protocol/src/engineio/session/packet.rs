@@ -1,11 +1,7 @@
 use std::time::Instant;
 
 use super::{
-    close_reason::CloseReason,
-    farewell::Peer,
-    machine::Session,
-    output::Transmit,
-    role::{Role, Variant},
+    close_reason::CloseReason, farewell::Peer, machine::Session, output::Transmit, role::Role,
     transport_kind::TransportKind,
 };
 use crate::engineio::{Packet, Revision};
@@ -35,11 +31,7 @@ impl Session {
         if !self.is_open() {
             return Delivery::Done;
         }
-        let answers = match self.variant {
-            Variant::EngineIo(revision) => revision,
-            Variant::Plain => Revision::V4,
-        };
-        match (self.role, answers, packet) {
+        match (self.role, self.revision, packet) {
             (_, _, Packet::Text(_) | Packet::Binary(_)) => return Delivery::Deliver,
             (Role::Server, Revision::V4, Packet::Pong(_)) => self.heartbeat.answered(self.timing, now),
             (Role::Server, Revision::V3, Packet::Ping(_)) | (Role::Client, _, Packet::Ping(_)) => {

@@ -1,5 +1,3 @@
-use crate::engineio::Revision;
-
 /// Which end of a session this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -7,12 +5,4 @@ pub enum Role {
     Server,
     /// The end that opens them.
     Client,
-}
-
-/// What is spoken on the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Variant {
-    EngineIo(Revision),
-    /// Messages of a WebSocket without packets around them.
-    Plain,
 }
