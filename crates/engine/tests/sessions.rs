@@ -276,6 +276,24 @@ async fn the_upgrade_loses_and_reorders_nothing() {
 }
 
 #[tokio::test]
+async fn polls_end_100_ms_after_the_probe_as_in_the_reference() {
+    let mut server = start(Config::default()).await;
+    let sid = server.open_polling().await;
+    let session = format!("{POLLING}&sid={sid}");
+    let opened = server.next_session().await;
+    let mut websocket = server.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    let begun = Instant::now();
+    websocket.send("2probe").await;
+    assert_eq!(websocket.text().await, "3probe");
+    let noop = server.get(&session).await;
+    assert_eq!(noop.body, "6");
+    assert!(begun.elapsed() >= Duration::from_millis(100), "the poll ended after {:?}", begun.elapsed());
+    // In between, packets still travel by polling.
+    opened.send_text(b"4by polling").unwrap();
+    assert_eq!(server.get(&session).await.body, "4by polling");
+}
+
+#[tokio::test]
 async fn last_words_follow_a_client_that_is_about_to_upgrade() {
     let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let sid = server.open_polling().await;
