@@ -38,9 +38,9 @@ pub trait Parameters<Context>: Sized {
 /// A type that what comes from a peer can be deserialised into: every type that implements `serde::Deserialize` and does
 /// not borrow.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be what a handler receives: it does not implement `serde::Deserialize`, or it borrows",
+    message = "`{Self}` cannot be what a handler receives: it does not implement `serde::Deserialize`",
     label = "this handler receives `{Self}`",
-    note = "derive it for a type of your own: `#[derive(serde::Deserialize)]`; take `String` instead of `&str`"
+    note = "derive it for a type of your own: `#[derive(serde::Deserialize)]`"
 )]
 pub trait Payload: DeserializeOwned {}
 

@@ -17,6 +17,13 @@ use crate::{HandlerKind, IntoOutput, Parameters, Rejection};
 /// let visits = Arc::new(AtomicU64::new(0));
 /// on("visit", async move || visits.fetch_add(1, Ordering::Relaxed) + 1);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not an `async` function or closure of at most eight parameters",
+    note = "a handler is an `async` function or closure, such as `async |socket: Socket, Data(text): Data<String>| {{ }}`; \
+            one that uses values from outside is `async move |socket: Socket| {{ }}`, on clones of them",
+    note = "a closure that is not `async` must return a future: `|socket: Socket| async move {{ }}`"
+)]
 pub trait Handler<K: HandlerKind, P>: Send + Sync + 'static {
     /// Extracts the parameters and calls the function. Its future is not polled yet.
     ///
@@ -42,13 +49,6 @@ where
 }
 
 /// An async function or closure with these parameters, a tuple.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a handler",
-    label = "not an `async` function or closure of at most eight parameters",
-    note = "a handler is an `async` function or closure, such as `async |socket: Socket, Data(text): Data<String>| {{ }}`; \
-            one that uses values from outside is `async move |socket: Socket| {{ }}`, on clones of them",
-    note = "a closure that is not `async` must return a future: `|socket: Socket| async move {{ }}`"
-)]
 pub trait HandlerFn<P>: Sized {
     /// What the function returns once it is awaited.
     type Output;
