@@ -10,8 +10,8 @@ use std::{
 
 use futures_core::Stream;
 use sockeye::{
-    AckError, Config, EngineConfig, Revision, Server, Socket, State, TestClientError, TransportKind, Value,
-    adapter::Target,
+    AckError, Config, EngineConfig, HandshakeRef, Revision, Server, Socket, State, TestClientError, TransportKind,
+    Value, adapter::Target,
 };
 use support::{PATIENCE, Raw, next, settle};
 use tokio::sync::mpsc;
@@ -284,6 +284,27 @@ async fn state_that_is_shared_already_is_not_wrapped_again() {
     client.emit_with_ack::<()>("visit", ()).await.unwrap();
     assert_eq!(*visits.lock().unwrap(), 1);
     assert!(Arc::ptr_eq(&visits, &server.state().unwrap()));
+}
+
+#[tokio::test]
+async fn a_handshake_serialises_as_that_of_the_reference() {
+    let server = Server::new();
+    server.of("/").on("handshake", async |handshake: HandshakeRef| Ok(handshake));
+    let builder = server.test_client().query("room=7").header("origin", "https://example.org");
+    let mut client = builder.auth(serde_json::json!({ "who": "me" })).connect().await.unwrap();
+    let handshake: serde_json::Value = client.emit_with_ack("handshake", ()).await.unwrap();
+    let names: Vec<_> = handshake.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = ["headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"];
+    expected.sort_unstable();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(handshake["headers"]["origin"], "https://example.org");
+    assert_eq!(handshake["query"]["room"], "7");
+    assert_eq!(handshake["auth"], serde_json::json!({ "who": "me" }));
+    assert_eq!((&handshake["xdomain"], &handshake["secure"]), (&true.into(), &false.into()));
+    assert!(handshake["issued"].as_u64().unwrap() > 1_700_000_000_000, "in milliseconds");
+    assert!(handshake["time"].as_str().unwrap().ends_with("GMT+0000 (Coordinated Universal Time)"));
 }
 
 /// What users must be able to write in signatures of their own.

@@ -24,7 +24,7 @@ pub struct RemoteSocketData {
 pub struct RemoteHandshake {
     /// The headers as an object, names in lower case; the last one of a name counts.
     pub headers: Value,
-    /// When the connection was opened, as text.
+    /// When the connection was opened, as JavaScript writes a date in UTC.
     pub time: String,
     /// The client's address.
     pub address: String,
@@ -45,30 +45,61 @@ pub struct RemoteHandshake {
 impl RemoteSocketData {
     /// What there is to tell of a socket of this server.
     pub fn of(socket: &Socket) -> Self {
-        let handshake = socket.handshake();
-        let auth = socket.auth().and_then(|auth| serde_json::from_str(auth.get()).ok());
-        let issued = handshake.issued().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             id: socket.id().to_string(),
-            handshake: RemoteHandshake {
-                headers: Value::Object(
-                    handshake.headers().map(|(name, value)| (name.to_owned(), value.into())).collect(),
-                ),
-                time: format!("{:.3}", issued.as_secs_f64()),
-                address: handshake.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default(),
-                xdomain: handshake.is_cross_domain(),
-                secure: handshake.is_secure(),
-                issued: issued.as_millis().try_into().unwrap_or(u64::MAX),
-                url: handshake.url().to_owned(),
-                query: Value::Object(
-                    handshake.query().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect(),
-                ),
-                auth: auth.unwrap_or_else(|| Value::Object(Map::new())),
-            },
+            handshake: RemoteHandshake::of(socket),
             rooms: socket.rooms().iter().map(|room| room.to_string()).collect(),
             data: socket.data(),
         }
     }
+}
+
+impl RemoteHandshake {
+    /// The handshake of a socket of this server.
+    pub fn of(socket: &Socket) -> Self {
+        let handshake = socket.handshake();
+        let auth = socket.auth().and_then(|auth| serde_json::from_str(auth.get()).ok());
+        let issued = handshake.issued().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            headers: Value::Object(handshake.headers().map(|(name, value)| (name.to_owned(), value.into())).collect()),
+            time: date_text(issued.as_secs()),
+            address: handshake.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default(),
+            xdomain: handshake.is_cross_domain(),
+            secure: handshake.is_secure(),
+            issued: issued.as_millis().try_into().unwrap_or(u64::MAX),
+            url: handshake.url().to_owned(),
+            query: Value::Object(
+                handshake.query().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect(),
+            ),
+            auth: auth.unwrap_or_else(|| Value::Object(Map::new())),
+        }
+    }
+}
+
+/// A time, in seconds since the Unix epoch, as JavaScript's `Date` turns into text where the time zone is UTC.
+fn date_text(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years that begin in March end with the leap day. An era is 400 of them, and the first one began 719,468 days before 1970.
+    let era = (days + 719_468) / 146_097;
+    let of_era = (days + 719_468) % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + u64::from(month >= 10);
+    let name = |names: &[&'static str], index: u64| {
+        usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
+    };
+    format!(
+        "{} {} {day:02} {year} {:02}:{:02}:{:02} GMT+0000 (Coordinated Universal Time)",
+        name(&DAYS, days % 7),
+        name(&MONTHS, month),
+        rest / 3_600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 /// A socket of this server or of another one of the cluster.
@@ -134,5 +165,24 @@ impl RemoteSocket {
 
     fn operator(&self) -> Operator {
         self.namespace.to(&self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_javascript_does() {
+        for (seconds, expected) in [
+            (0, "Thu Jan 01 1970 00:00:00"),
+            (951_782_400, "Tue Feb 29 2000 00:00:00"),
+            (951_868_799, "Tue Feb 29 2000 23:59:59"),
+            (951_868_800, "Wed Mar 01 2000 00:00:00"),
+            (1_795_842_031, "Sat Nov 28 2026 05:00:31"),
+            (4_107_542_400, "Mon Mar 01 2100 00:00:00"),
+        ] {
+            assert_eq!(date_text(seconds), format!("{expected} GMT+0000 (Coordinated Universal Time)"));
+        }
     }
 }

@@ -1,10 +1,10 @@
 use std::{ops::Deref, sync::Arc};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 use sockeye_engine::Handshake;
 
 use super::{ConnectContext, DisconnectContext, FromContext, HasSocket, HasState, Rejection};
-use crate::{DisconnectReason, Socket};
+use crate::{DisconnectReason, Socket, adapter::RemoteHandshake};
 
 impl<C: HasSocket<Socket = Self>> FromContext<C> for Socket {
     fn from_context(context: &mut C) -> Result<Self, Rejection> {
@@ -21,9 +21,16 @@ impl HasState for Socket {
     }
 }
 
-/// The request that opened the connection: its headers, cookies, query and address.
+/// The request that opened the connection: its headers, cookies, query and address. It serialises as the reference's
+/// handshake, with the members of [`RemoteHandshake`].
 #[derive(Debug, Clone)]
 pub struct HandshakeRef(Socket);
+
+impl Serialize for HandshakeRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RemoteHandshake::of(&self.0).serialize(serializer)
+    }
+}
 
 impl Deref for HandshakeRef {
     type Target = Handshake;
