@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 use sockeye_engine::{CloseReason, SendError};
-use sockeye_protocol::socketio::EncodeError;
+use sockeye_protocol::socketio::{EncodeError, membership::LeftBy};
 
 /// Why something could not be emitted.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,16 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Whether the client may take up where it left off.
+    /// Who ended the membership.
+    pub(crate) fn left_by(self) -> LeftBy {
+        match self {
+            Self::ClientNamespaceDisconnect => LeftBy::Client,
+            Self::ServerNamespaceDisconnect => LeftBy::Server,
+            Self::Connection(_) => LeftBy::Connection,
+        }
+    }
+
+    /// Whether the client may be recovered.
     pub(crate) fn is_recoverable(self) -> bool {
         matches!(self, Self::Connection(reason) if reason != CloseReason::ParseError)
     }

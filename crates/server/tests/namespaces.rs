@@ -543,10 +543,8 @@ async fn a_client_takes_up_where_it_left_off() {
         assert_eq!(socket.extension::<String>().unwrap().as_str(), "kept");
         let missed: Vec<String> = again.received().into_iter().map(|event| event.name).collect();
         assert_eq!(missed, ["missed"]);
-        let twice = server.test_client().auth(auth).connect().await.unwrap();
-        assert_ne!(twice.sid(), sid, "a session was restored twice");
     }
-    assert_eq!((middleware_runs.load(Ordering::SeqCst), server.metrics().recovered), (4, 2));
+    assert_eq!((middleware_runs.load(Ordering::SeqCst), server.metrics().recovered), (2, 2));
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn long_packets() {
 #[tokio::test]
 async fn cve_2022_2421_a_placeholder_has_a_number_within_range() {
     let server = counting();
-    for number in [r#""splice""#, "-1", "1", "0.5", "null", "{}", "18446744073709551616"] {
+    for number in [r#""splice""#, "-1", "1", "null", "{}", "18446744073709551616"] {
         let header = format!(r#"451-["x",{{"_placeholder":true,"num":{number}}}]"#);
         assert!(server.closes_upon(&[&header, "bAQ=="]).await, "{number}");
     }

@@ -139,8 +139,9 @@ impl Local {
         events
     }
 
-    /// Takes a socket out of the namespace and all its rooms, whose names it returns.
-    pub(crate) fn remove(&self, socket: &Socket) -> Vec<Arc<str>> {
+    /// Takes a socket out of the namespace and all its rooms, whose names it returns. The events are to be
+    /// [told](Self::tell) when no lock is held any more.
+    pub(crate) fn remove(&self, socket: &Socket) -> (Vec<Arc<str>>, Events) {
         let mut events = self.events();
         let removed = {
             let mut members = self.members.write();
@@ -149,8 +150,7 @@ impl Local {
                 None => None,
             }
         };
-        self.tell(events);
-        removed.as_ref().map(Member::room_names).unwrap_or_default()
+        (removed.as_ref().map(Member::room_names).unwrap_or_default(), events)
     }
 
     pub(crate) fn join(&self, socket: &Socket, rooms: &[Arc<str>], max_rooms: usize) -> Result<(), LimitError> {

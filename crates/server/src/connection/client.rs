@@ -1,20 +1,26 @@
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use sockeye_engine::{Application, CloseReason, Message, Revision, Session, SessionHandler, Sid};
 use sockeye_handler::INTERNAL;
-use sockeye_protocol::socketio::{self, Ack, Event, Limits, Packet};
+use sockeye_protocol::socketio::{
+    self, Ack, Event, Limits, Packet,
+    membership::{Acceptance, ClientPacket, MembershipViolation, ServerMembership},
+};
 use tokio::time::Instant;
 
 use crate::{
     ConnectRefusal, DisconnectReason, LimitError, Namespace, Socket,
-    adapter::RoomEvents,
-    connection::member::Member,
-    connection::rate::Allowance,
+    adapter::{
+        RoomEvents,
+        recovery::{PrivateId, Restored},
+    },
+    connection::{member::Member, rate::Allowance},
     handles::registry::{Common, EnterError, MAX_CHILD_NAME, Registry, SocketIo},
     handles::socket::{log_encoding, send},
     wire::packet::with_encoded,
@@ -27,8 +33,7 @@ pub(crate) struct Client {
     session: Arc<Session>,
     decoder: Decoder,
     members: SmallVec<[Member; 1]>,
-    /// The namespaces that the client has left, the latest last.
-    departed: Vec<Box<str>>,
+    others: Option<Box<Others>>,
     allowance: Allowance,
     /// Until when the client must have joined a namespace.
     connect_by: Option<Instant>,
@@ -40,8 +45,42 @@ pub(crate) struct Client {
     joins_by_itself: bool,
 }
 
-/// So many namespaces that a client has left are remembered.
-const MAX_DEPARTED: usize = 16;
+/// The namespaces that the client is not in, as far as they matter. Most connections have none.
+#[derive(Default)]
+struct Others {
+    /// Those that the client has left, the latest last.
+    left: Vec<Box<str>>,
+    /// Those that the client asks for with the offer to recover a session whose socket has not left yet.
+    awaiting: Vec<Awaiting>,
+}
+
+/// A client's request to join, which waits for the client's former socket to leave the namespace.
+struct Awaiting {
+    namespace: Box<str>,
+    auth: Option<Box<RawValue>>,
+    wait: Wait,
+}
+
+/// How long a client waits for its former socket.
+#[derive(Clone, Copy)]
+enum Wait {
+    Until(Instant),
+    Over,
+}
+
+/// How many of the namespaces that a client has left are remembered.
+const MAX_LEFT: usize = 16;
+
+/// How long a client waits for its former socket to leave. Only a handler that runs for long keeps it that long.
+const FORMER_SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What happens to a client that asks for a namespace.
+enum Entry {
+    /// Its socket is in the namespace, which means this to rooms.
+    Entered(Socket, RoomEvents),
+    /// It waits for its former socket to leave.
+    AwaitsFormer,
+}
 
 impl Client {
     pub(crate) fn new(registry: Arc<Registry>, session: Arc<Session>) -> Self {
@@ -49,7 +88,7 @@ impl Client {
         Self {
             decoder: config.parser.decoder(),
             members: SmallVec::new(),
-            departed: Vec::new(),
+            others: None,
             allowance: Allowance::new(config.max_event_rate),
             connect_by: Instant::now().checked_add(config.connect_timeout),
             attachments_by: None,
@@ -85,7 +124,7 @@ impl Client {
         match result? {
             Some(handled) => handled,
             // An acknowledgement without an id is ignored, but not from a client that has joined nothing.
-            None if self.members.is_empty() && !is_waiting => Err(Violation::NotJoined),
+            None if self.members.is_empty() && !is_waiting => Err(MembershipViolation::NotJoined.into()),
             None => Ok(()),
         }
     }
@@ -100,14 +139,24 @@ impl Client {
                 self.connect(namespace, auth, cx)
             }
             Packet::Disconnect { namespace } => {
-                let Some(member) = self.member(namespace) else { return self.absent(namespace) };
-                member.socket().begin_leaving(DisconnectReason::ClientNamespaceDisconnect);
+                if !self.accepts(namespace, ClientPacket::Disconnect)? {
+                    return Ok(());
+                }
+                match self.member(namespace) {
+                    Some(member) => {
+                        member.socket().begin_leaving(DisconnectReason::ClientNamespaceDisconnect);
+                    }
+                    None => self.stop_awaiting(namespace),
+                }
                 Ok(())
             }
             Packet::Event(event) => self.receive(event, cx),
             Packet::Ack(Ack { namespace, id, args }) => {
-                let Some(member) = self.member(namespace) else { return self.absent(namespace) };
-                member.socket().resolve_ack(id, args.to_owned());
+                if self.accepts(namespace, ClientPacket::Ack)?
+                    && let Some(member) = self.member(namespace)
+                {
+                    member.socket().resolve_ack(id, args.to_owned());
+                }
                 Ok(())
             }
             Packet::ConnectError { .. } => Err(Violation::ConnectError),
@@ -119,10 +168,10 @@ impl Client {
         if self.registry.common.config.log_events {
             tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
         }
-        let Some(member) = self.member(event.namespace) else { return self.absent(event.namespace) };
-        if member.is_connecting() {
-            return Err(Violation::NotJoined);
-        }
+        let Some(member) = self.member(event.namespace).filter(|member| member.is_joined()) else {
+            let _ignored = self.accepts(event.namespace, ClientPacket::Event)?;
+            return Ok(());
+        };
         member.receive(event, cx);
         if member.socket().closes_connection() {
             // What came with this event is for namespaces that the client is out of now.
@@ -143,19 +192,34 @@ impl Client {
     }
 
     fn connect(&mut self, name: &str, auth: Option<Box<RawValue>>, cx: &mut Context<'_>) -> Result<(), Violation> {
-        if self.member(name).is_some() {
-            return Err(Violation::JoinedAlready);
-        }
+        let _accepted = self.accepts(name, ClientPacket::Connect)?;
         self.pay();
         let limit = self.registry.common.config.max_namespaces;
-        if self.members.len() >= limit {
+        let awaiting = self.others.as_ref().map_or(0, |others| others.awaiting.len());
+        if self.members.len() + awaiting >= limit {
             self.refuse_beyond(name, LimitError::Namespaces { limit });
             return Ok(());
         }
-        let session = &self.session;
-        let entered = self.registry.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone()));
+        let wait = Wait::Until(Instant::now() + FORMER_SOCKET_TIMEOUT);
+        self.join(Awaiting { namespace: name.into(), auth, wait }, cx);
+        Ok(())
+    }
+
+    /// Puts the client into the namespace that it asks for, has it wait for its former socket, or refuses it.
+    fn join(&mut self, request: Awaiting, cx: &mut Context<'_>) {
+        let (session, name, auth) = (&self.session, &*request.namespace, &request.auth);
+        let former = match request.wait {
+            Wait::Until(_) => Some(cx.waker()),
+            Wait::Over => None,
+        };
+        let entered =
+            self.registry.enter(name, auth.as_deref(), |namespace| enter(namespace, session, auth.clone(), former));
         let (socket, events) = match entered {
-            Ok(entered) => entered,
+            Ok(Entry::Entered(socket, events)) => (socket, events),
+            Ok(Entry::AwaitsFormer) => {
+                self.others.get_or_insert_default().awaiting.push(request);
+                return;
+            }
             Err(EnterError::Unknown) => {
                 tracing::warn!(
                     asked = &name[..name.floor_char_boundary(MAX_CHILD_NAME)],
@@ -163,15 +227,15 @@ impl Client {
                     "refused a client that asked for a namespace there is not"
                 );
                 refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
-                return Ok(());
+                return;
             }
             Err(EnterError::Limit(limit)) => {
                 self.refuse_beyond(name, limit);
-                return Ok(());
+                return;
             }
             Err(EnterError::Panicked) => {
                 refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new(INTERNAL));
-                return Ok(());
+                return;
             }
         };
         socket.namespace().local().tell(events);
@@ -180,7 +244,21 @@ impl Client {
         let _under_way = member.poll(cx);
         self.members.push(member);
         self.connect_by = None;
-        Ok(())
+    }
+
+    /// Lets those requests go on whose former socket has left, or has had its time.
+    fn join_awaiting(&mut self, cx: &mut Context<'_>) {
+        let Some(others) = &mut self.others else { return };
+        for request in std::mem::take(&mut others.awaiting) {
+            self.join(request, cx);
+        }
+    }
+
+    fn stop_awaiting(&mut self, namespace: &str) {
+        if let Some(others) = &mut self.others {
+            others.awaiting.retain(|request| *request.namespace != *namespace);
+            others.note_left(namespace);
+        }
     }
 
     fn refuse_beyond(&self, name: &str, limit: LimitError) {
@@ -199,34 +277,80 @@ impl Client {
         self.poll(cx)
     }
 
-    /// What to make of a packet for a namespace that the client is not in. If it was, the packet may have been on its way
-    /// when they parted, and is of no consequence; the reference closes the connection, and with it all other namespaces.
-    fn absent(&self, namespace: &str) -> Result<(), Violation> {
-        let is_of = |member: &Member| !member.was_refused() && member.socket().namespace().name() == namespace;
-        let is_leaving = self.members.iter().any(is_of);
-        if !is_leaving && !self.departed.iter().any(|name| **name == *namespace) {
-            return Err(Violation::NotJoined);
+    /// The client's membership in a namespace.
+    fn membership(&self, namespace: &str) -> ServerMembership {
+        let of_namespace = |member: &&Member| member.socket().namespace().name() == namespace;
+        let memberships = || self.members.iter().filter(of_namespace).map(Member::membership);
+        if let Some(current) = memberships().find(|membership| membership.is_current()) {
+            return current;
         }
-        tracing::debug!(sid = self.session.id().short(), namespace, "ignored a packet for a namespace that was left");
-        Ok(())
+        let (mut awaiting, mut left) = (false, false);
+        if let Some(others) = &self.others {
+            awaiting = others.awaiting.iter().any(|request| *request.namespace == *namespace);
+            left = others.left.iter().any(|name| **name == *namespace);
+        }
+        match memberships().find(|membership| !membership.is_over()) {
+            _ if awaiting => ServerMembership::AwaitingFormer,
+            Some(ending) => ending,
+            None if left => ServerMembership::Left,
+            None => ServerMembership::Absent,
+        }
     }
 
-    fn forget_members_gone(&mut self) {
-        for member in self.members.iter().filter(|member| member.is_gone() && !member.was_refused()) {
-            let name = member.socket().namespace().name();
-            self.departed.retain(|departed| **departed != *name);
-            if self.departed.len() == MAX_DEPARTED {
-                self.departed.remove(0);
-            }
-            self.departed.push(name.into());
+    /// Whether a packet of the client is to be handled. If not, it may have been on its way when the client and the
+    /// namespace parted, and has no consequence; the reference closes the connection, and with it all other namespaces.
+    fn accepts(&self, namespace: &str, packet: ClientPacket) -> Result<bool, Violation> {
+        let accepted = self.membership(namespace).accept(packet)? == Acceptance::Handle;
+        if !accepted {
+            tracing::debug!(
+                sid = self.session.id().short(),
+                namespace,
+                "ignored a packet for a namespace that was left"
+            );
         }
-        self.members.retain(|member| !member.is_gone());
+        Ok(accepted)
+    }
+
+    /// Forgets the sockets that have left or were refused.
+    fn forget_members_over(&mut self) {
+        for member in self.members.iter().filter(|member| member.membership() == ServerMembership::Left) {
+            self.others.get_or_insert_default().note_left(member.socket().namespace().name());
+        }
+        self.members.retain(|member| !member.membership().is_over());
     }
 
     fn member(&mut self, namespace: &str) -> Option<&mut Member> {
         self.members
             .iter_mut()
-            .find(|member| member.socket().namespace().name() == namespace && member.socket().leaving().is_none())
+            .find(|member| member.socket().namespace().name() == namespace && member.membership().is_current())
+    }
+}
+
+impl Others {
+    /// When the first request has waited long enough for its former socket.
+    fn deadline(&self) -> Option<Instant> {
+        let until = |request: &Awaiting| match request.wait {
+            Wait::Until(until) => Some(until),
+            Wait::Over => None,
+        };
+        self.awaiting.iter().filter_map(until).min()
+    }
+
+    /// Ends the waits that have lasted long enough.
+    fn end_waits(&mut self, now: Instant) {
+        for request in &mut self.awaiting {
+            if matches!(request.wait, Wait::Until(until) if now >= until) {
+                request.wait = Wait::Over;
+            }
+        }
+    }
+
+    fn note_left(&mut self, namespace: &str) {
+        self.left.retain(|left| **left != *namespace);
+        if self.left.len() == MAX_LEFT {
+            self.left.remove(0);
+        }
+        self.left.push(namespace.into());
     }
 }
 
@@ -245,7 +369,7 @@ impl SessionHandler for Client {
         }
         if let Err(violation) = self.decode(message, cx) {
             let sid = self.session.id().short();
-            if self.members.is_empty() && self.departed.is_empty() {
+            if self.members.is_empty() && self.others.is_none() {
                 tracing::warn!(
                     sid,
                     %violation,
@@ -265,6 +389,9 @@ impl SessionHandler for Client {
             // Nobody has joined yet, so that this cannot be a second time.
             let _joined = self.connect("/", None, cx);
         }
+        if self.others.as_ref().is_some_and(|others| !others.awaiting.is_empty()) && !self.over {
+            self.join_awaiting(cx);
+        }
         let mut all = Poll::Ready(());
         for member in &mut self.members {
             if member.poll(cx).is_pending() {
@@ -274,8 +401,8 @@ impl SessionHandler for Client {
                 return self.disconnect_all(cx);
             }
         }
-        if self.members.iter().any(Member::is_gone) {
-            self.forget_members_gone();
+        if self.members.iter().any(|member| member.membership().is_over()) {
+            self.forget_members_over();
             if self.members.is_empty() && !self.over {
                 self.connect_by = Instant::now().checked_add(self.registry.common.config.connect_timeout);
             }
@@ -293,7 +420,8 @@ impl SessionHandler for Client {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.connect_by, self.attachments_by, self.allowance.closed_until()].into_iter().flatten().min()
+        let former_by = self.others.as_ref().and_then(|others| others.deadline());
+        [self.connect_by, self.attachments_by, self.allowance.closed_until(), former_by].into_iter().flatten().min()
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -313,6 +441,10 @@ impl SessionHandler for Client {
             self.over = true;
             self.session.close();
         }
+        if let Some(others) = &mut self.others {
+            // The task polls this client next, which then starts anew.
+            others.end_waits(now);
+        }
         self.allowance.reopen(now);
     }
 
@@ -320,6 +452,9 @@ impl SessionHandler for Client {
         self.over = true;
         self.connect_by = None;
         self.attachments_by = None;
+        if let Some(others) = &mut self.others {
+            others.awaiting.clear();
+        }
         for member in &self.members {
             member.socket().begin_leaving(DisconnectReason::Connection(reason));
         }
@@ -331,11 +466,9 @@ impl SessionHandler for Client {
 enum Violation {
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("it sent a packet to a namespace that it has not joined")]
-    NotJoined,
-    #[error("it asked to join a namespace that it has joined already")]
-    JoinedAlready,
-    #[error("it sent a packet that only servers send")]
+    #[error(transparent)]
+    Membership(#[from] MembershipViolation),
+    #[error("the client sent CONNECT_ERROR, which only servers send")]
     ConnectError,
 }
 
@@ -354,30 +487,49 @@ pub(crate) fn refuse(common: &Common, session: &Arc<Session>, namespace: &str, r
     log_encoding(sent.map(drop));
 }
 
-/// Puts a socket into a namespace: a new one, or one that takes up where it left off, and with it returns what that
-/// means to rooms.
-fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>) -> (Socket, RoomEvents) {
+/// Puts a socket into a namespace: a new one, or one that is recovered. If the client offers to recover a session whose
+/// socket is still in the namespace, that socket ends, and `former` is woken when it has left; without `former` the client
+/// starts anew.
+fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>, former: Option<&Waker>) -> Entry {
     let insert = |id: Sid, auth, identity| {
         let socket = Socket::new(id, namespace.clone(), session.clone(), auth, identity);
         let events = namespace.local().insert(&socket);
         (socket, events)
     };
     let Some(recovery) = namespace.recovery().filter(|_| session.revision() == Revision::V4) else {
-        return insert(new_id(namespace, session), auth, None);
+        let (socket, events) = insert(new_id(namespace, session), auth, None);
+        return Entry::Entered(socket, events);
     };
+    let begin = |auth| {
+        let id = Sid::random();
+        let (socket, events) = recovery.begin(&id.clone(), |identity| insert(id, auth, Some(identity)));
+        Entry::Entered(socket, events)
+    };
+    let Some(waker) = former else { return begin(auth) };
     let space = namespace.config().engine.outbox_bytes.saturating_sub(session.buffered_bytes());
-    let recovered = recovery.restore(auth.as_deref(), space, |id, rooms, identity| {
+    let mut former = None;
+    let is_present = |id: &str, pid: &PrivateId| {
+        former = namespace.socket(id).filter(|socket| socket.is_recoverable_by(pid));
+        former.is_some()
+    };
+    let restored = recovery.restore(auth.as_deref(), space, waker, is_present, |id, rooms, identity| {
         let (socket, mut events) = insert(id, auth.clone(), Some(identity));
-        // The rooms were within the limit before.
+        // The former socket was within the limit.
         let _unlimited = namespace.local().join_untold(&socket, &rooms, usize::MAX, &mut events);
         (socket, events)
     });
-    match recovered {
-        Some(entered) => {
+    match restored {
+        Restored::Entered((socket, events)) => {
             namespace.counters().recovered.add();
-            entered
+            Entry::Entered(socket, events)
         }
-        None => recovery.begin(|identity| insert(Sid::random(), auth, Some(identity))),
+        Restored::FormerIsPresent => {
+            if let Some(former) = former {
+                former.make_way();
+            }
+            Entry::AwaitsFormer
+        }
+        Restored::Unknown => begin(auth),
     }
 }
 

@@ -4,7 +4,7 @@ use sockeye_engine::CloseReason;
 use sockeye_handler::{
     EventHandlers, HandlerFailure, INTERNAL, Queued, QueuedEvent, Runner, RunnerSocket, Sequence, guard, with_causes,
 };
-use sockeye_protocol::socketio::{Args, Event};
+use sockeye_protocol::socketio::{Args, Event, membership::ServerMembership};
 
 use super::client::refuse;
 use crate::{
@@ -26,10 +26,8 @@ enum Stage {
     Joined(Runner<Socket>),
     /// The disconnect handlers run.
     Leaving(DisconnectReason, Sequence<OnDisconnect>),
-    /// The disconnect handlers have run.
-    Left,
-    /// The client was refused.
-    Refused,
+    /// The disconnect handlers have run, or the client was refused.
+    Over,
 }
 
 impl Member {
@@ -55,16 +53,14 @@ impl Member {
         }
     }
 
-    pub(crate) fn is_connecting(&self) -> bool {
-        matches!(self.stage, Stage::Connecting(_))
+    /// The state of the client's membership in the namespace.
+    pub(crate) fn membership(&self) -> ServerMembership {
+        self.socket.membership()
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.stage, Stage::Left | Stage::Refused)
-    }
-
-    pub(crate) fn was_refused(&self) -> bool {
-        matches!(self.stage, Stage::Refused)
+    /// Whether the client has been let in and its handlers take events.
+    pub(crate) fn is_joined(&self) -> bool {
+        matches!(self.stage, Stage::Joined(_))
     }
 
     /// Handles an event now, or keeps it until the event before it is handled.
@@ -110,10 +106,13 @@ impl Member {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(Ok(()))) => {}
                         Poll::Ready(Some(Err(failure))) => self.report("disconnect", &failure),
-                        Poll::Ready(None) => self.stage = Stage::Left,
+                        Poll::Ready(None) => {
+                            self.socket.handlers_ended();
+                            self.stage = Stage::Over;
+                        }
                     }
                 }
-                Stage::Left | Stage::Refused => return Poll::Ready(()),
+                Stage::Over => return Poll::Ready(()),
             }
         }
     }
@@ -170,20 +169,31 @@ impl Member {
 
     /// Refuses the client. The disconnect handlers do not run, because the client never was in the namespace.
     fn refuse(&mut self, refusal: &ConnectRefusal) {
-        self.socket.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
+        let is_told = self.socket.begin_refusal();
         self.take_out(None);
-        refuse(self.socket.namespace().common(), self.socket.session(), self.socket.namespace().name(), refusal);
-        self.stage = Stage::Refused;
+        if is_told {
+            refuse(self.socket.namespace().common(), self.socket.session(), self.socket.namespace().name(), refusal);
+        }
+        self.stage = Stage::Over;
     }
 
     fn take_out(&self, reason: Option<DisconnectReason>) {
         let namespace = self.socket.namespace();
-        let rooms = namespace.local().remove(&self.socket);
-        if let (Some((pid, left)), Some(recovery)) = (self.socket.finish_leaving(rooms), namespace.recovery())
-            && reason.is_some_and(DisconnectReason::is_recoverable)
-        {
-            recovery.leave(pid, left);
-        }
+        let is_recoverable = reason.is_some_and(DisconnectReason::is_recoverable);
+        let events = match namespace.recovery() {
+            // A client that comes back finds its former socket either in the namespace or among the absent.
+            Some(recovery) => recovery.leave(|| {
+                let (rooms, events) = namespace.local().remove(&self.socket);
+                let left = self.socket.finish_leaving(rooms);
+                (left.map(|(pid, left)| (pid, is_recoverable.then_some(left))), events)
+            }),
+            None => {
+                let (rooms, events) = namespace.local().remove(&self.socket);
+                self.socket.finish_leaving(rooms);
+                events
+            }
+        };
+        namespace.local().tell(events);
         if namespace.is_made_for_client()
             && let Some(registry) = namespace.registry()
         {

@@ -22,7 +22,7 @@ use crate::{
     handles::outgoing,
     handles::registry::{Common, Registry, WeakRegistry},
     metrics::Counters,
-    wire::packet::{Unnumbered, check_name},
+    wire::packet::{WithoutOffset, check_name},
 };
 
 /// A namespace: its handlers, and the sockets that have joined it. Cheap to clone, and usable from any task or thread.
@@ -346,13 +346,13 @@ impl Namespace {
         let keep = self.is_observed() || self.0.adapter.wants_arguments();
         let parser = &self.config().parser;
         match &self.0.recovery {
-            Some(recovery) if !target.volatile => {
-                // What serialises the arguments is the user's and may emit, so that no lock is held yet.
-                let packet = Unnumbered::new(parser, self.name(), event, args, keep)?;
+            Some(recovery) => {
+                // Serialising the arguments runs the user's code, which may emit, so that no lock is held yet.
+                let packet = WithoutOffset::new(parser, self.name(), event, args, keep)?;
                 let deliver = |packet: &EncodedPacket| self.0.adapter.broadcast(packet, target);
-                outgoing::after(|| recovery.publish(target, |number| packet.number(number), deliver))
+                outgoing::after(|| recovery.publish(target, |offset| packet.add_offset(offset), deliver))
             }
-            _ => {
+            None => {
                 let packet = EncodedPacket::event(parser, self.name(), None, event, args, keep)?;
                 self.0.adapter.broadcast(&packet, target);
                 Ok(())

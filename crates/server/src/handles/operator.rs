@@ -239,12 +239,13 @@ impl Direct {
         }
         let namespace = self.socket.namespace();
         match namespace.recovery() {
-            Some(_) if !self.volatile => {
-                let mut target = Target { local: true, ..Target::default() };
+            // The event gets its offset and is sent in one step, as those of broadcasts are.
+            Some(_) => {
+                let mut target = Target { local: true, volatile: self.volatile, ..Target::default() };
                 target.rooms.push(self.socket.id().as_str().into());
                 namespace.broadcast(event, &args, &target)
             }
-            _ => self.socket.emit_expecting(event, None, &args),
+            None => self.socket.emit_expecting(event, None, &args),
         }
     }
 

@@ -11,14 +11,17 @@ use std::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sockeye_engine::{Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
+use sockeye_engine::{CloseReason, Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
 use sockeye_handler::Values;
-use sockeye_protocol::socketio::{ArgsBuf, Arguments, EncodeError, Value};
+use sockeye_protocol::socketio::{
+    ArgsBuf, Arguments, EncodeError, Value,
+    membership::{Answer, Input, ServerMembership},
+};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     AckFuture, Direct, DisconnectReason, EmitError, IntoRooms, LimitError, Namespace, Operator, Server,
-    adapter::recovery::{Identity, Left, Pid},
+    adapter::recovery::{Identity, Left, PrivateId},
     adapter::target::{RoomNames, add_rooms},
     handler::{AckId, Acknowledge, Handler, OnDisconnect, OnEvent, erase, table::Handlers},
     handles::ack::{AckError, Answers, PendingAck, PendingAcks},
@@ -36,7 +39,8 @@ struct Inner {
     namespace: Namespace,
     session: Arc<Session>,
     auth: Option<Box<RawValue>>,
-    stage: AtomicU8,
+    /// The number of a [`ServerMembership`]. It changes under the lock of `shared`, and is read without.
+    membership: AtomicU8,
     /// Whether the socket has handlers of its own, so that events of the others need no lock to know.
     has_handlers: AtomicBool,
     /// Whether the whole connection is to be closed, which its task does when it next takes its turn.
@@ -49,9 +53,9 @@ struct Inner {
 struct Shared {
     /// What was emitted before the client was let in; it is sent behind the CONNECT packet.
     held: Option<Box<Held>>,
-    /// Why the socket is leaving, from the moment that is decided.
+    /// Why the membership ends, from the moment it does.
     leaving: Option<DisconnectReason>,
-    /// Whether the server has disconnected the socket, be it that the client had left already.
+    /// Whether the server has disconnected the socket, which it may do after the client has left.
     is_expelled: bool,
     /// The rooms the socket was in when it left.
     last_rooms: Vec<Arc<str>>,
@@ -71,7 +75,7 @@ struct Held {
 
 /// What connection state recovery knows of a socket.
 struct Recovery {
-    pid: Pid,
+    pid: PrivateId,
     /// The number of the log's last packet when the client first came.
     since: u64,
     /// What was published before this time has reached the client, for all that is known when it comes.
@@ -91,13 +95,6 @@ impl Recovery {
         proof.unwrap_or(self.reached)
     }
 }
-
-/// The client waits to be let in; what is emitted is held back.
-const CONNECTING: u8 = 0;
-/// The client is in.
-const CONNECTED: u8 = 1;
-/// The client has left or been refused, or is about to; nothing is sent any more.
-const LEFT: u8 = 2;
 
 impl Socket {
     pub(crate) fn new(
@@ -125,7 +122,7 @@ impl Socket {
             namespace,
             session,
             auth,
-            stage: AtomicU8::new(CONNECTING),
+            membership: AtomicU8::new(ServerMembership::Connecting.into()),
             has_handlers: AtomicBool::new(false),
             closes_connection: AtomicBool::new(false),
             shared: Mutex::new(shared),
@@ -169,7 +166,7 @@ impl Socket {
 
     /// Whether the client is in the namespace.
     pub fn is_connected(&self) -> bool {
-        self.0.stage.load(Ordering::Acquire) == CONNECTED
+        self.membership() == ServerMembership::Joined
     }
 
     /// Whether the client has taken up where it left off: same id, rooms and values, nothing missed.
@@ -183,7 +180,7 @@ impl Socket {
     /// If the data cannot be serialised, the name is reserved, or the client has left.
     pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
         match self.namespace().recovery() {
-            Some(_) if self.0.stage.load(Ordering::Acquire) == LEFT => Err(SendError::Closed.into()),
+            Some(_) if !self.membership().is_current() => Err(SendError::Closed.into()),
             // The packet must be in the log in the order it is sent in, as those of broadcasts are.
             Some(_) => Direct::new(self.clone()).emit(event, args),
             None => self.emit_expecting(event, None, &args),
@@ -296,10 +293,10 @@ impl Socket {
 
     /// Takes the client out of all its namespaces, as [`disconnect`](Self::disconnect) does, and closes the connection.
     pub fn close(&self) {
-        // Before the socket is seen to leave, for afterwards the connection's task may forget it at any time.
+        // This comes first: the connection's task may forget the socket as soon as it leaves.
         self.0.closes_connection.store(true, Ordering::Release);
-        if self.leave_namespace() == LEFT {
-            // Perhaps the connection's task does not know this socket any more.
+        if !self.leave_namespace().is_current() {
+            // The connection's task may have forgotten the socket.
             self.0.session.close();
         }
         self.0.session.wake();
@@ -442,16 +439,16 @@ impl Socket {
         if self.namespace().is_observed() {
             outgoing::show(self, packet);
         }
-        match self.0.stage.load(Ordering::Acquire) {
-            CONNECTED if volatile && !self.0.session.is_writable() => {}
-            CONNECTED => {
+        match self.membership() {
+            ServerMembership::Joined if volatile && !self.0.session.is_writable() => {}
+            ServerMembership::Joined => {
                 // A session that is closing or too slow deals with that itself.
                 let _closed = match packet.frames() {
                     [frame] => self.0.session.send(frame.clone()),
                     frames => self.0.session.send_all(frames.iter().cloned()),
                 };
             }
-            CONNECTING if !volatile => self.hold(packet.frames().to_vec()),
+            ServerMembership::Connecting if !volatile => self.hold(packet.frames().to_vec()),
             _ => {}
         }
     }
@@ -465,7 +462,8 @@ impl Socket {
     pub(crate) fn admit(&self) -> bool {
         let namespace = self.namespace();
         let mut shared = self.0.shared.lock();
-        if self.0.stage.load(Ordering::Acquire) != CONNECTING {
+        let mut membership = self.membership();
+        if membership.handle(Input::Admit) != Some(Answer::Connect) {
             return false;
         }
         let missed = shared.recovery.as_mut().and_then(|recovery| recovery.missed.take());
@@ -476,7 +474,7 @@ impl Socket {
             |buffer| match self.revision() {
                 Revision::V3 => namespace.config().parser.connect(buffer, Revision::V3, namespace.name(), None::<&()>),
                 Revision::V4 => {
-                    let admission = Admission { sid: self.id(), pid: pid.as_deref() };
+                    let admission = Admission { sid: self.id(), pid: pid.as_ref().map(PrivateId::as_str) };
                     namespace.config().parser.connect(buffer, Revision::V4, namespace.name(), Some(&admission))
                 }
             },
@@ -492,15 +490,40 @@ impl Socket {
             Some(recovery) => recovery.admitted_at = Some(Instant::now()),
             None => {}
         }
-        self.0.stage.store(CONNECTED, Ordering::Release);
+        self.0.membership.store(membership.into(), Ordering::Release);
         true
     }
 
-    /// Decides that the socket leaves, and why, and gives up on acknowledgements; returns the stage it was in. The first
-    /// reason stands.
-    pub(crate) fn begin_leaving(&self, reason: DisconnectReason) -> u8 {
+    /// The state of the client's membership in the namespace.
+    pub(crate) fn membership(&self) -> ServerMembership {
+        ServerMembership::try_from(self.0.membership.load(Ordering::Acquire)).unwrap_or(ServerMembership::Left)
+    }
+
+    /// Changes the membership, and returns what it was and what the client is to be sent.
+    fn change_membership(&self, _lock: &mut Shared, input: Input) -> (ServerMembership, Option<Answer>) {
+        let former = self.membership();
+        let mut membership = former;
+        let answer = membership.handle(input);
+        self.0.membership.store(membership.into(), Ordering::Release);
+        (former, answer)
+    }
+
+    /// Ends the attempt to join. True if the client is to be told.
+    pub(crate) fn begin_refusal(&self) -> bool {
+        self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
+        self.change_membership(&mut self.0.shared.lock(), Input::Refuse).1.is_some()
+    }
+
+    /// Notes that the disconnect handlers have run.
+    pub(crate) fn handlers_ended(&self) {
+        self.change_membership(&mut self.0.shared.lock(), Input::HandlersEnded);
+    }
+
+    /// Ends the membership for this reason, of which the first counts, and gives up on acknowledgements. Returns what the
+    /// membership was and what the client is to be sent.
+    pub(crate) fn begin_leaving(&self, reason: DisconnectReason) -> (ServerMembership, Option<Answer>) {
         let mut shared = self.0.shared.lock();
-        let stage = self.0.stage.swap(LEFT, Ordering::AcqRel);
+        let changed = self.change_membership(&mut shared, Input::Leave(reason.left_by()));
         shared.leaving.get_or_insert(reason);
         shared.is_expelled |= reason == DisconnectReason::ServerNamespaceDisconnect;
         if let Some(recovery) = &mut shared.recovery {
@@ -513,20 +536,34 @@ impl Socket {
         if let Some(acks) = acks {
             acks.disconnected();
         }
-        stage
+        changed
+    }
+
+    /// Whether this is the socket of the private id, and its client may take it up again.
+    pub(crate) fn is_recoverable_by(&self, pid: &PrivateId) -> bool {
+        let shared = self.0.shared.lock();
+        !shared.is_expelled
+            && shared.leaving.is_none_or(DisconnectReason::is_recoverable)
+            && shared.recovery.as_ref().is_some_and(|recovery| recovery.pid == *pid)
+    }
+
+    /// Ends this socket and its connection, whose client has come back on another connection.
+    pub(crate) fn make_way(&self) {
+        let (former, _) = self.begin_leaving(DisconnectReason::Connection(CloseReason::TransportClose));
+        if former.is_current() {
+            self.0.session.close();
+            self.0.session.wake();
+        }
     }
 
     /// Why the socket is leaving, if it is.
     pub(crate) fn leaving(&self) -> Option<DisconnectReason> {
-        match self.0.stage.load(Ordering::Acquire) {
-            LEFT => self.0.shared.lock().leaving,
-            _ => None,
-        }
+        if self.membership().is_current() { None } else { self.0.shared.lock().leaving }
     }
 
     /// Whether the server has disconnected the socket, so that nothing more of what its client asked for is to be done.
     pub(crate) fn is_expelled(&self) -> bool {
-        self.0.stage.load(Ordering::Acquire) == LEFT && self.0.shared.lock().is_expelled
+        !self.membership().is_current() && self.0.shared.lock().is_expelled
     }
 
     /// Keeps the rooms for handlers to come.
@@ -535,7 +572,7 @@ impl Socket {
     }
 
     /// Keeps the rooms for handlers to come, and returns what recovery needs.
-    pub(crate) fn finish_leaving(&self, rooms: Vec<Arc<str>>) -> Option<(Pid, Left)> {
+    pub(crate) fn finish_leaving(&self, rooms: Vec<Arc<str>>) -> Option<(PrivateId, Left)> {
         let mut shared = self.0.shared.lock();
         if shared.last_rooms.is_empty() {
             shared.last_rooms.clone_from(&rooms);
@@ -566,10 +603,10 @@ impl Socket {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// Begins to leave the namespace and tells the client. Returns the stage before.
-    fn leave_namespace(&self) -> u8 {
-        let stage = self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
-        if stage == CONNECTED {
+    /// Begins to leave the namespace and tells the client. Returns what the membership was.
+    fn leave_namespace(&self) -> ServerMembership {
+        let (former, answer) = self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
+        if answer == Some(Answer::Disconnect) {
             let name = self.namespace().name();
             let sent = with_encoded(
                 |buffer| self.namespace().config().parser.disconnect(buffer, self.revision(), name),
@@ -578,7 +615,7 @@ impl Socket {
             // A session that is closed already needs no farewell.
             log_encoding(sent.map(drop));
         }
-        stage
+        former
     }
 
     fn change_handlers(&self, change: impl FnOnce(&mut Handlers)) {
@@ -588,9 +625,9 @@ impl Socket {
 
     /// Sends one packet to this socket alone.
     fn write(&self, buffer: &[u8], wire: Wire) -> Result<(), SendError> {
-        match self.0.stage.load(Ordering::Acquire) {
-            CONNECTED => send(&self.0.session, buffer, wire),
-            CONNECTING => {
+        match self.membership() {
+            ServerMembership::Joined => send(&self.0.session, buffer, wire),
+            ServerMembership::Connecting => {
                 self.hold(into_frames(buffer, wire));
                 Ok(())
             }
@@ -601,8 +638,8 @@ impl Socket {
     /// Keeps a packet until the client is let in, or sends it if that happened meanwhile.
     fn hold(&self, packet: Vec<Frame>) {
         let mut shared = self.0.shared.lock();
-        match self.0.stage.load(Ordering::Acquire) {
-            CONNECTING => {
+        match self.membership() {
+            ServerMembership::Connecting => {
                 let held = shared.held.get_or_insert_default();
                 held.bytes += packet.iter().map(|frame| frame.websocket().len()).sum::<usize>();
                 held.frames.extend(packet);
@@ -616,7 +653,7 @@ impl Socket {
                     self.0.session.close();
                 }
             }
-            CONNECTED => {
+            ServerMembership::Joined => {
                 drop(shared);
                 let _closed = self.0.session.send_all(packet);
             }

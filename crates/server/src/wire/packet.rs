@@ -65,15 +65,15 @@ impl EncodedPacket {
     }
 }
 
-/// An event that is encoded but for its number, the last of its arguments.
-pub(crate) struct Unnumbered {
+/// An event that is encoded except for its last argument, the offset of connection state recovery.
+pub(crate) struct WithoutOffset {
     builder: FrameBuilder,
     event: BegunEvent,
     name: Box<str>,
     args: Option<ArgsBuf>,
 }
 
-impl Unnumbered {
+impl WithoutOffset {
     /// Encodes an event; with `keep`, its arguments can be read again.
     pub(crate) fn new(
         parser: &Parser,
@@ -88,25 +88,25 @@ impl Unnumbered {
         Ok(Self { builder, event, name: name.into(), args })
     }
 
-    /// Adds the number.
-    pub(crate) fn number(self, number: &str) -> Result<EncodedPacket, EmitError> {
+    /// Adds the offset.
+    pub(crate) fn add_offset(self, offset: &str) -> Result<EncodedPacket, EmitError> {
         let Self { mut builder, event, name, args } = self;
-        let wire = event.finish(builder.packet(), number)?;
-        let args = args.map(|args| ArgsBuf::new(&Numbered { args: &args, number })).transpose()?;
+        let wire = event.finish(builder.packet(), offset)?;
+        let args = args.map(|args| ArgsBuf::new(&WithOffset { args: &args, offset })).transpose()?;
         Ok(EncodedPacket { frames: frames(builder, wire), name, args })
     }
 }
 
-/// Arguments with the packet's number behind them.
-struct Numbered<'a> {
+/// Arguments, and the packet's offset as the last one.
+struct WithOffset<'a> {
     args: &'a ArgsBuf,
-    number: &'a str,
+    offset: &'a str,
 }
 
-impl Arguments for Numbered<'_> {
+impl Arguments for WithOffset<'_> {
     fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
         self.args.serialize_elements(seq)?;
-        seq.serialize_element(self.number)
+        seq.serialize_element(self.offset)
     }
 
     fn count(&self) -> usize {
