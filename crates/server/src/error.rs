@@ -52,6 +52,28 @@ pub enum LimitError {
     },
 }
 
+impl LimitError {
+    /// The name of the setting.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Rooms { .. } => "max_rooms",
+            Self::Namespaces { .. } => "max_namespaces",
+            Self::ChildNamespaces { .. } => "max_child_namespaces",
+            Self::PendingAcks { .. } => "max_pending_acks",
+        }
+    }
+
+    /// The value of the setting.
+    pub fn value(&self) -> usize {
+        match *self {
+            Self::Rooms { limit }
+            | Self::Namespaces { limit }
+            | Self::ChildNamespaces { limit }
+            | Self::PendingAcks { limit } => limit,
+        }
+    }
+}
+
 /// Why a socket left its namespace, in the words of the JavaScript reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

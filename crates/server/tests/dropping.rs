@@ -7,7 +7,7 @@ use std::{
 };
 
 use sockeye::{Config, Graceful, RecoveryConfig, Server, State, listen};
-use support::{PATIENCE, WebSocket, next};
+use support::{NotFound, PATIENCE, WebSocket, next};
 use tokio::sync::{
     Notify,
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -193,23 +193,5 @@ async fn a_server_that_has_stopped_gracefully_can_be_served_again() {
         while client.receive().await.is_some() {}
         drop(client);
         serving.await.unwrap();
-    }
-}
-
-/// Answers what is not the server's path.
-#[derive(Clone)]
-struct NotFound;
-
-impl tower_service::Service<http::Request<hyper::body::Incoming>> for NotFound {
-    type Response = http::Response<http_body_util::Empty<bytes::Bytes>>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: http::Request<hyper::body::Incoming>) -> Self::Future {
-        std::future::ready(Ok(http::Response::new(http_body_util::Empty::new())))
     }
 }

@@ -582,6 +582,6 @@ async fn a_client_that_was_taken_out_is_not_recovered_while_its_handler_runs() {
     let mut client = server.test_client().connect().await.unwrap();
     let (sid, pid) = (client.sid().to_owned(), client.pid().unwrap().to_owned());
     client.emit("slow", ()).await.unwrap();
-    server.of("/").socket(&sid).unwrap().disconnect(false);
+    server.of("/").socket(&sid).unwrap().disconnect();
     assert_ne!(back(&server, &serde_json::json!({ "pid": pid })).await.sid(), sid);
 }

@@ -6,10 +6,12 @@ use std::{
 
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
-use sockeye_engine::{Application, CloseReason, Message, Revision, Session, SessionHandler, Sid};
+use sockeye_engine::{
+    Application, CloseReason, LogThrottle, Message, Revision, Session, SessionHandler, Sid, log_limit,
+};
 use sockeye_handler::INTERNAL;
 use sockeye_protocol::socketio::{
-    self, Ack, Event, Limits, Packet,
+    self, Ack, DecodeError, Event, Limits, Packet,
     membership::{Acceptance, ClientPacket, MembershipViolation, ServerMembership},
 };
 use tokio::time::Instant;
@@ -261,9 +263,27 @@ impl Client {
         }
     }
 
+    /// Logs why a connection is closed whose client broke the protocol.
+    fn log_violation(&self, violation: &Violation) {
+        static THROTTLE: LogThrottle = LogThrottle::new();
+        let sid = self.session.id().short();
+        if let Violation::Read(ReadError::Decode(error)) = violation
+            && let Some((setting, limit, consequence)) = exceeded_setting(error)
+        {
+            return log_limit(sid, setting, limit, consequence);
+        }
+        let joined = !self.members.is_empty() || self.others.as_ref().is_some_and(|others| !others.left.is_empty());
+        let hint = if joined { "" } else { "; it does not begin as Socket.IO does: its client may use another parser" };
+        if THROTTLE.permits(&violation.to_string()) {
+            tracing::warn!(sid, %violation, "closed a connection that broke the protocol{hint}");
+        } else {
+            tracing::debug!(sid, %violation, "closed a connection that broke the protocol{hint}");
+        }
+    }
+
     fn refuse_beyond(&self, name: &str, limit: LimitError) {
         self.registry.common.counters.limit_hit(limit);
-        tracing::warn!(sid = self.session.id().short(), %limit, "refused a client at a limit");
+        log_limit(self.session.id().short(), limit.setting(), limit.value(), "refused a client");
         refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new(limit.to_string()));
     }
 
@@ -368,16 +388,7 @@ impl SessionHandler for Client {
             return;
         }
         if let Err(violation) = self.decode(message, cx) {
-            let sid = self.session.id().short();
-            if self.members.is_empty() && self.others.is_none() {
-                tracing::warn!(
-                    sid,
-                    %violation,
-                    "closing a connection that does not begin as Socket.IO does; its client may use another parser"
-                );
-            } else {
-                tracing::debug!(sid, %violation, "closing a connection that broke the protocol");
-            }
+            self.log_violation(&violation);
             self.registry.common.counters.protocol_violations.add();
             self.over = true;
             self.session.close();
@@ -426,15 +437,24 @@ impl SessionHandler for Client {
 
     fn timeout(&mut self, now: Instant) {
         if self.connect_by.is_some_and(|at| now >= at) {
-            tracing::debug!(sid = self.session.id().short(), "closing a connection that joined no namespace in time");
+            let timeout = format!("{:?}", self.registry.common.config.connect_timeout);
+            log_limit(
+                self.session.id().short(),
+                "connect_timeout",
+                timeout,
+                "closed a connection that has not joined a namespace in time",
+            );
             self.registry.common.counters.connect_timeouts.add();
             self.connect_by = None;
             self.session.close();
         }
         if self.attachments_by.is_some_and(|at| now >= at) {
-            tracing::debug!(
-                sid = self.session.id().short(),
-                "closing a connection whose attachments did not come in time"
+            let timeout = format!("{:?}", self.registry.common.config.attachments_timeout);
+            log_limit(
+                self.session.id().short(),
+                "attachments_timeout",
+                timeout,
+                "closed a connection whose attachments are late",
             );
             self.registry.common.counters.attachment_timeouts.add();
             self.attachments_by = None;
@@ -458,6 +478,22 @@ impl SessionHandler for Client {
         for member in &self.members {
             member.socket().begin_leaving(DisconnectReason::Connection(reason));
         }
+    }
+}
+
+/// The setting that a packet exceeds, its value, and what the log says of it.
+fn exceeded_setting(error: &DecodeError) -> Option<(&'static str, usize, &'static str)> {
+    match error {
+        DecodeError::TooManyAttachments { limit } => {
+            Some(("max_attachments", *limit, "closed a connection whose packet announces too many attachments"))
+        }
+        DecodeError::AttachmentsTooLarge { limit } => {
+            Some(("max_attachment_bytes", *limit, "closed a connection whose packet has too large attachments"))
+        }
+        DecodeError::TooDeep { limit } => {
+            Some(("max_depth", *limit, "closed a connection whose packet is nested too deeply"))
+        }
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use sockeye_engine::{Batch, log_limit};
 use sockeye_handler::{Values, guard};
 use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 
@@ -375,7 +376,7 @@ impl Namespace {
         let packet = EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep)?;
         let mut sockets = self.0.local.sockets(target);
         sockets.retain(|socket| socket.is_connected() && (!target.volatile || socket.is_writable()));
-        let _batch = sockeye_engine::Batch::open();
+        let _batch = Batch::open();
         for socket in &sockets {
             if socket.expect_broadcast_ack(id, answers) {
                 socket.deliver(&packet, false);
@@ -405,7 +406,7 @@ impl Namespace {
     /// Counts and logs a limit that was reached.
     pub(crate) fn limit_hit(&self, limit: LimitError) -> LimitError {
         self.counters().limit_hit(limit);
-        tracing::warn!(namespace = self.name(), %limit, "a limit was reached");
+        log_limit(self.name(), limit.setting(), limit.value(), "a socket of this namespace reached a limit");
         limit
     }
 

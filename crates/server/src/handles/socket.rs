@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sockeye_engine::{CloseReason, Frame, Handshake, Revision, SendError, Session, Sid, TransportKind};
+use sockeye_engine::{CloseReason, Frame, Handshake, Revision, SendError, Session, Sid, TransportKind, log_limit};
 use sockeye_handler::Values;
 use sockeye_protocol::socketio::{
     ArgsBuf, Arguments, EncodeError, Value,
@@ -646,10 +646,9 @@ impl Socket {
                 if held.bytes > self.namespace().config().engine.outbox_bytes {
                     shared.held = None;
                     drop(shared);
-                    tracing::warn!(
-                        sid = self.id().short(),
-                        "disconnecting a socket: too much was emitted before it was let in"
-                    );
+                    let limit = self.namespace().config().engine.outbox_bytes;
+                    let consequence = "closed a connection: more was emitted to it before it was let in";
+                    log_limit(self.id().short(), "outbox_bytes", limit, consequence);
                     self.0.session.close();
                 }
             }

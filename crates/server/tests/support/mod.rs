@@ -165,23 +165,26 @@ impl WebSocket {
 
     /// Sends a packet.
     pub(crate) async fn send(&mut self, packet: &str) {
-        let length = u8::try_from(packet.len()).expect("a short packet");
-        assert!(length < 126, "a short packet");
-        // A mask of zeros leaves the text as it is.
-        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], packet.as_bytes()].concat();
+        self.send_frame(0x81, packet.as_bytes()).await;
+    }
+
+    /// Sends a binary message.
+    pub(crate) async fn send_binary(&mut self, data: &[u8]) {
+        self.send_frame(0x82, data).await;
+    }
+
+    async fn send_frame(&mut self, head: u8, payload: &[u8]) {
+        let length = u8::try_from(payload.len()).expect("a short message");
+        assert!(length < 126, "a short message");
+        // A mask of zeros leaves the payload as it is.
+        let frame = [&[head, 0x80 | length, 0, 0, 0, 0], payload].concat();
         self.0.write_all(&frame).await.expect("an open connection");
     }
 
     /// The next packet, or none once the connection is closed; pings are left out.
     pub(crate) async fn receive(&mut self) -> Option<String> {
         loop {
-            let opcode = self.0.read_u8().await.ok()? & 0x0f;
-            let length = match self.0.read_u8().await.ok()? {
-                126 => self.0.read_u16().await.ok()?.into(),
-                length => usize::from(length),
-            };
-            let mut payload = vec![0; length];
-            self.0.read_exact(&mut payload).await.ok()?;
+            let (opcode, payload) = self.frame().await?;
             let packet = String::from_utf8_lossy(&payload).into_owned();
             match opcode {
                 8 => return None,
@@ -189,6 +192,35 @@ impl WebSocket {
                 _ => {}
             }
         }
+    }
+
+    async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let opcode = self.0.read_u8().await.ok()? & 0x0f;
+        let length = match self.0.read_u8().await.ok()? {
+            126 => self.0.read_u16().await.ok()?.into(),
+            length => usize::from(length),
+        };
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some((opcode, payload))
+    }
+}
+
+/// Answers what is not the server's path.
+#[derive(Clone)]
+pub(crate) struct NotFound;
+
+impl Service<Request<hyper::body::Incoming>> for NotFound {
+    type Response = http::Response<http_body_util::Empty<Bytes>>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<hyper::body::Incoming>) -> Self::Future {
+        std::future::ready(Ok(http::Response::new(http_body_util::Empty::new())))
     }
 }
 
