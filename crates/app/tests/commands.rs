@@ -173,10 +173,12 @@ fn errors_name_options_of_the_program_and_give_each_hint_once() {
 }
 
 #[test]
-fn an_address_in_advice_can_be_pasted_into_a_shell() {
+fn advice_can_be_pasted_into_a_shell() {
     let output = run(&["emit", "http://127.0.0.1:1/a?b=1&c='d'", "x"]);
     let text = stderr(&output);
     assert!(text.contains(r"`sockeye doctor 'http://127.0.0.1:1/a?b=1&c='\''d'\'''`"), "{text}");
+    let text = stderr(&run(&["emit", "127.0.0.1:1", "x", "hello"]));
+    assert!(text.contains(r#": '"hello"'"#), "{text}");
     let text = stderr(&run(&["emit", "127.0.0.1:1", "x"]));
     assert!(text.contains("`sockeye doctor 127.0.0.1:1`"), "{text}");
 }

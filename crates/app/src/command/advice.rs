@@ -75,7 +75,12 @@ pub(crate) fn connecting(error: &ConnectError) -> Advice {
         ),
         kind => (kind.to_string(), String::new()),
     };
-    Advice { problem: Escaped(&with_causes(problem, error)).to_string(), cure }
+    // The causes between are words of the HTTP library such as "error sending request".
+    let problem = match innermost(error) {
+        Some(cause) => format!("{problem}: {cause}"),
+        None => problem,
+    };
+    Advice { problem: Escaped(&problem).to_string(), cure }
 }
 
 /// Why an event could not be sent.
@@ -139,6 +144,14 @@ fn answer(status: u16, body: &str, transport: Transport) -> &'static str {
 
 fn said(body: &str) -> String {
     if body.is_empty() { String::new() } else { format!(": {body}") }
+}
+
+fn innermost(error: &dyn Error) -> Option<String> {
+    let mut innermost = error.source()?;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    Some(innermost.to_string())
 }
 
 /// Adds the causes of an error, as far as they say something new.

@@ -45,7 +45,7 @@ pub(crate) enum CommandError {
     Http(reqwest::Error),
     #[error("the header `{0}` is not valid")]
     Header(String),
-    #[error("argument {position} of the event: {source}")]
+    #[error("argument {position} of the event: {}", in_shell(source))]
     Argument { position: usize, source: ValuesError },
     #[error(
         "cannot connect: {}\n`sockeye doctor {}`, with the same options, looks for the reason",
@@ -89,6 +89,16 @@ impl CommandError {
             }
             _ => Status::Failed,
         }
+    }
+}
+
+/// The error of an argument on the command line, where a shell would remove the double quotes of JSON.
+fn in_shell(error: &ValuesError) -> String {
+    match error {
+        ValuesError::BareWord { word, fix } => {
+            format!("`{word}` is not JSON; text needs double quotes, in single quotes for the shell: {}", Quoted(fix))
+        }
+        error => error.to_string(),
     }
 }
 
