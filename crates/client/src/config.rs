@@ -341,7 +341,6 @@ impl ManagerBuilder {
 
     /// Adds a value, as [`state`](Self::state) does, that is in an `Arc` already. Handlers take it as `State<T>`, not as
     /// `State<Arc<T>>`.
-    #[must_use]
     pub fn shared_state<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         self.config.state.insert_shared(value);
         self

@@ -2,10 +2,10 @@ use sockeye_protocol::socketio::Arguments;
 
 use crate::{EventContext, FromContext, HasSocket as _, Rejection};
 
-/// What an event is acknowledged by.
+/// The id of an event that is to be acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AckId {
-    /// The number that the peer gave it.
+    /// The number that the peer gave the event.
     pub number: u64,
     /// In which of its stays in the namespace the socket got it: each has numbers of its own. A server's socket has one
     /// stay, the first.
@@ -31,8 +31,8 @@ pub trait Acknowledge {
     fn send_ack(&self, id: AckId, args: &impl Arguments) -> Result<(), Self::Error>;
 }
 
-/// The peer's wish for an acknowledgement. A handler that takes it answers it itself, when it likes; without it the
-/// handler's result is the answer.
+/// The acknowledgement of an event. A handler that takes it as a parameter sends the acknowledgement itself, at any time.
+/// Without it, the handler's result is sent.
 #[derive(Debug)]
 pub struct Ack<Socket> {
     socket: Socket,
@@ -40,7 +40,7 @@ pub struct Ack<Socket> {
 }
 
 impl<Socket: Acknowledge> Ack<Socket> {
-    /// Whether the peer asked for an acknowledgement. If not, [`send`](Self::send) does nothing.
+    /// Whether the peer asked for an acknowledgement. If it did not, [`send`](Self::send) does nothing.
     pub fn is_wanted(&self) -> bool {
         self.id.is_some()
     }

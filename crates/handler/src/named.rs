@@ -15,7 +15,7 @@ struct Entry<K: HandlerKind> {
 }
 
 impl<K: HandlerKind> Named<K> {
-    /// Adds a handler; one that runs `once` is for the next event alone.
+    /// Adds a handler. With `once` it runs for the next event and no other.
     pub fn on(&mut self, event: &str, handler: ErasedHandler<K>, once: bool) {
         self.once += usize::from(once);
         self.by_event.entry(event.into()).or_default().push(Entry { handler, once });
@@ -28,7 +28,7 @@ impl<K: HandlerKind> Named<K> {
         }
     }
 
-    /// Whether one of an event's handlers runs once. Where no event has such a one, nothing is looked up.
+    /// Whether one of an event's handlers runs once. If no handler at all runs once, nothing is looked up.
     pub fn runs_once(&self, event: &str) -> bool {
         self.once > 0 && self.by_event.get(event).is_some_and(|entries| entries.iter().any(|entry| entry.once))
     }
@@ -38,7 +38,7 @@ impl<K: HandlerKind> Named<K> {
         self.by_event.get(event).into_iter().flatten().map(|entry| &entry.handler)
     }
 
-    /// The handlers of an event; those that run once are removed.
+    /// Returns the handlers of an event, and removes those that run once.
     pub fn take(&mut self, event: &str) -> Vec<ErasedHandler<K>> {
         let Some(entries) = self.by_event.get_mut(event) else { return Vec::new() };
         let handlers: Vec<_> = entries.iter().map(|entry| entry.handler.clone()).collect();

@@ -11,10 +11,13 @@ use sockeye_handler::{
 use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments, EncodeError, Value};
 use tokio::sync::Notify;
 
+/// The acknowledgements that were sent: each one's id and arguments.
+type Acks = Vec<(u64, Vec<Value>)>;
+
 /// Notes what was sent and what failed.
 #[derive(Clone, Default)]
 struct Socket {
-    acks: Arc<Mutex<Vec<(u64, Vec<Value>)>>>,
+    acks: Arc<Mutex<Acks>>,
     failures: Arc<Mutex<Vec<String>>>,
     is_expelled: bool,
 }
@@ -41,7 +44,7 @@ impl RunnerSocket for Socket {
 }
 
 impl Socket {
-    fn acks(&self) -> Vec<(u64, Vec<Value>)> {
+    fn acks(&self) -> Acks {
         std::mem::take(&mut self.acks.lock().unwrap())
     }
 }

@@ -230,9 +230,9 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
         client.until("/other").await;
         let socket = server.of("/").local().sockets(&Default::default()).remove(0);
         if close {
-            socket.close()
+            socket.close();
         } else {
-            socket.disconnect()
+            socket.disconnect();
         }
         let first = next(&mut left).await;
         assert_eq!(first, ("/".to_owned(), DisconnectReason::ServerNamespaceDisconnect));

@@ -41,8 +41,8 @@ pub use sockeye_handler::{
 };
 pub(crate) use sockeye_handler::{ErasedHandler, erase};
 
-/// The client's wish for an acknowledgement. A handler that takes it answers it itself, when it likes, by
-/// [`send`](sockeye_handler::Ack::send); without it the handler's result is the answer.
+/// The acknowledgement of an event. A handler that takes it as a parameter sends the acknowledgement itself, at any time, by
+/// [`send`](sockeye_handler::Ack::send). Without it, the handler's result is sent.
 ///
 /// ```
 /// use sockeye::{Ack, Server};
