@@ -1,9 +1,15 @@
 //! The server that the official protocol suites expect: Engine.IO echoing at `/engine.io/`, Socket.IO at `/socket.io/`.
 //! Tests that are not about its times let it wait longer, by `PING_INTERVAL_MS`, `PING_TIMEOUT_MS`, `CONNECT_TIMEOUT_MS`.
-use std::{future::pending, sync::Arc, task::Context, time::Duration};
+use std::{
+    future::{pending, ready},
+    sync::Arc,
+    task::Context,
+    time::Duration,
+};
 
 use sockeye::{
-    Auth, Config, EngineConfig, Graceful, Namespace, OriginPolicy, RawArgs, ServeError, Server, Socket, Value, listen,
+    Auth, Config, EngineConfig, Graceful, Hooks, Namespace, OriginPolicy, RawArgs, ServeError, Server, Sid, Socket,
+    Value, listen,
 };
 use sockeye_engine::{Application, CloseReason, Engine, Frame, Message, Session, SessionHandler};
 
@@ -15,6 +21,12 @@ async fn main() -> Result<(), ServeError> {
         max_payload: 1_000_000,
         allow_eio3: true,
         origins: OriginPolicy::Any,
+        hooks: Hooks::default().generate_id(|request| {
+            // The suites expect that a client names its revision; the reference takes it for an old one if it does not.
+            let query = request.uri.query().unwrap_or_default();
+            let is_named = query.split('&').any(|parameter| matches!(parameter, "EIO=3" | "EIO=4"));
+            ready(if is_named { Ok(Sid::random()) } else { Err("the request names no revision of Engine.IO".into()) })
+        }),
         ..EngineConfig::default()
     };
     let echo = Engine::new(EngineConfig { path: "/engine.io/".into(), ..engine.clone() }, Echo);

@@ -117,11 +117,6 @@ impl Counter {
         self.add(1);
     }
 
-    /// Counts, and says whether it was the first time. Of several at once only one is the first.
-    fn increment_first(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) == 0
-    }
-
     fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
@@ -142,10 +137,7 @@ impl Counters {
             Refusal::PayloadTooLarge => &self.too_large,
             _ => return,
         };
-        // A line for each would let anybody fill the log; the counters go on.
-        if limit.increment_first() {
-            tracing::warn!(%refusal, "a limit was reached for the first time: {}", refusal.context());
-        }
+        limit.increment();
     }
 
     pub(crate) fn closed(&self, reason: CloseReason) {
@@ -189,32 +181,6 @@ impl Counters {
             bytes_in: self.bytes_in.value(),
             packets_out: self.packets_out.value(),
             bytes_out: self.bytes_out.value(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{sync::Barrier, thread};
-
-    use super::*;
-
-    #[test]
-    fn of_those_who_count_at_once_exactly_one_is_the_first() {
-        // Often, because hardly two ever count at once.
-        for _ in 0..20 {
-            let counters: Vec<_> = (0..50_000).map(|_| Counter::default()).collect();
-            let barrier = Barrier::new(2);
-            let count_all = || {
-                barrier.wait();
-                counters.iter().map(Counter::increment_first).collect::<Vec<_>>()
-            };
-            let (mine, others) = thread::scope(|scope| {
-                let other = scope.spawn(count_all);
-                (count_all(), other.join().unwrap())
-            });
-            assert!(mine.iter().zip(others).all(|(mine, other)| *mine != other));
-            assert!(counters.iter().all(|counter| counter.value() == 2));
         }
     }
 }

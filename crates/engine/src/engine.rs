@@ -8,8 +8,9 @@ use parking_lot::RwLock;
 use sockeye_protocol::engineio::OpenPacket;
 
 use crate::{
-    Application, CloseReason, Config, Refusal, Session, Sid,
+    Application, CloseReason, Config, Refusal, RemoteAddr, Session, Sid,
     counters::Counters,
+    log_throttle::{LogThrottle, log_limit},
     outgoing::outbox::Outbox,
     session::{
         context::Context,
@@ -83,9 +84,9 @@ impl<A: Application> Engine<A> {
         self.shared.close(CloseReason::ServerShuttingDown);
     }
 
-    /// Tells whom it concerns that a request was refused.
+    /// Logs, counts and reports to the hook that a request was refused.
     pub(crate) fn refused(&self, request: &Parts, refusal: &Refusal) {
-        tracing::debug!(code = refusal.code(), context = refusal.context(), %refusal, path = request.uri.path(), "refused a request");
+        log_refusal(request, refusal, &self.shared.context.config);
         self.shared.context.counters.refused(refusal);
         self.shared.context.config.hooks.refused(request, refusal);
     }
@@ -235,4 +236,31 @@ fn open_packet(session: &Session, upgrades: &[&str], config: &Config) -> Vec<u8>
     let mut text = Vec::new();
     packet.encode(&mut text);
     text
+}
+
+/// Logs the refusal of a request: as a warning once an hour for each cause, else at level debug.
+fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
+    static THROTTLE: LogThrottle = LogThrottle::new();
+    let path = request.uri.path();
+    let (code, context) = (refusal.code(), refusal.context());
+    let remote = request.extensions.get::<RemoteAddr>();
+    let client = remote.map_or_else(|| "unknown".to_owned(), |remote| remote.0.to_string());
+    let log_limit = |setting, limit: usize, consequence| log_limit(&client, setting, limit, consequence);
+    match refusal {
+        Refusal::PayloadTooLarge => log_limit("max_payload", config.max_payload, "refused a POST with a larger body"),
+        Refusal::TooManySessions => {
+            log_limit("max_sessions", config.max_sessions, "refused a client because so many are connected");
+        }
+        Refusal::TooManySessionsOfAddress => log_limit(
+            "max_sessions_per_address",
+            config.max_sessions_per_address,
+            "refused a client because so many of its address are connected (behind a proxy, set `trust_forwarded`)",
+        ),
+        // Origins and revisions are logged where they are checked, and the application knows what it refuses itself.
+        Refusal::Forbidden(_) | Refusal::UnsupportedVersion | Refusal::ShuttingDown => {
+            tracing::debug!(code, path, "refused a request: {refusal}");
+        }
+        _ if THROTTLE.permits(context) => tracing::warn!(code, path, "refused a request: {refusal}: {context}"),
+        _ => tracing::debug!(code, path, "refused a request: {refusal}: {context}"),
+    }
 }

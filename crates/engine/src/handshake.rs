@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, request::Parts};
+use http::request::Parts;
 
 /// The peer's address, for servers that mount the service themselves: insert it as a request extension. Behind
 /// [`Engine::serve`](crate::Engine::serve) it is always there.
@@ -116,12 +116,8 @@ impl fmt::Debug for Handshake {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
 
-pub(crate) fn query_of(target: &str) -> &str {
+fn query_of(target: &str) -> &str {
     target.split_once('?').map_or("", |(_, query)| query)
-}
-
-pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 #[cfg(test)]

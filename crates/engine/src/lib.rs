@@ -7,6 +7,7 @@
 mod counters;
 mod engine;
 mod handshake;
+mod headers;
 mod http_service;
 mod in_process;
 mod log_throttle;
@@ -29,7 +30,9 @@ pub use in_process::InProcess;
 pub use log_throttle::{LogThrottle, excerpt, log_limit};
 #[cfg(feature = "tls")]
 pub use options::TlsError;
-pub use options::{Config, ConnectionError, Cookie, Cors, Hooks, OriginPolicy, SameSite, Tls, Transports};
+pub use options::{
+    Config, ConnectionError, Cookie, Cors, Hooks, OriginError, OriginPattern, OriginPolicy, SameSite, Tls, Transports,
+};
 pub use outgoing::{Frame, FrameBuilder};
 pub use refusal::Refusal;
 pub use response::ResponseBody;

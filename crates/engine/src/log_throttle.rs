@@ -4,6 +4,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use sockeye_protocol::engineio::session::UpgradeError;
 
 use crate::CloseReason;
 
@@ -82,20 +83,20 @@ pub fn excerpt(value: &str) -> &str {
     value.get(..value.floor_char_boundary(MAX_EXCERPT)).unwrap_or_default()
 }
 
-/// Logs that a client was turned away because it reached a limit: as a warning once an hour for each setting and value,
-/// else at level debug. `consequence` says what became of the client, such as "closed its connection".
+/// Logs that a client was turned away because it reached a limit: as a warning once an hour for each setting, value and
+/// consequence, else at level debug. `client` is the short id of its session, or its address; `consequence` says what became of it.
 ///
 /// ```
 /// # let sid = sockeye_engine::Sid::random();
 /// sockeye_engine::log_limit(sid.short(), "max_attachments", 10, "closed a connection whose packet has more attachments");
 /// ```
-pub fn log_limit(sid: &str, setting: &'static str, limit: impl Display, consequence: &str) {
+pub fn log_limit(client: &str, setting: &'static str, limit: impl Display, consequence: &str) {
     static THROTTLE: LogThrottle = LogThrottle::new();
-    let subject = format!("{setting} = {limit}");
-    if THROTTLE.permits(&subject) {
-        tracing::warn!(sid, "{consequence}: the setting is `{subject}`; raise it if clients need more");
+    let line = format!("`{setting} = {limit}`: {consequence}");
+    if THROTTLE.permits(&line) {
+        tracing::warn!(client, "limit reached: {line}; raise the setting if clients need more");
     } else {
-        tracing::debug!(sid, "{consequence}: the setting is `{subject}`");
+        tracing::debug!(client, "limit reached: {line}");
     }
 }
 
@@ -107,6 +108,22 @@ pub(crate) fn log_violation(sid: &str, reason: CloseReason, fault: &dyn Display)
         tracing::warn!(sid, %reason, "closed a session because its client broke the protocol: {fault}");
     } else {
         tracing::debug!(sid, %reason, "closed a session because its client broke the protocol: {fault}");
+    }
+}
+
+/// Logs that a session goes on polling because its WebSocket did not take over: as a warning once an hour for each cause,
+/// else at level debug. A client that leaves in between is nothing to warn about.
+pub(crate) fn log_failed_upgrade(sid: &str, error: UpgradeError, upgrade_timeout: Duration) {
+    static THROTTLE: LogThrottle = LogThrottle::new();
+    match error {
+        UpgradeError::TimedOut => {
+            let limit = format!("{upgrade_timeout:?}");
+            log_limit(sid, "upgrade_timeout", limit, "gave up a WebSocket that did not complete its upgrade in time");
+        }
+        UpgradeError::Unexpected if THROTTLE.permits(&error.to_string()) => {
+            tracing::warn!(sid, "an upgrade failed, and the session goes on polling: {error}");
+        }
+        error => tracing::debug!(sid, "an upgrade failed, and the session goes on polling: {error}"),
     }
 }
 

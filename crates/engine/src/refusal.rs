@@ -2,8 +2,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-/// Why a request was refused, with the code and the message the JavaScript reference answers.
+/// Why a request was refused, with the code and the message that the JavaScript reference answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// Code 0: `transport` is missing, unknown or not enabled.
     #[error("Transport unknown")]
@@ -18,7 +19,8 @@ pub enum Refusal {
     /// Code 2: a session is opened by GET only.
     #[error("Bad handshake method")]
     BadHandshakeMethod,
-    /// Code 3: the request contradicts itself or its session; the text says how, for the log.
+    /// Code 3: the request contradicts itself or its session. The text says how; it is for the log and for the answer to
+    /// a WebSocket handshake.
     #[error("Bad request")]
     BadRequest(&'static str),
     /// Code 4: a policy of this server refuses the request; the text is sent to the client.
@@ -33,7 +35,7 @@ pub enum Refusal {
     /// Code 4: `max_sessions_per_address` sessions of the client's address are open.
     #[error("Too many connections")]
     TooManySessionsOfAddress,
-    /// Code 3: the body is larger than `max_payload`; the session stays open.
+    /// Code 3: the body is larger than `max_payload`; the session stays open. The answer has no body, as in the reference.
     #[error("Payload too large")]
     PayloadTooLarge,
 }
@@ -51,18 +53,24 @@ impl Refusal {
         }
     }
 
-    /// What only the log may tell: the cause, where the client is told less.
+    /// The cause and what to do about it, for the log; empty where the message says it all.
     pub fn context(&self) -> &'static str {
         match self {
+            Self::UnknownTransport => "the parameter `transport` names none of the transports that the settings enable",
+            Self::UnknownSession => {
+                "no session of this id is open here; after a restart clients reconnect by themselves, and a load balancer \
+                 must send all requests of a client to the same server (sticky sessions)"
+            }
+            Self::ShuttingDown => "the server is shutting down, and its clients reconnect elsewhere",
+            Self::BadHandshakeMethod => "a request without `sid` opens a session, which only GET can",
             Self::BadRequest(context) => context,
-            Self::ShuttingDown => "the server is shutting down, so that its clients reconnect elsewhere",
             Self::PayloadTooLarge => "the body is larger than `max_payload` allows",
             Self::TooManySessions => "as many sessions are open as `max_sessions` allows",
             Self::TooManySessionsOfAddress => {
                 "as many sessions of this address are open as `max_sessions_per_address` allows; behind a proxy, set \
                  `trust_forwarded`"
             }
-            _ => "",
+            Self::Forbidden(_) | Self::UnsupportedVersion => "",
         }
     }
 
@@ -77,29 +85,31 @@ impl Refusal {
         }
     }
 
+    /// The answer to a request of the polling transport: JSON with code and message, as in the reference.
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut body = format!(r#"{{"code":{},"message":"#, self.code());
-        push_json_string(&mut body, &self.to_string());
-        body.push('}');
-        let mut response = Response::new(Full::from(body));
+        let mut response = Response::new(Full::default());
         *response.status_mut() = self.status();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self != Self::PayloadTooLarge {
+            let message = serde_json::Value::from(self.to_string());
+            *response.body_mut() = Full::from(format!(r#"{{"code":{},"message":{message}}}"#, self.code()));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         response
     }
-}
 
-fn push_json_string(out: &mut String, text: &str) {
-    use std::fmt::Write as _;
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            // Writing to a String cannot fail.
-            character if character < ' ' => drop(write!(out, "\\u{:04x}", u32::from(character))),
-            character => out.push(character),
-        }
+    /// The answer to a WebSocket handshake: plain text, behind which the connection closes, as in the reference. Client
+    /// libraries show the text, so that it says more than the reference does.
+    pub(crate) fn into_handshake_response(self) -> Response<Full<Bytes>> {
+        let text = match &self {
+            Self::BadRequest(context) => format!("{self}: {context}"),
+            _ => self.to_string(),
+        };
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = self.status();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -109,10 +119,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_forbidden_reason_is_escaped() {
-        let response = Refusal::Forbidden("no \"x\"\n".into()).into_response();
+    async fn a_refusal_is_json_as_the_reference_writes_it() {
+        let response = Refusal::Forbidden("no \"x\"\n\u{1}é".into()).into_response();
         assert_eq!(response.status(), 403);
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body, r#"{"code":4,"message":"no \"x\"\u000a"}"#);
+        assert_eq!(body, "{\"code\":4,\"message\":\"no \\\"x\\\"\\n\\u0001é\"}");
     }
 }

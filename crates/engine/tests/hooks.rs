@@ -113,17 +113,19 @@ async fn every_refusal_is_told_with_code_message_context_and_request() {
         sender.send(told).unwrap();
     });
     let server = start(with(hooks)).await;
-    for (query, code, message, context) in [
+    for (query, code, message, cause) in [
         (POLLING, 4, "never", ""),
-        ("EIO=4", 0, "Transport unknown", ""),
-        ("EIO=4&transport=polling&sid=x", 1, "Session ID unknown", ""),
-        (WEBSOCKET, 3, "Bad request", "a WebSocket needs an Upgrade header; a proxy may have removed it"),
+        ("EIO=4", 0, "Transport unknown", "`transport`"),
+        ("EIO=4&transport=polling&sid=x", 1, "Session ID unknown", "no session of this id is open here"),
+        (WEBSOCKET, 3, "Bad request", "a WebSocket needs the headers `Connection: Upgrade` and `Upgrade: websocket`"),
         ("transport=polling", 5, "Unsupported protocol version", ""),
     ] {
         server.get(query).await;
-        let uri = format!("/socket.io/?{query}");
         // It is told before the answer is out.
-        assert_eq!(refused.try_recv(), Ok((code, message.to_owned(), context, uri)));
+        let (told_code, told_message, context, uri) = refused.try_recv().expect("nobody was told");
+        assert_eq!((told_code, told_message.as_str()), (code, message));
+        assert!(context.contains(cause), "{context}");
+        assert_eq!(uri, format!("/socket.io/?{query}"));
     }
     server.try_websocket(WEBSOCKET).await;
     assert_eq!(refused.try_recv().expect("nobody was told").0, 4);

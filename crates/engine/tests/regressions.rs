@@ -319,7 +319,7 @@ async fn cve_2026_48779_fragments_are_counted_even_if_they_are_empty() {
 #[tokio::test]
 async fn socketioxide_815_an_unknown_identifier_opens_nothing() {
     let server = start(Config::default()).await;
-    for sid in ["sid=", "sid", "sid=garbage", "sid=%ff%fe", "sid=..%2f", &format!("sid={}", "a".repeat(10_000))] {
+    for sid in ["sid=garbage", "sid=%ff%fe", "sid=..%2f", &format!("sid={}", "a".repeat(10_000))] {
         let answer = server.get(&format!("{POLLING}&{sid}")).await;
         assert_eq!(answer.body, r#"{"code":1,"message":"Session ID unknown"}"#, "{sid}");
         assert_eq!(status(&server, &handshake(&format!("{WEBSOCKET}&{sid}"), "")).await, "400", "{sid}");
@@ -331,7 +331,7 @@ async fn socketioxide_815_an_unknown_identifier_opens_nothing() {
 #[tokio::test]
 async fn socketioxide_816_the_path_is_matched_whole() {
     let server = start(Config::default()).await;
-    for path in ["/socket.io-admin/", "/socket.io/more/", "/socket.io//", "/socket.i", "/"] {
+    for path in ["/socket.io-admin/", "/socket.io/more/", "//socket.io/", "/socket.i", "/"] {
         let request = format!("GET {path}?{POLLING} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert_eq!(server.raw(request.as_bytes()).await.status, 404, "{path}");
     }

@@ -166,7 +166,8 @@ async fn an_invalid_payload_is_refused_and_closes_the_session() {
 async fn a_body_beyond_max_payload_is_refused_and_the_session_stays() {
     let server = start(Config { max_payload: 10, ..Config::default() }).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
-    assert_eq!(server.post(&session, "4hello hello hello").await.status, 413);
+    let refused = server.post(&session, "4hello hello hello").await;
+    assert_eq!((refused.status, refused.body.as_str(), refused.header("content-type")), (413, "", None));
     let chunked = format!(
         "POST /socket.io/?{session} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
          14\r\n4hello hello hello h\r\n0\r\n\r\n"

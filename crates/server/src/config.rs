@@ -10,7 +10,8 @@ use crate::{Parser, RecoveryConfig};
 /// use std::time::Duration;
 /// use sockeye::{Config, EngineConfig, OriginPolicy, Server};
 ///
-/// let origins = OriginPolicy::List(vec!["https://example.org".into()]);
+/// # fn main() -> Result<(), sockeye::OriginError> {
+/// let origins = OriginPolicy::list(["https://example.org"])?;
 /// let config = Config {
 ///     connect_timeout: Duration::from_secs(10),
 ///     engine: EngineConfig { origins, ..EngineConfig::default() },
@@ -18,6 +19,8 @@ use crate::{Parser, RecoveryConfig};
 /// };
 /// assert_eq!(config.engine.path, "/socket.io/");
 /// let server = Server::builder().config(config).build();
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -1,7 +1,6 @@
 //! The settings. Each is defined once, below; its key in the TOML file, its environment variable, its option on the
 //! command line, its entry in the sample and its default follow from the definition.
 mod load;
-mod origin;
 mod sample;
 mod value;
 
@@ -14,7 +13,7 @@ pub(crate) use sample::sample;
 pub(crate) use value::{Address, Raw};
 
 use crate::identity::IdentityKind;
-use value::Value;
+use value::{AllowedOrigins, Value};
 
 /// The definition of a setting.
 #[derive(Debug)]
@@ -76,8 +75,9 @@ settings! {
     /// proof, so it works only on loopback addresses, which other machines cannot reach.
     identity: IdentityKind = IdentityKind::Development;
     /// The origins of web pages that may connect in addition to this server's own pages, such as `https://example.com`;
-    /// `*` means all. If empty, a server that listens on loopback addresses only admits every page of this machine.
-    allowed_origins: Vec<String> = Vec::new();
+    /// `*.example.com` means all subdomains, `*` all origins. If empty, a server that listens on loopback addresses only
+    /// admits every page of this machine.
+    allowed_origins: AllowedOrigins = AllowedOrigins::Default;
     /// The level of the log: error, warn, info, debug or trace, or a filter such as `info,sockeye_engine=debug`.
     log: String = "info".into();
     /// Whether to log every event that is received or sent: its name and namespace, but not its data.
@@ -189,14 +189,13 @@ impl Settings {
     /// one, and not that it equals the `Host` header. That admits a page under development, which has another port, and
     /// refuses a foreign page whose host name resolves to this machine (DNS rebinding).
     fn origins(&self, addresses: &[SocketAddr]) -> OriginPolicy {
-        if self.allowed_origins.iter().any(|origin| origin == "*") {
-            OriginPolicy::Any
-        } else if !self.allowed_origins.is_empty() {
-            OriginPolicy::List(self.allowed_origins.clone())
-        } else if addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
-            OriginPolicy::Check(std::sync::Arc::new(origin::is_loopback))
-        } else {
-            OriginPolicy::SameOrigin
+        match &self.allowed_origins {
+            AllowedOrigins::Every => OriginPolicy::Any,
+            AllowedOrigins::These(patterns) => OriginPolicy::List(patterns.clone()),
+            AllowedOrigins::Default if addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) => {
+                OriginPolicy::Loopback
+            }
+            AllowedOrigins::Default => OriginPolicy::SameOrigin,
         }
     }
 
@@ -232,15 +231,13 @@ mod tests {
             settings.origins(&addresses)
         };
         let mut settings = Settings::default();
-        let OriginPolicy::Check(admits) = policy(&["127.0.0.1:8000", "[::1]:8000"], &settings) else {
-            panic!("loopback addresses admit pages by their host");
-        };
-        assert!(admits("http://localhost:5173"));
-        assert!(!admits("http://evil.example:8000"));
+        assert!(matches!(policy(&["127.0.0.1:8000", "[::1]:8000"], &settings), OriginPolicy::Loopback));
         assert!(matches!(policy(&["127.0.0.1:8000", "192.0.2.1:8000"], &settings), OriginPolicy::SameOrigin));
-        settings.allowed_origins = vec!["https://example.com".into()];
+        settings.set("allowed_origins", &Raw::One("https://example.com".into())).unwrap().unwrap();
         assert!(matches!(policy(&["127.0.0.1:8000"], &settings), OriginPolicy::List(_)));
-        settings.allowed_origins.push("*".into());
+        settings.set("allowed_origins", &Raw::Many(vec!["https://example.com".into(), "*".into()])).unwrap().unwrap();
         assert!(matches!(policy(&["127.0.0.1:8000"], &settings), OriginPolicy::Any));
+        let unmatchable = settings.set("allowed_origins", &Raw::One("example.com".into())).unwrap();
+        assert!(unmatchable.unwrap_err().contains("`https://example.com`"), "the right form is named");
     }
 }

@@ -1,6 +1,8 @@
 //! The types of the settings, and how their values are written.
 use std::{fmt, str::FromStr, time::Duration};
 
+use sockeye::OriginPattern;
+
 use crate::identity::IdentityKind;
 
 /// A value as it was written. The file, the environment and the command line all give text or a list of text.
@@ -74,6 +76,37 @@ impl Value for Vec<Address> {
 
     fn to_toml(&self) -> String {
         list(self.iter().map(Address::to_string))
+    }
+}
+
+/// The web origins whose pages may connect besides the server's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AllowedOrigins {
+    /// None is named.
+    Default,
+    Every,
+    These(Vec<OriginPattern>),
+}
+
+impl Value for AllowedOrigins {
+    const FORM: &'static str = "ORIGIN";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        let origins: Vec<_> = items(raw).collect();
+        if origins.contains(&"*") {
+            return Ok(Self::Every);
+        }
+        let patterns = origins.into_iter().map(str::parse).collect::<Result<Vec<OriginPattern>, _>>();
+        let patterns = patterns.map_err(|error| error.to_string())?;
+        Ok(if patterns.is_empty() { Self::Default } else { Self::These(patterns) })
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Default => list([].into_iter()),
+            Self::Every => list(["*".to_owned()].into_iter()),
+            Self::These(patterns) => list(patterns.iter().map(OriginPattern::to_string)),
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 use std::{borrow::Cow, error::Error, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, SET_COOKIE},
+    request::Parts,
+};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use sockeye_protocol::engineio::{Revision, decode_jsonp_form, encode_jsonp};
 use tokio::time::timeout;
 
 use crate::{
-    Application, CloseReason, Config, Engine, Handshake, Refusal, Session, Sid,
-    handshake::{header as header_text, query_of},
+    Application, CloseReason, Config, Engine, Handshake, Refusal, Session, Sid, headers,
     http_service::{compress::Coding, query::Query},
     response::ResponseBody,
     session::{opening::Opening, requests::ActivePost},
@@ -25,7 +28,7 @@ where
 {
     let config = engine.config();
     let mut body = Box::pin(body);
-    let admitted = config.origins.check(&parts.headers);
+    let admitted = config.origins.check_request(parts);
     let is_admitted = admitted.is_ok();
     let answered = match admitted {
         Ok(()) => answer(engine, parts, body.as_mut()).await,
@@ -65,10 +68,14 @@ pub(crate) fn decorate(config: &Config, parts: &Parts, response: &mut Response<R
     if let (Some(cookie), Some(id)) = (&config.cookie, opened)
         && let Some(value) = cookie.header(id)
     {
-        response.headers_mut().append(header::SET_COOKIE, value);
+        response.headers_mut().append(SET_COOKIE, value);
     }
     config.hooks.change_headers(response.headers_mut(), parts, opened.is_some());
 }
+
+const NOT_UPGRADING: Refusal = Refusal::BadRequest(
+    "a WebSocket needs the headers `Connection: Upgrade` and `Upgrade: websocket`; a proxy may have removed them",
+);
 
 /// An answer, and the session it opens.
 type Answered = (Response<ResponseBody>, Option<Sid>);
@@ -83,22 +90,23 @@ where
         return Ok((empty(StatusCode::NO_CONTENT), None));
     }
     let config = engine.config();
-    let query = Query::parse(query_of(parts.uri.path_and_query().map_or("", |target| target.as_str())));
-    match query.transport {
-        Some("polling") if config.transports.polling => {}
-        Some("websocket") if config.transports.websocket => {
-            return Err(Refusal::BadRequest("a WebSocket needs an Upgrade header; a proxy may have removed it"));
-        }
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let is_websocket = match query.transport.as_deref() {
+        Some("polling") if config.transports.polling => false,
+        Some("websocket") if config.transports.websocket => true,
         _ => return Err(Refusal::UnknownTransport),
-    }
+    };
     let Some(sid) = &query.sid else {
-        let revision = query.revision(config.allow_eio3)?;
         if parts.method != Method::GET {
             return Err(Refusal::BadHandshakeMethod);
         }
-        let jsonp = query.jsonp(revision);
+        if is_websocket {
+            return Err(NOT_UPGRADING);
+        }
+        let revision = query.served_revision(config.allow_eio3)?;
+        let jsonp = query.jsonp.as_deref();
         if jsonp.is_some() {
-            config.origins.check_script(&parts.headers)?;
+            config.origins.check_script(parts)?;
         }
         let permit = engine.take_permit(parts)?;
         let id = engine.admit(parts).await?;
@@ -109,10 +117,13 @@ where
         return Ok((response, Some(session.id().clone())));
     };
     let session = engine.shared.sessions.find(sid).ok_or(Refusal::UnknownSession)?;
-    if query.revision(config.allow_eio3)? != session.revision() {
-        return Err(Refusal::BadRequest("EIO differs from the session's revision of the protocol"));
+    if is_websocket {
+        return Err(NOT_UPGRADING);
     }
-    let jsonp = query.jsonp(session.revision());
+    if query.revision() != session.revision() {
+        return Err(Refusal::BadRequest("`EIO` differs from the session's revision of the protocol"));
+    }
+    let jsonp = query.jsonp.as_deref();
     let response = match parts.method {
         Method::GET => get(&session, config, &parts.headers, jsonp).await?,
         Method::POST => post(&session, config, &parts.headers, jsonp.is_some(), body).await?,
@@ -145,7 +156,7 @@ async fn get(
     Ok(match coded {
         Some((body, coding)) => {
             let mut response = uncached(body.into(), content_type);
-            response.headers_mut().insert(header::CONTENT_ENCODING, coding);
+            response.headers_mut().insert(CONTENT_ENCODING, coding);
             response
         }
         None => uncached(body.into(), content_type),
@@ -170,7 +181,7 @@ where
         return Err(Refusal::BadRequest("revision 4 of Engine.IO has no binary payloads"));
     }
     let limit = config.max_payload;
-    let announced = header_text(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
+    let announced = headers::text(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         active.finish();
         return Err(Refusal::PayloadTooLarge);
@@ -209,14 +220,14 @@ where
 }
 
 fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
-    let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let value = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     String::from_utf8_lossy(value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
 fn uncached(body: Bytes, content_type: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(Full::new(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

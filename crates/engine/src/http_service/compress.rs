@@ -4,7 +4,9 @@ use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
+
+use crate::headers::list;
 
 /// A coding of HTTP bodies (RFC 9110 section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +19,7 @@ impl Coding {
     /// The one to answer a request in, if its client takes any.
     pub(crate) fn accepted(request: &HeaderMap) -> Option<Self> {
         let accepts = |name: &str| {
-            let values = request.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-            values.flat_map(|value| value.split(',')).any(|item| {
+            list(request, "accept-encoding").any(|item| {
                 let mut parts = item.split(';').map(str::trim);
                 let named = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name));
                 // A weight of zero means "not acceptable".
@@ -72,7 +73,7 @@ mod tests {
             ("br", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            headers.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
             assert_eq!(Coding::accepted(&headers), coding, "{accepted}");
         }
         assert_eq!(Coding::accepted(&HeaderMap::new()), None);

@@ -5,12 +5,14 @@ mod compress;
 #[cfg(not(feature = "compression"))]
 #[path = "without_compression.rs"]
 mod compress;
+mod fallback;
 mod listen;
 mod query;
 mod serve;
 mod service;
 mod websocket_session;
 
-pub use listen::{NotFound, listen};
-pub use serve::{Graceful, ServeError};
+pub use fallback::NotFound;
+pub use listen::{ServeError, listen};
+pub use serve::Graceful;
 pub use service::{EngineService, ResponseFuture};

@@ -7,79 +7,89 @@ use crate::{
     log_throttle::{LogThrottle, excerpt},
 };
 
-/// The query parameters that the engine itself reads. The first one of a name counts.
+/// The query parameters that the engine itself reads. As in the reference, names and values are percent-decoded, and of
+/// several parameters with one name the last one counts.
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
-    pub(crate) transport: Option<&'a str>,
+    pub(crate) transport: Option<Cow<'a, str>>,
+    /// The session the request belongs to. An empty identifier names none.
     pub(crate) sid: Option<Cow<'a, str>>,
     /// Whether binary messages are to be sent as base64 (revision 3 only).
     pub(crate) base64: bool,
-    eio: Option<&'a str>,
-    jsonp: Option<&'a str>,
+    /// The callback of a JSONP request.
+    pub(crate) jsonp: Option<Cow<'a, str>>,
+    eio: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
     pub(crate) fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match name {
-                "transport" if parsed.transport.is_none() => parsed.transport = Some(value),
-                "EIO" if parsed.eio.is_none() => parsed.eio = Some(value),
-                // Even an empty identifier names a session, so that no fault of a client opens another one.
-                "sid" if parsed.sid.is_none() => {
-                    let decoded = form_urlencoded::parse(pair.as_bytes()).next();
-                    parsed.sid = Some(decoded.map_or(Cow::Borrowed(""), |(_, value)| value));
-                }
-                "j" if parsed.jsonp.is_none() => parsed.jsonp = Some(value),
-                "b64" => parsed.base64 |= matches!(value, "1" | "true"),
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "transport" => parsed.transport = Some(value),
+                "EIO" => parsed.eio = Some(value),
+                "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "j" => parsed.jsonp = Some(value),
+                "b64" => parsed.base64 = matches!(&*value, "1" | "true"),
                 _ => {}
             }
         }
         parsed
     }
 
-    /// The revision of the protocol asked for. Every client names it; where the reference takes a request without
-    /// `EIO` for revision 3, this refuses it, as the protocol's own suites expect.
-    pub(crate) fn revision(&self, allow_eio3: bool) -> Result<Revision, Refusal> {
-        match self.eio {
-            Some("4") => Ok(Revision::V4),
-            Some("3") if allow_eio3 => Ok(Revision::V3),
-            asked => {
-                let asked = excerpt(asked.unwrap_or("none"));
-                let served = if allow_eio3 { "4 and 3" } else { "4" };
-                if THROTTLE.permits(asked) {
-                    tracing::warn!(asked, served, "{REFUSED}; Socket.IO clients before version 3 need `allow_eio3`");
-                } else {
-                    tracing::debug!(asked, served, "{REFUSED}");
-                }
-                Err(Refusal::UnsupportedVersion)
-            }
-        }
+    /// The revision of the protocol that the request is of. As in the reference, `EIO=4` means revision 4, and anything
+    /// else, nothing included, revision 3: the oldest clients do not say.
+    pub(crate) fn revision(&self) -> Revision {
+        if self.eio.as_deref() == Some("4") { Revision::V4 } else { Revision::V3 }
     }
 
-    /// The callback of a JSONP request, which only revision 3 knows.
-    pub(crate) fn jsonp(&self, revision: Revision) -> Option<&'a str> {
-        self.jsonp.filter(|_| revision == Revision::V3)
+    /// The revision of a session to be opened, if that revision is served.
+    pub(crate) fn served_revision(&self, allow_eio3: bool) -> Result<Revision, Refusal> {
+        let revision = self.revision();
+        if revision == Revision::V4 || allow_eio3 {
+            return Ok(revision);
+        }
+        static THROTTLE: LogThrottle = LogThrottle::new();
+        let asked = excerpt(self.eio.as_deref().unwrap_or("nothing"));
+        if THROTTLE.permits(asked) {
+            tracing::warn!(EIO = asked, "{REFUSED}; Socket.IO clients before version 3 need the setting `allow_eio3`");
+        } else {
+            tracing::debug!(EIO = asked, "{REFUSED}");
+        }
+        Err(Refusal::UnsupportedVersion)
     }
 }
 
-static THROTTLE: LogThrottle = LogThrottle::new();
-
-const REFUSED: &str = "refused a client that speaks another revision of Engine.IO";
+const REFUSED: &str = "refused a client of another revision of Engine.IO: its `EIO` parameter is not 4";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_first_parameter_of_a_name_counts_and_an_empty_sid_is_a_sid() {
-        let query = Query::parse("EIO=3&transport=polling&transport=websocket&sid&b64=1&j=7&sid=b");
-        assert_eq!((query.transport, query.sid.as_deref(), query.base64), (Some("polling"), Some(""), true));
-        assert_eq!(query.revision(true), Ok(Revision::V3));
-        assert_eq!(query.revision(false), Err(Refusal::UnsupportedVersion));
-        assert_eq!((query.jsonp(Revision::V3), query.jsonp(Revision::V4)), (Some("7"), None));
-        assert_eq!(Query::parse("sid=a%2Bb").sid.as_deref(), Some("a+b"));
-        assert!(Query::parse("").sid.is_none());
+    fn the_last_parameter_of_a_name_counts_and_an_empty_sid_names_no_session() {
+        let query = Query::parse("EIO=4&EIO=3&transport=websocket&transport=polling&b64=1&j=6&j=7&sid=a&sid=b");
+        assert_eq!((query.transport.as_deref(), query.sid.as_deref()), (Some("polling"), Some("b")));
+        assert_eq!((query.jsonp.as_deref(), query.base64, query.revision()), (Some("7"), true, Revision::V3));
+        for none in ["", "sid", "sid=", "sid=a&sid="] {
+            assert_eq!(Query::parse(none).sid, None, "{none}");
+        }
+    }
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        let query = Query::parse("%45IO=%34&trans%70ort=poll%69ng&sid=a%2Bb&&=&x=%zz%ff");
+        assert_eq!((query.transport.as_deref(), query.sid.as_deref()), (Some("polling"), Some("a+b")));
+        assert_eq!(query.revision(), Revision::V4);
+    }
+
+    #[test]
+    fn whatever_is_not_revision_4_is_revision_3_and_refused_unless_allowed() {
+        for query in ["", "EIO", "EIO=3", "EIO=2", "EIO=5", "EIO=04", "EIO=+4", "EIO[]=4"] {
+            let query = Query::parse(query);
+            assert_eq!(query.served_revision(true), Ok(Revision::V3), "{query:?}");
+            assert_eq!(query.served_revision(false), Err(Refusal::UnsupportedVersion), "{query:?}");
+        }
+        assert_eq!(Query::parse("EIO=4").served_revision(false), Ok(Revision::V4));
     }
 }

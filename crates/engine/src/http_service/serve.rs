@@ -25,24 +25,12 @@ use tower_service::Service;
 use crate::{
     Application, Config, Engine, EngineService, RemoteAddr,
     handshake::Secure,
+    log_throttle::log_limit,
     transport::switching::{Hold, Switching},
 };
 
-/// Why a server could not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address could not be listened on.
-    #[error("cannot listen on {address}: {source}; choose another address, or stop the program that uses it")]
-    Listen {
-        /// The address as given.
-        address: String,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-}
-
-/// How a server ends: when `stop` completes, it takes no more connections, closes its sessions so that their clients
-/// reconnect, and returns as soon as the last connection is gone and the last handler through, or after `limit`.
+/// How a server ends: when `stop` completes, it accepts no more connections, closes its sessions so that their clients
+/// reconnect, and returns as soon as the last connection has ended and the last handler is done, or after `limit`.
 #[derive(Debug)]
 pub struct Graceful<F> {
     /// Completes when the server is to stop.
@@ -52,11 +40,24 @@ pub struct Graceful<F> {
 }
 
 impl<A: Application> Engine<A> {
-    /// Serves this engine on listeners, other paths by `fallback`, until told to stop. An engine that was closed before
+    /// Serves this engine on listeners, other paths by `fallback`, until `graceful.stop` completes. [`listen`](crate::listen)
+    /// makes the listeners; [`NotFound`](crate::NotFound) is a fallback that answers 404. An engine that was closed before
     /// admits sessions again.
     ///
-    /// Dropped before, it listens no longer and lets HTTP connections end after their request; sessions that have a
-    /// WebSocket go on, until [`close`](Self::close) ends them.
+    /// If the future is dropped before, the server listens no longer and lets HTTP connections end after their request;
+    /// sessions that have a WebSocket go on, until [`close`](Self::close) ends them.
+    ///
+    /// ```no_run
+    /// use std::{future::pending, time::Duration};
+    /// use sockeye_engine::{Application, Engine, Graceful, NotFound, ServeError, listen};
+    ///
+    /// async fn serve<A: Application>(engine: Engine<A>) -> Result<(), ServeError> {
+    ///     let listeners = listen("localhost:3000").await?;
+    ///     let forever = Graceful { stop: pending(), limit: Duration::ZERO };
+    ///     engine.serve(listeners, NotFound, forever).await;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn serve<S, B, F>(&self, listeners: Vec<TcpListener>, fallback: S, graceful: Graceful<F>)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -67,11 +68,11 @@ impl<A: Application> Engine<A> {
     {
         self.shared.reopen();
         let (stop, stopping) = watch::channel(false);
-        let shared = Arc::new((self.service(), fallback));
-        // Dropped, it ends its tasks, so that a server that is given up gives its ports back.
+        let server = Arc::new(Server { engine: self.service(), fallback });
+        // Dropping it ends its tasks, so that a server whose future is dropped frees its ports.
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            tasks.spawn(accept(listener, shared.clone(), stopping.clone()));
+            tasks.spawn(server.clone().accept(listener, Stopping(stopping.clone())));
         }
         drop(stopping);
         if let Some(tls) = self.config().tls.clone() {
@@ -82,8 +83,8 @@ impl<A: Application> Engine<A> {
         let deadline = Instant::now() + graceful.limit;
         self.close();
         tasks.abort_all();
-        // Every connection's task holds a receiver until it ends or becomes a WebSocket, and every session has a permit
-        // until it has said goodbye and its handler is through. The table forgets WebSockets earlier.
+        // The task of a connection holds a receiver until the connection ends or becomes a WebSocket. A session holds a
+        // permit until its last packets are sent and its handler is done, which is after it leaves the table.
         let done = async {
             stop.closed().await;
             self.shared.permits.all_free().await;
@@ -97,13 +98,38 @@ impl<A: Application> Engine<A> {
     }
 }
 
-/// How long accepting pauses when the process or the system is out of descriptors or memory.
+/// How long accepting pauses when the process or the system is out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The HTTP library reads no less.
-const LEAST_HEAD: usize = 8 * 1024;
+/// The HTTP library's smallest limit for a request's head.
+const MIN_HEAD_BYTES: usize = 8 * 1024;
 
-async fn accept<A, S, B>(listener: TcpListener, shared: Arc<(EngineService<A>, S)>, stopping: watch::Receiver<bool>)
+/// The services behind the listeners.
+struct Server<A, S> {
+    engine: EngineService<A>,
+    fallback: S,
+}
+
+/// Tells a connection when the server stops.
+#[derive(Clone)]
+struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    async fn wait(&mut self) {
+        // A sender that is gone means that the server's future was dropped, which stops it too.
+        let _dropped = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+/// The other end of a connection.
+struct Peer {
+    address: SocketAddr,
+    secure: bool,
+    /// Holds back the answer that turns the connection into a WebSocket, where that is possible.
+    hold: Option<Hold>,
+}
+
+impl<A, S, B> Server<A, S>
 where
     A: Application,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -111,91 +137,97 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    loop {
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                tokio::spawn(connection(stream, remote, shared.clone(), stopping.clone()));
+    async fn accept(self: Arc<Self>, listener: TcpListener, stopping: Stopping) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    tokio::spawn(self.clone().serve_connection(stream, address, stopping.clone()));
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept connections at the moment; check the limit of open files");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
-            Err(error) if is_about_one_connection(&error) => {}
+        }
+    }
+
+    /// Serves one connection, after its TLS handshake if there is to be one.
+    async fn serve_connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, mut stopping: Stopping) {
+        // A socket that refuses the option is merely slower.
+        let _slower = stream.set_nodelay(true);
+        let engine = self.engine.engine();
+        let Some(tls) = &engine.config().tls else {
+            let stream = Switching::new(stream);
+            let peer = Peer { address, secure: false, hold: Some(stream.hold()) };
+            return self.serve_requests(stream, peer, stopping).await;
+        };
+        let accepted = tokio::select! {
+            accepted = tls.accept(stream, engine.config().tls_handshake_timeout) => accepted,
+            () = stopping.wait() => return,
+        };
+        match accepted {
+            Ok(stream) => {
+                let peer = Peer { address, secure: true, hold: None };
+                // Boxed, because the task of a connection without TLS must not be as large as one with it.
+                Box::pin(self.clone().serve_requests(stream, peer, stopping)).await;
+            }
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections at the moment; check the limit of open files");
-                sleep(ACCEPT_PAUSE).await;
+                engine.shared.context.counters.failed_tls_handshakes.increment();
+                tracing::debug!(%address, %error, "a TLS handshake failed");
             }
         }
     }
-}
 
-/// Serves one connection, behind its TLS handshake if there is to be one.
-async fn connection<A, S, B>(
-    stream: TcpStream,
-    remote: SocketAddr,
-    shared: Arc<(EngineService<A>, S)>,
-    mut stopping: watch::Receiver<bool>,
-) where
-    A: Application,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let _slower = stream.set_nodelay(true);
-    let config = shared.0.engine().config();
-    let Some(tls) = &config.tls else {
-        let stream = Switching::new(stream);
-        let peer = Peer { remote, secure: false, hold: Some(stream.hold()) };
-        return requests(stream, peer, shared, stopping).await;
-    };
-    let accepted = tokio::select! {
-        accepted = tls.accept(stream, config.tls_handshake_timeout) => accepted,
-        () = async { drop(stopping.wait_for(|stop| *stop).await) } => return,
-    };
-    match accepted {
-        // Boxed, because a connection without TLS should not have to carry the room for one.
-        Ok(stream) => Box::pin(requests(stream, Peer { remote, secure: true, hold: None }, shared, stopping)).await,
-        Err(error) => {
-            shared.0.engine().shared.context.counters.failed_tls_handshakes.increment();
-            tracing::debug!(%remote, %error, "a TLS handshake failed");
+    /// Serves the HTTP requests of one connection until it ends or becomes a WebSocket.
+    async fn serve_requests(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        mut stopping: Stopping,
+    ) {
+        let Config { head_timeout, max_head_bytes, .. } = *self.engine.engine().config();
+        let max_head_bytes = max_head_bytes.max(MIN_HEAD_BYTES);
+        let address = peer.address;
+        let service = service_fn(move |request| self.answer(request, &peer));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(max_head_bytes);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = stopping.wait() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        match result {
+            Ok(()) => {}
+            Err(error) if error.is_parse_too_large() => {
+                let client = address.to_string();
+                log_limit(&client, "max_head_bytes", max_head_bytes, "refused a request with a longer head");
+            }
+            Err(error) => tracing::debug!(%address, %error, "an HTTP connection ended early"),
         }
     }
-}
 
-/// Who is at the other end of a connection.
-struct Peer {
-    remote: SocketAddr,
-    secure: bool,
-    /// Holds the answer back by which the connection becomes a WebSocket, where that is possible.
-    hold: Option<Hold>,
-}
-
-/// Serves the HTTP requests of one connection, up to its end or to its becoming a WebSocket.
-async fn requests<A, S, B>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
-    shared: Arc<(EngineService<A>, S)>,
-    mut stopping: watch::Receiver<bool>,
-) where
-    A: Application,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let Config { head_timeout, max_head_bytes, .. } = *shared.0.engine().config();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(RemoteAddr(peer.remote));
+    /// Answers one request, by the engine or by the fallback.
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+    ) -> impl Future<Output = Result<Response<Either<crate::ResponseBody, B>>, Infallible>> + use<A, S, B> {
+        request.extensions_mut().insert(RemoteAddr(peer.address));
         if peer.secure {
             request.extensions_mut().insert(Secure);
         }
-        let (engine, fallback) = &*shared;
-        let answer = match engine.matches(request.uri().path()) {
-            true => {
-                // Others might answer something else than the engine, which would then be held back.
-                if let Some(hold) = &peer.hold {
-                    request.extensions_mut().insert(hold.clone());
-                }
-                Either::Left(engine.respond(request))
+        let answer = if self.engine.matches(request.uri().path()) {
+            // The fallback must not get it, because it would not know to write an answer that was held back.
+            if let Some(hold) = &peer.hold {
+                request.extensions_mut().insert(hold.clone());
             }
-            false => Either::Right((fallback.clone(), request)),
+            Either::Left(self.engine.respond(request))
+        } else {
+            Either::Right((self.fallback.clone(), request))
         };
         async move {
             match answer {
@@ -206,19 +238,6 @@ async fn requests<A, S, B>(
                 }
             }
         }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(max_head_bytes.max(LEAST_HEAD));
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(remote = %peer.remote, %error, "an HTTP connection ended early");
     }
 }
 

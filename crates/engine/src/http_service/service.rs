@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
+    request::Parts,
+};
 use http_body::Body;
-use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use sockeye_protocol::{engineio::Revision, websocket::accept_key};
 use tokio::time::sleep;
@@ -18,7 +21,7 @@ use tower_service::Service;
 
 use crate::{
     Application, Engine, Handshake, Refusal, Session, Sid,
-    handshake::{header as header_text, query_of},
+    headers::{self, has_token},
     http_service::{
         answer::{self, decorate, empty},
         query::Query,
@@ -67,9 +70,14 @@ impl<A: Application> EngineService<A> {
         &self.engine
     }
 
-    /// Whether a request of this path is the engine's: its own path exactly, with or without the last slash.
+    /// Whether a request of this path is the engine's: its own path exactly, however many slashes are behind it. Clients
+    /// leave the last slash out if they are told to (`addTrailingSlash`), and proxies may double it.
+    ///
+    /// A router in front of this service decides before: axum's `route_service("/socket.io/", …)` takes `/socket.io/`
+    /// alone, as the reference does; add a route for `/socket.io` where clients ask for that.
     pub fn matches(&self, path: &str) -> bool {
-        without_slash(path) == without_slash(&self.engine.config().path)
+        let own_path = self.engine.config().path.trim_end_matches('/');
+        path.trim_end_matches('/') == own_path
     }
 
     /// Answers one request.
@@ -82,8 +90,10 @@ impl<A: Application> EngineService<A> {
         if !self.matches(request.uri().path()) {
             return ResponseFuture::ready(empty(StatusCode::NOT_FOUND));
         }
-        // A client may offer other protocols, such as HTTP/2, which a server is free to ignore (RFC 9110 section 7.8).
-        if has_token(request.headers(), "upgrade", "websocket") {
+        // A client may offer other protocols, such as HTTP/2, which a server is free to ignore (RFC 9110 section 7.8), as
+        // it must what a proxy has left of the offer of a client behind it.
+        if has_token(request.headers(), "upgrade", "websocket") && has_token(request.headers(), "connection", "upgrade")
+        {
             return self.upgrade(request);
         }
         let engine = self.engine.clone();
@@ -117,36 +127,38 @@ impl<A: Application> EngineService<A> {
     /// Checks a WebSocket handshake and says what it is for.
     fn wanted(&self, parts: &Parts) -> Result<Wanted, Refusal> {
         let config = self.engine.config();
-        let query = Query::parse(query_of(parts.uri.path_and_query().map_or("", |target| target.as_str())));
-        config.origins.check(&parts.headers)?;
-        let revision = query.revision(config.allow_eio3)?;
-        if query.transport != Some("websocket") || !config.transports.websocket {
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        config.origins.check_request(parts)?;
+        if query.transport.as_deref() != Some("websocket") || !config.transports.websocket {
             return Err(Refusal::UnknownTransport);
         }
-        let accept = websocket_accept(parts)?;
-        let Some(sid) = query.sid else {
+        let Some(sid) = &query.sid else {
+            let accept = websocket_accept(parts)?;
+            let revision = query.served_revision(config.allow_eio3)?;
             let permit = self.engine.take_permit(parts)?;
             return Ok(Wanted { accept, purpose: Purpose::Open { permit, revision, base64: query.base64 } });
         };
-        let session = self.engine.shared.sessions.find(&sid).ok_or(Refusal::UnknownSession)?;
-        if session.revision() != revision {
-            return Err(Refusal::BadRequest("EIO differs from the session's revision of the protocol"));
+        let session = self.engine.shared.sessions.find(sid).ok_or(Refusal::UnknownSession)?;
+        if session.revision() != query.revision() {
+            return Err(Refusal::BadRequest("`EIO` differs from the session's revision of the protocol"));
         }
         if !config.allow_upgrades {
-            return Err(Refusal::BadRequest("upgrades are not allowed here"));
+            return Err(Refusal::BadRequest(
+                "the setting `allow_upgrades` is off, so that the session goes on polling",
+            ));
         }
-        Ok(Wanted { accept, purpose: Purpose::TakeOver(session) })
+        Ok(Wanted { accept: websocket_accept(parts)?, purpose: Purpose::TakeOver(session) })
     }
 
     /// Agrees to a WebSocket, and goes on with it as soon as the answer is out.
     fn switch(&self, parts: &Parts, on_upgrade: OnUpgrade, wanted: Wanted, id: Sid) -> Response<ResponseBody> {
         let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
         let headers = response.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, wanted.accept);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, wanted.accept);
         if let Some(protocol) = subprotocol(&parts.headers) {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         let config = self.engine.config();
         match wanted.purpose {
@@ -179,13 +191,10 @@ impl<A: Application> EngineService<A> {
         response
     }
 
-    /// Refuses a handshake in plain text and closes the connection, as the reference does.
+    /// Refuses a WebSocket handshake.
     fn refuse(&self, parts: &Parts, refusal: Refusal) -> Response<ResponseBody> {
         self.engine.refused(parts, &refusal);
-        let mut response = Response::new(Full::from(refusal.to_string()));
-        *response.status_mut() = refusal.status();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let mut response = refusal.into_handshake_response();
         decorate(self.engine.config(), parts, &mut response, None);
         response
     }
@@ -296,13 +305,10 @@ fn websocket_accept(parts: &Parts) -> Result<HeaderValue, Refusal> {
     if parts.method != Method::GET || parts.version != Version::HTTP_11 {
         return Err(Refusal::BadRequest("a WebSocket is opened by an HTTP/1.1 GET"));
     }
-    if !has_token(&parts.headers, "connection", "upgrade") {
-        return Err(Refusal::BadRequest("the Connection header does not name Upgrade; a proxy may have changed it"));
-    }
-    if header_text(&parts.headers, "sec-websocket-version") != Some("13") {
+    if headers::text(&parts.headers, "sec-websocket-version") != Some("13") {
         return Err(Refusal::BadRequest("only version 13 of WebSocket is served"));
     }
-    let key = header_text(&parts.headers, "sec-websocket-key")
+    let key = headers::text(&parts.headers, "sec-websocket-key")
         .filter(|key| key.len() == 24)
         .ok_or(Refusal::BadRequest("the Sec-WebSocket-Key header is missing or not 16 bytes of base64"))?;
     HeaderValue::try_from(accept_key(key)).map_err(|_| Refusal::BadRequest("the Sec-WebSocket-Key header is not text"))
@@ -311,15 +317,5 @@ fn websocket_accept(parts: &Parts) -> Result<HeaderValue, Refusal> {
 /// The subprotocol that is agreed to, which means nothing here: the first one offered, as with the reference. A client
 /// that offers any fails the connection unless the answer names one of them (RFC 6455 section 4.1).
 fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = header_text(headers, "sec-websocket-protocol")?;
-    let first = offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?;
-    HeaderValue::from_str(first).ok()
-}
-
-fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
-    header_text(headers, name).is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
-}
-
-fn without_slash(path: &str) -> &str {
-    path.strip_suffix('/').unwrap_or(path)
+    HeaderValue::from_str(headers::list(headers, "sec-websocket-protocol").next()?).ok()
 }

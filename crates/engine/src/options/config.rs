@@ -11,7 +11,7 @@ use crate::{Cookie, Cors, Frame, Hooks, OriginPolicy, Tls};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The path requests come in on: this very path, with or without its last slash, and nothing below it. Default
+    /// The path requests come in on: this very path, however many slashes are behind it, and nothing below it. Default
     /// `/socket.io/`, where clients of Socket.IO look for it.
     pub path: String,
     /// How long after a pong the next ping is sent. Default 25 s.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::OriginPolicy;
+use crate::{OriginPolicy, headers::list};
 
 /// What pages of other origins may do, once an [`OriginPolicy`] admits them: the CORS headers of the answers to HTTP
 /// requests. A preflight (`OPTIONS`) is answered by 204.
@@ -55,8 +55,9 @@ impl Cors {
         match &self.allowed_headers {
             Some(names) => insert_list(response, header::ACCESS_CONTROL_ALLOW_HEADERS, names),
             None => {
-                if let Some(wanted) = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-                    response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+                let wanted: Vec<_> = list(request, "access-control-request-headers").collect();
+                if !wanted.is_empty() {
+                    insert_list(response, header::ACCESS_CONTROL_ALLOW_HEADERS, &wanted);
                     response.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
                 }
             }

@@ -14,7 +14,7 @@ pub use config::{Config, Transports};
 pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
 pub use hooks::{ConnectionError, Hooks};
-pub use origin::OriginPolicy;
+pub use origin::{OriginError, OriginPattern, OriginPolicy};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::TlsError;

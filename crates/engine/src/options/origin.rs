@@ -1,71 +1,140 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, header::ORIGIN, request::Parts, uri::Authority};
 
 use crate::{
     Refusal,
-    handshake::header as header_text,
+    headers::{list, text},
     log_throttle::{LogThrottle, excerpt},
 };
 
 /// Which web origins may open sessions. A request without an `Origin` header does not come from a web page and is
 /// admitted by every policy.
+///
+/// ```
+/// use sockeye_engine::{Config, OriginPolicy};
+///
+/// # fn main() -> Result<(), sockeye_engine::OriginError> {
+/// let origins = OriginPolicy::list(["https://example.com", "https://*.example.com", "file://"])?;
+/// let config = Config { origins, ..Config::default() };
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub enum OriginPolicy {
-    /// Only pages served from the host the request itself names (`Host`, or `X-Forwarded-Host` behind a proxy).
+    /// Only pages served from the host and port that the request itself names (`Host`, or `X-Forwarded-Host` behind a
+    /// proxy). The scheme is not compared, because a proxy may end TLS; it only says which port is meant where the
+    /// origin names none.
     #[default]
     SameOrigin,
     /// Every page of the web.
     Any,
-    /// These origins, such as `https://example.com`, and the server's own.
-    List(Vec<String>),
-    /// Whatever the function admits.
+    /// Pages of these origins, and the server's own. [`OriginPolicy::list`] makes it from text.
+    List(Vec<OriginPattern>),
+    /// Pages that come from the client's own machine: those of `localhost`, of names below it, and of loopback addresses,
+    /// on every port. It refuses a foreign page whose host name was made to resolve to a loopback address (DNS
+    /// rebinding), which [`SameOrigin`](Self::SameOrigin) admits.
+    Loopback,
+    /// Whatever the function admits. It gets the `Origin` header's value.
     Check(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
+/// An origin, or the origins of all subdomains of a host, as settings list them.
+///
+/// | pattern | admits |
+/// |---|---|
+/// | `https://example.com`, `http://localhost:5173` | this origin; a default port may be written or left out |
+/// | `https://*.example.com` | every subdomain, at any depth, but not `example.com` itself |
+/// | `*.example.com` | the same, over `http` and `https` |
+/// | `capacitor://localhost`, `file://`, `null` | what apps and pages without a host send as their origin |
+///
+/// `ws` counts as `http` and `wss` as `https`, because some clients name the origin by the address they connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginPattern {
+    /// `None` stands for both `http` and `https`.
+    scheme: Option<String>,
+    /// Behind the `*` of a wildcard comes a dot, which belongs to it.
+    host: String,
+    is_wildcard: bool,
+    port: Option<u16>,
+}
+
+/// Why a text is no [`OriginPattern`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` matches no origin: {fault}; write {right}")]
+pub struct OriginError {
+    text: String,
+    fault: &'static str,
+    right: String,
+}
+
 impl OriginPolicy {
+    /// The policy that admits these origins and the server's own. See [`OriginPattern`] for how they are written.
+    ///
+    /// # Errors
+    /// If one of them could not match any origin. The error says how to write it.
+    pub fn list<T: AsRef<str>>(origins: impl IntoIterator<Item = T>) -> Result<Self, OriginError> {
+        Ok(Self::List(origins.into_iter().map(|origin| origin.as_ref().parse()).collect::<Result<_, _>>()?))
+    }
+
     /// Checks a request, as the engine does itself; for other services of the same server, such as plain WebSockets.
     ///
     /// # Errors
-    /// If the page is of an origin that is not admitted, which is also logged with the cure, as a warning once an
-    /// hour for each origin.
+    /// If the page's origin is not admitted. It is logged with the cure, as a warning once an hour for each origin.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let Ok(origin) = origin.to_str() else { return Err(Refusal::BadRequest("the Origin header is not text")) };
-        self.check_origin(origin, headers)
+        self.check_asked(headers, None)
     }
 
-    fn check_origin(&self, origin: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Checks a request. In HTTP/2 it names the host in its target.
+    pub(crate) fn check_request(&self, request: &Parts) -> Result<(), Refusal> {
+        self.check_asked(&request.headers, request.uri.authority().map(Authority::as_str))
+    }
+
+    fn check_asked(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Refusal> {
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+        let Ok(origin) = origin.to_str() else { return Err(Refusal::BadRequest("the Origin header is not text")) };
+        self.check_origin(origin, headers, authority)
+    }
+
+    fn check_origin(&self, origin: &str, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Refusal> {
         let admitted = match self {
             Self::Any => true,
-            Self::SameOrigin => is_same_origin(origin, headers),
-            Self::List(origins) => {
-                origins.iter().any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin))
-                    || is_same_origin(origin, headers)
+            Self::SameOrigin => is_same_origin(origin, headers, authority),
+            Self::List(patterns) => {
+                let parsed = Origin::parse(origin);
+                patterns.iter().any(|pattern| pattern.matches(&parsed)) || is_same_origin(origin, headers, authority)
             }
+            Self::Loopback => Origin::parse(origin).is_loopback(),
             Self::Check(admits) => admits(origin),
         };
         if admitted {
             return Ok(());
         }
+        static THROTTLE: LogThrottle = LogThrottle::new();
         let origin = excerpt(origin);
+        let host = ["x-forwarded-host", "host"].iter().find_map(|name| text(headers, name)).map_or("", excerpt);
         if THROTTLE.permits(origin) {
-            tracing::warn!(origin, "{REFUSED}; to admit it, add it to the allowed origins");
+            tracing::warn!(origin, host, "{REFUSED}; to admit it, add it to the allowed origins");
         } else {
-            tracing::debug!(origin, "{REFUSED}");
+            tracing::debug!(origin, host, "{REFUSED}");
         }
         Err(Refusal::Forbidden(format!("{origin} is not an accepted origin.")))
     }
 
-    /// Checks a request that a page may make by a script element, to which browsers add no `Origin`: the page is known
-    /// by its `Referer`, and one that hides it by `Sec-Fetch-Site`.
-    pub(crate) fn check_script(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if matches!(self, Self::Any) || headers.contains_key(header::ORIGIN) {
+    /// Checks a request that a page may make by a script element. Browsers add no `Origin` to it: the page is known by its
+    /// `Referer`, and one that hides it by `Sec-Fetch-Site`.
+    pub(crate) fn check_script(&self, request: &Parts) -> Result<(), Refusal> {
+        let headers = &request.headers;
+        let authority = request.uri.authority().map(Authority::as_str);
+        if matches!(self, Self::Any) || headers.contains_key(ORIGIN) {
             return Ok(());
         }
-        match header_text(headers, "referer").and_then(origin_of) {
-            Some(origin) => self.check_origin(origin, headers),
-            None if header_text(headers, "sec-fetch-site") == Some("cross-site") => self.check_origin("null", headers),
+        match text(headers, "referer").and_then(origin_of) {
+            Some(origin) => self.check_origin(origin, headers, authority),
+            None if text(headers, "sec-fetch-site") == Some("cross-site") => {
+                self.check_origin("null", headers, authority)
+            }
             None => Ok(()),
         }
     }
@@ -76,15 +145,164 @@ impl fmt::Debug for OriginPolicy {
         match self {
             Self::SameOrigin => f.write_str("SameOrigin"),
             Self::Any => f.write_str("Any"),
-            Self::List(origins) => f.debug_tuple("List").field(origins).finish(),
+            Self::List(patterns) => f.debug_tuple("List").field(patterns).finish(),
+            Self::Loopback => f.write_str("Loopback"),
             Self::Check(_) => f.write_str("Check(..)"),
         }
     }
 }
 
-static THROTTLE: LogThrottle = LogThrottle::new();
+impl OriginPattern {
+    fn matches(&self, origin: &Origin<'_>) -> bool {
+        let scheme = match &self.scheme {
+            Some(scheme) => scheme == &origin.scheme,
+            None => matches!(origin.scheme.as_str(), "http" | "https"),
+        };
+        let port = self.port.or_else(|| default_port(&origin.scheme)) == origin.port;
+        let host = if self.is_wildcard {
+            origin.host.len().checked_sub(self.host.len()).is_some_and(|at| {
+                at > 0 && origin.host.get(at..).is_some_and(|suffix| suffix.eq_ignore_ascii_case(&self.host))
+            })
+        } else {
+            origin.host.eq_ignore_ascii_case(&self.host)
+        };
+        scheme && port && host
+    }
+}
+
+impl fmt::Display for OriginPattern {
+    /// Writes the pattern as [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme.as_deref() {
+            Some("null") => return f.write_str("null"),
+            Some(scheme) => write!(f, "{scheme}://")?,
+            None => {}
+        }
+        let wildcard = if self.is_wildcard { "*" } else { "" };
+        write!(f, "{wildcard}{}", self.host)?;
+        match self.port {
+            Some(port) if self.scheme.as_deref().and_then(default_port) != Some(port) => write!(f, ":{port}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for OriginPattern {
+    type Err = OriginError;
+
+    fn from_str(given: &str) -> Result<Self, OriginError> {
+        let error = |fault, right: String| OriginError { text: given.to_owned(), fault, right };
+        let trimmed = given.trim();
+        if trimmed == "null" {
+            return Ok(Self { scheme: Some("null".into()), host: String::new(), is_wildcard: false, port: None });
+        }
+        if trimmed == "*" {
+            return Err(error("it stands for every origin", "`OriginPolicy::Any` instead of a list".into()));
+        }
+        let (scheme, rest) = match trimmed.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, trimmed),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let prefix = scheme.map_or("https://".to_owned(), |scheme| format!("{scheme}://"));
+        if !matches!(path, "" | "/") {
+            return Err(error("an origin has no path", format!("`{prefix}{authority}`")));
+        }
+        if authority.contains('@') {
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            return Err(error("an origin has no user", format!("`{prefix}{host}`")));
+        }
+        if scheme.is_none() && !authority.starts_with("*.") {
+            let right = format!("`https://{authority}`, `http://{authority}`, or both");
+            return Err(error("it names no scheme", right));
+        }
+        if !trimmed.is_ascii() {
+            return Err(error(
+                "browsers write names in ASCII",
+                "the name in Punycode, such as `https://xn--bcher-kva.example`".into(),
+            ));
+        }
+        let Some((host, port)) = split_port(authority) else {
+            return Err(error("its port is not a number", format!("a port such as in `{prefix}example.com:8443`")));
+        };
+        let (is_wildcard, host) = match host.strip_prefix('*') {
+            Some(suffix) => (true, suffix),
+            None => (false, host),
+        };
+        if host.contains('*') || (is_wildcard && (!host.starts_with('.') || host.len() < 2)) {
+            return Err(error(
+                "a `*` only stands for the names before a dot, at the beginning of the host",
+                format!("for example `{prefix}*.example.com`"),
+            ));
+        }
+        let scheme = scheme.map(web_scheme);
+        if host.is_empty() && scheme.as_deref().is_some_and(|scheme| default_port(scheme).is_some()) {
+            return Err(error("it names no host", format!("for example `{prefix}example.com`")));
+        }
+        let port = port.or_else(|| default_port(scheme.as_deref()?));
+        Ok(Self { scheme, host: host.to_owned(), is_wildcard, port })
+    }
+}
+
+/// An `Origin` header's value in its parts (RFC 6454 section 6.2).
+#[derive(Debug)]
+struct Origin<'a> {
+    /// In lower case; `null` for an origin that is hidden.
+    scheme: String,
+    host: &'a str,
+    /// The default port of its scheme where it names none.
+    port: Option<u16>,
+}
+
+impl<'a> Origin<'a> {
+    /// What has no scheme and host, such as `null`, becomes an origin that only the same text matches.
+    fn parse(origin: &'a str) -> Self {
+        let Some((scheme, authority)) = origin.split_once("://") else {
+            return Self { scheme: origin.to_owned(), host: "", port: None };
+        };
+        let scheme = web_scheme(scheme);
+        // Browsers send no path, but some clients end the origin with a slash.
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = split_port(authority).unwrap_or((authority, None));
+        Self { port: port.or_else(|| default_port(&scheme)), scheme, host }
+    }
+
+    fn is_loopback(&self) -> bool {
+        let host = self.host.to_ascii_lowercase();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+}
 
 const REFUSED: &str = "refused a connection from a web page of another origin";
+
+/// A scheme in lower case, that of a WebSocket as the one of the page it belongs to.
+fn web_scheme(scheme: &str) -> String {
+    match scheme.to_ascii_lowercase().as_str() {
+        "ws" => "http".to_owned(),
+        "wss" => "https".to_owned(),
+        scheme => scheme.to_owned(),
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// The host of an authority, in brackets if it is an IPv6 address, and its port; `None` if the port is no number.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => Some((host, Some(port.parse().ok()?))),
+        _ => Some((authority, None)),
+    }
+}
 
 /// The scheme, host and port of an address.
 fn origin_of(url: &str) -> Option<&str> {
@@ -93,14 +311,18 @@ fn origin_of(url: &str) -> Option<&str> {
     url.get(..scheme.len() + 3 + authority.len())
 }
 
-/// Compares hosts and ports only: behind a proxy that ends TLS the scheme seen here is not the page's.
-fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
-    let Some((_, authority)) = origin.split_once("://") else { return false };
-    ["x-forwarded-host", "host"]
-        .iter()
-        .filter_map(|name| header_text(headers, name))
-        .filter_map(|hosts| hosts.split(',').next())
-        .any(|host| host.trim().eq_ignore_ascii_case(authority))
+/// Whether a page's origin has the host and port that the request names. Behind a proxy that ends TLS, the page's scheme
+/// is not the one seen here; where the request names no port, it means the default port of the page's own scheme.
+fn is_same_origin(origin: &str, headers: &HeaderMap, authority: Option<&str>) -> bool {
+    let origin = Origin::parse(origin);
+    let Some(default) = default_port(&origin.scheme) else { return false };
+    // The first proxy's entry is the host that the browser asked for.
+    let forwarded = list(headers, "x-forwarded-host").next();
+    [forwarded, text(headers, "host").map(str::trim), authority].into_iter().flatten().any(|authority| {
+        split_port(authority).is_some_and(|(host, port)| {
+            !host.is_empty() && host.eq_ignore_ascii_case(origin.host) && Some(port.unwrap_or(default)) == origin.port
+        })
+    })
 }
 
 #[cfg(test)]
@@ -109,25 +331,63 @@ mod tests {
 
     use super::*;
 
+    fn request(pairs: &[(&'static str, &'static str)]) -> Parts {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.headers = headers(pairs);
+        parts
+    }
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
-    fn same_origin_is_the_default_and_needs_the_host_to_match() {
+    fn the_own_origin_is_told_by_host_and_port() {
         let policy = OriginPolicy::default();
         assert!(policy.check(&headers(&[("host", "a.example:80")])).is_ok());
-        assert!(policy.check(&headers(&[("host", "a.example:80"), ("origin", "http://a.example:80")])).is_ok());
-        assert!(policy.check(&headers(&[("host", "a.example"), ("origin", "http://b.example")])).is_err());
-        assert!(policy.check(&headers(&[("host", "a.example"), ("origin", "null")])).is_err());
+        for (host, origin, admitted) in [
+            ("a.example:80", "http://a.example:80", true),
+            ("a.example", "http://b.example", false),
+            ("a.example", "null", false),
+            // Default ports, written or not.
+            ("h:443", "https://h", true),
+            ("h:443", "wss://h", true),
+            ("h:443", "HTTPS://H", true),
+            ("h", "https://h:443", true),
+            ("h", "https://h", true),
+            ("h", "http://h:80", true),
+            ("h", "ws://h", true),
+            ("h:80", "http://h", true),
+            ("[::1]:443", "https://[::1]", true),
+            ("[::1]", "https://[::1]:443", true),
+            ("h:443", "http://h", false),
+            ("h:80", "https://h", false),
+            ("h", "https://h:8443", false),
+            ("h:8443", "https://h", false),
+            ("h:8443", "https://h:8443", true),
+            ("h", "app://h", false),
+            ("h:x", "https://h", false),
+            ("", "https://", false),
+        ] {
+            let request = headers(&[("host", host), ("origin", origin)]);
+            assert_eq!(policy.check(&request).is_ok(), admitted, "Host {host}, Origin {origin}");
+        }
         let proxied =
-            headers(&[("host", "inner:8000"), ("x-forwarded-host", "a.example"), ("origin", "https://a.example")]);
-        assert!(policy.check(&proxied).is_ok());
+            [("host", "inner:8000"), ("x-forwarded-host", "a.example, inner"), ("origin", "https://a.example")];
+        assert!(policy.check(&headers(&proxied)).is_ok());
+    }
+
+    #[test]
+    fn a_request_of_http_2_names_its_host_in_its_target() {
+        let mut request = request(&[("origin", "https://a.example")]);
+        assert!(OriginPolicy::SameOrigin.check_request(&request).is_err());
+        request.uri = "https://a.example/socket.io/".parse().unwrap();
+        assert!(OriginPolicy::SameOrigin.check_request(&request).is_ok());
     }
 
     #[test]
     fn a_script_is_judged_by_the_page_it_stands_in() {
-        let policy = OriginPolicy::List(vec!["https://b.example".into()]);
+        let policy = OriginPolicy::list(["https://b.example"]).unwrap();
         for (name, value, admitted) in [
             ("referer", "https://b.example/page?x", true),
             ("referer", "https://a.example/", true),
@@ -135,17 +395,93 @@ mod tests {
             ("sec-fetch-site", "cross-site", false),
             ("sec-fetch-site", "same-origin", true),
         ] {
-            let request = headers(&[("host", "a.example"), (name, value)]);
+            let request = request(&[("host", "a.example"), (name, value)]);
             assert_eq!(policy.check_script(&request).is_ok(), admitted, "{name}: {value}");
             assert!(OriginPolicy::Any.check_script(&request).is_ok());
         }
     }
 
     #[test]
-    fn a_list_admits_its_members_and_the_own_host() {
-        let policy = OriginPolicy::List(vec!["https://b.example".into()]);
-        assert!(policy.check(&headers(&[("host", "a.example"), ("origin", "https://b.example")])).is_ok());
-        assert!(policy.check(&headers(&[("host", "a.example"), ("origin", "https://a.example")])).is_ok());
-        assert!(policy.check(&headers(&[("host", "a.example"), ("origin", "https://c.example")])).is_err());
+    fn a_list_admits_what_it_names_and_the_own_host() {
+        for (listed, origin, admitted) in [
+            ("https://b.example", "https://b.example", true),
+            ("https://b.example/", "https://b.example", true),
+            ("https://B.example", "https://b.EXAMPLE", true),
+            ("https://b.example", "wss://b.example", true),
+            ("https://b.example", "https://a.example", true),
+            ("https://b.example", "https://c.example", false),
+            ("https://b.example", "http://b.example", false),
+            ("https://b.example", "https://b.example:8443", false),
+            ("http://b.example:80", "http://b.example", true),
+            ("http://b.example", "http://b.example:80", true),
+            ("https://b.example:443", "https://b.example", true),
+            ("https://b.example:80", "https://b.example", false),
+            ("http://[::1]:3000", "http://[::1]:3000", true),
+            ("file://", "file://", true),
+            ("file://", "null", false),
+            ("null", "null", true),
+            ("capacitor://localhost", "capacitor://localhost", true),
+            ("capacitor://localhost", "http://localhost", false),
+            ("*.b.example", "https://x.b.example", true),
+            ("*.b.example", "http://y.x.b.example:80", true),
+            ("*.b.example", "https://b.example", false),
+            ("*.b.example", "https://.b.example", false),
+            ("*.b.example", "https://evilb.example", false),
+            ("*.b.example", "https://x.b.example.evil", false),
+            ("*.b.example", "https://x.b.example:8443", false),
+            ("*.b.example", "app://x.b.example", false),
+            ("*.b.example:8443", "https://x.b.example:8443", true),
+            ("https://*.b.example", "https://x.B.example", true),
+            ("https://*.b.example", "http://x.b.example", false),
+        ] {
+            let pattern: OriginPattern = listed.parse().unwrap();
+            assert_eq!(pattern.to_string().parse(), Ok(pattern), "{listed}");
+            let policy = OriginPolicy::list([listed]).unwrap();
+            let request = headers(&[("host", "a.example"), ("origin", origin)]);
+            assert_eq!(policy.check(&request).is_ok(), admitted, "listed {listed}, Origin {origin}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_could_not_match_is_refused_with_the_right_form() {
+        for (listed, right) in [
+            ("example.com", "`https://example.com`, `http://example.com`, or both"),
+            ("localhost:3000", "`https://localhost:3000`, `http://localhost:3000`, or both"),
+            ("https://x/app", "`https://x`"),
+            ("https://x?y", "`https://x`"),
+            ("https://user:pass@x", "`https://x`"),
+            ("https://x:port", "`https://example.com:8443`"),
+            ("https://*example.com", "`https://*.example.com`"),
+            ("https://a.*.example.com", "`https://*.example.com`"),
+            ("https://*", "`https://*.example.com`"),
+            ("*.", "`https://*.example.com`"),
+            ("https://", "`https://example.com`"),
+            ("https://b\u{fc}cher.example", "Punycode"),
+            ("*", "`OriginPolicy::Any`"),
+            ("", "`https://`"),
+        ] {
+            let error = OriginPolicy::list([listed]).unwrap_err().to_string();
+            assert!(error.contains(right) && error.contains(listed), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_by_the_host_alone() {
+        let admits =
+            |origin| OriginPolicy::Loopback.check(&headers(&[("host", "evil.example"), ("origin", origin)])).is_ok();
+        for page in ["http://localhost:8080", "https://127.0.0.1", "http://[::1]:8000", "http://app.localhost:3000"] {
+            assert!(admits(page), "{page}");
+        }
+        for page in [
+            "http://example.com",
+            "http://evil.example",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://evil.example?http://localhost",
+            "null",
+            "",
+        ] {
+            assert!(!admits(page), "{page}");
+        }
     }
 }

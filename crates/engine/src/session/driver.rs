@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Batch, Session, SessionHandler,
+    log_throttle::log_failed_upgrade,
     outgoing::outbox::SLICES,
     session::{
         core::Delivery,
@@ -191,7 +192,8 @@ impl<H: SessionHandler> Driver<H> {
                 Some(Event::Upgraded) => counters.upgrades.increment(),
                 Some(Event::UpgradeFailed(error)) => {
                     counters.failed_upgrades.increment();
-                    tracing::debug!(sid = self.session.id().short(), %error, "an upgrade failed");
+                    let limit = self.session.context().config.upgrade_timeout;
+                    log_failed_upgrade(self.session.id().short(), error, limit);
                 }
                 Some(Event::Closed(reason)) => {
                     tracing::debug!(sid = self.session.id().short(), %reason, "session closed");

@@ -5,7 +5,7 @@ use http::{HeaderMap, request::Parts};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Config, Refusal, RemoteAddr};
+use crate::{Config, Refusal, RemoteAddr, headers};
 
 /// Limits how many sessions there are, in all and for each address. A session counts from its handshake to the end of its
 /// task.
@@ -100,7 +100,7 @@ fn client_address(request: &Parts, trust_forwarded: bool) -> Option<IpAddr> {
 
 /// The address that the proxy next to this server saw: the last one in the header. Clients can make up those before it.
 fn last_hop(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let last = headers::list(headers, "x-forwarded-for").next_back()?;
     let bare = last.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(last);
     bare.parse().ok().or_else(|| last.parse().ok().map(|address: std::net::SocketAddr| address.ip()))
 }
@@ -140,6 +140,7 @@ mod tests {
             ("10.0.0.1:1", &["1.1.1.1"], true, "1.1.1.1"),
             ("10.0.0.1:1", &["6.6.6.6, 1.1.1.1"], true, "1.1.1.1"),
             ("10.0.0.1:1", &["6.6.6.6", "7.7.7.7,1.1.1.1:80"], true, "1.1.1.1"),
+            ("10.0.0.1:1", &["6.6.6.6", "1.1.1.1, "], true, "1.1.1.1"),
             ("10.0.0.1:1", &["nonsense"], true, "10.0.0.1"),
             ("10.0.0.1:1", &["[2001:db8:1:2:3:4:5:6]:80"], true, "2001:db8:1:2::"),
             ("10.0.0.1:1", &["2001:db8:1:2:3:4:5:6"], true, "2001:db8:1:2::"),

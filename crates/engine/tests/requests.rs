@@ -1,0 +1,218 @@
+//! Requests as odd clients and proxies make them. The expected answers are those that the JavaScript reference, engine.io
+//! 6.6.11, gave to the same bytes.
+mod support;
+
+use sockeye_engine::{Config, OriginPolicy};
+use support::{Server, sid, start, websocket_with};
+
+const POLLING: &str = "EIO=4&transport=polling";
+const WEBSOCKET: &str = "EIO=4&transport=websocket";
+
+const UNKNOWN_TRANSPORT: &str = r#"{"code":0,"message":"Transport unknown"}"#;
+const UNKNOWN_SESSION: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+const BAD_REQUEST: &str = r#"{"code":3,"message":"Bad request"}"#;
+const UNSUPPORTED: &str = r#"{"code":5,"message":"Unsupported protocol version"}"#;
+
+/// How an answer begins that opens a session: of revision 4, or of revision 3 with the packet's length before it.
+const OPEN_4: &str = r#"0{"sid":""#;
+const OPEN_3: &str = r#"118:0{"sid":""#;
+
+async fn assert_answers(server: &Server, rows: &[(&str, &str)]) {
+    for (query, expected) in rows {
+        let answer = server.get(query).await;
+        let is_refused = expected.starts_with("{\"code");
+        assert_eq!(answer.status, if is_refused { 400 } else { 200 }, "{query}: {}", answer.body);
+        assert!(answer.body.starts_with(expected), "{query}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_eio_is_of_revision_3() {
+    let rows = ["", "EIO=&", "EIO=2&", "EIO=5&", "EIO=04&", "EIO=4&EIO=3&", "?EIO=4&", "EIO[]=4&"];
+    let rows = rows.map(|eio| format!("{eio}transport=polling"));
+    let server = start(Config { allow_eio3: true, ..Config::default() }).await;
+    for query in &rows {
+        assert_answers(&server, &[(query, OPEN_3)]).await;
+    }
+    let mut websocket = server.websocket("transport=websocket").await;
+    assert!(websocket.text().await.starts_with(OPEN_4));
+    websocket.send("2").await;
+    assert_eq!(websocket.text().await, "3", "a client of revision 3 pings");
+    let strict = start(Config::default()).await;
+    for query in &rows {
+        assert_answers(&strict, &[(query, UNSUPPORTED)]).await;
+    }
+    assert_eq!(strict.try_websocket("transport=websocket").await.0, 400);
+}
+
+#[tokio::test]
+async fn of_repeated_parameters_the_last_counts_and_all_are_decoded() {
+    let server = start(Config::default()).await;
+    assert_answers(
+        &server,
+        &[
+            ("EIO=4&EIO=4&transport=polling&transport=polling", OPEN_4),
+            ("EIO=3&EIO=4&transport=polling", OPEN_4),
+            ("EIO=4&transport=polling&transport=websocket", BAD_REQUEST),
+            ("EIO=4&transport=websocket&transport=polling", OPEN_4),
+            ("%45IO=%34&trans%70ort=poll%69ng", OPEN_4),
+            ("&&=&=x&EIO=4&transport=polling&x=%zz&y=%ff", OPEN_4),
+            ("EIO=4;transport=polling", UNKNOWN_TRANSPORT),
+            ("EIO=4&transport=+polling", UNKNOWN_TRANSPORT),
+            ("", UNKNOWN_TRANSPORT),
+        ],
+    )
+    .await;
+    server.websocket("EIO=3&transport=polling&transport=websocket&EIO=4").await;
+}
+
+#[tokio::test]
+async fn an_empty_sid_names_no_session_and_the_last_sid_counts() {
+    let server = start(Config::default()).await;
+    let known = server.open_polling().await;
+    for (sid, expected) in [
+        ("sid=", OPEN_4),
+        ("sid", OPEN_4),
+        ("sid=&sid=", OPEN_4),
+        ("sid=nobody", UNKNOWN_SESSION),
+        ("sid=%00", UNKNOWN_SESSION),
+        ("sid=&sid=nobody", UNKNOWN_SESSION),
+        (&format!("sid={known}&sid=nobody"), UNKNOWN_SESSION),
+    ] {
+        assert_answers(&server, &[(&format!("{POLLING}&{sid}"), expected)]).await;
+    }
+    assert!(server.websocket(&format!("{WEBSOCKET}&sid=")).await.text().await.starts_with(OPEN_4));
+    assert_eq!(server.post(&format!("{POLLING}&sid=nobody&sid={known}"), "4a").await.body, "ok");
+    assert_eq!(
+        server.post(&format!("{POLLING}&sid="), "4a").await.body,
+        r#"{"code":2,"message":"Bad handshake method"}"#
+    );
+}
+
+#[tokio::test]
+async fn what_is_checked_first_is_what_the_reference_checks_first() {
+    let server = start(Config::default()).await;
+    let known = server.open_polling().await;
+    for (method, query, expected) in [
+        ("POST", "transport=nonsense".to_owned(), UNKNOWN_TRANSPORT),
+        ("POST", "transport=websocket".to_owned(), r#"{"code":2,"message":"Bad handshake method"}"#),
+        ("GET", "transport=websocket".to_owned(), BAD_REQUEST),
+        ("GET", "transport=polling&sid=nobody".to_owned(), UNKNOWN_SESSION),
+        ("GET", "transport=websocket&sid=nobody".to_owned(), UNKNOWN_SESSION),
+        ("GET", format!("transport=polling&sid={known}"), BAD_REQUEST),
+        ("GET", format!("{WEBSOCKET}&sid={known}"), BAD_REQUEST),
+    ] {
+        let answer = server.request(method, &query, "").await;
+        assert_eq!((answer.status, answer.body.as_str()), (400, expected), "{method} {query}");
+    }
+}
+
+#[tokio::test]
+async fn jsonp_is_answered_in_both_revisions() {
+    let server = start(Config { allow_eio3: true, ..Config::default() }).await;
+    for (query, begin) in [
+        ("EIO=4&transport=polling&j=1", "___eio[1](\"0{\\\"sid\\\":"),
+        ("EIO=3&transport=polling&j=1&j=2", "___eio[2](\"118:0{\\\"sid\\\":"),
+        ("EIO=3&transport=polling&j=", "___eio[](\"118:0{\\\"sid\\\":"),
+        ("EIO=3&transport=polling&j=abc", "___eio[](\"118:0{\\\"sid\\\":"),
+    ] {
+        let answer = server.get(query).await;
+        assert!(answer.body.starts_with(begin), "{query}: {}", answer.body);
+        assert_eq!(answer.header("content-type"), Some("text/javascript; charset=UTF-8"), "{query}");
+    }
+    let open = server.get("EIO=4&transport=polling&j=0").await.body.replace('\\', "");
+    let session = format!("{POLLING}&j=1&sid={}", sid(&open));
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    assert_eq!(server.request_with("POST", &session, &form, b"d=4a%1EbAQID").await.body, "ok");
+    assert_eq!(server.get(&session).await.body, "___eio[1](\"4a\\u001ebAQID\");");
+}
+
+#[tokio::test]
+async fn paths_are_matched_whole() {
+    let server = start(Config::default()).await;
+    for (path, status) in [
+        ("/socket.io/", 200),
+        // A proxy that adds its own slash to the path.
+        ("/socket.io//", 200),
+        // The reference needs `addTrailingSlash: false` for it.
+        ("/socket.io", 200),
+        ("//socket.io/", 404),
+        ("/socket.iox/", 404),
+        ("/Socket.io/", 404),
+        ("/socket%2eio/", 404),
+        ("/x/../socket.io/", 404),
+        // Here the reference answers; what is below the path belongs to others, such as the client's bundle.
+        ("/socket.io/socket.io.js", 404),
+    ] {
+        let request = format!("GET {path}?{POLLING} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(server.raw(request.as_bytes()).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_in_several_header_lines_is_one_list() {
+    let server = start(Config { trust_forwarded: true, max_sessions_per_address: 1, ..Config::default() }).await;
+    let head = format!(
+        "GET /socket.io/?{WEBSOCKET} HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    for (address, lines) in [
+        ("1.1.1.1", "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"),
+        ("2.2.2.2", "Connection: Upgrade\r\nConnection: keep-alive\r\nUpgrade: h2c\r\nUpgrade: WebSocket\r\n"),
+        ("3.3.3.3", "Connection: x, upgrade\r\nConnection:\r\nUpgrade: websocket, h2c\r\n"),
+    ] {
+        // The last address of all lines counts.
+        let forwarded = format!("X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 9.9.9.9, {address}\r\n");
+        let request = format!("{head}{lines}{forwarded}\r\n");
+        let mut stream = server.connect().await;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 101", "{lines}");
+    }
+    // Without `Upgrade` in `Connection`, the offer is none (RFC 9110 section 7.8), and the request an ordinary one.
+    let polling =
+        format!("GET /socket.io/?{POLLING} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n");
+    assert_eq!(server.raw(polling.as_bytes()).await.status, 200);
+    let websocket = polling.replace("polling", "websocket");
+    assert_eq!(server.raw(websocket.as_bytes()).await.body, BAD_REQUEST);
+
+    let two = [("Sec-WebSocket-Protocol", ""), ("Sec-WebSocket-Protocol", "v2, v1")];
+    let server = start(Config::default()).await;
+    let (status, websocket) = websocket_with(server.connect().await, WEBSOCKET, &two).await;
+    assert_eq!((status, websocket.head.header("sec-websocket-protocol")), (101, Some("v2")));
+    let encodings = [("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")];
+    let server = start(Config { http_compression: Some(1), ..Config::default() }).await;
+    assert_eq!(server.request_with("GET", POLLING, &encodings, b"").await.header("content-encoding"), Some("gzip"));
+    let server = start(Config { origins: OriginPolicy::Any, ..Config::default() }).await;
+    let preflight =
+        [("Origin", "http://b"), ("Access-Control-Request-Headers", "x-a"), ("Access-Control-Request-Headers", "x-b")];
+    let answer = server.request_with("OPTIONS", POLLING, &preflight, b"").await;
+    assert_eq!(answer.header("access-control-allow-headers"), Some("x-a,x-b"));
+}
+
+#[tokio::test]
+async fn pages_of_the_own_host_and_of_listed_origins_connect_with_default_ports_and_wildcards() {
+    let origins = OriginPolicy::list(["http://h:80", "file://", "*.example.com"]).unwrap();
+    let listed = start(Config { origins, ..Config::default() }).await;
+    let own = start(Config::default()).await;
+    for (server, host, origin, status) in [
+        (&own, "h:443", "https://h", 200),
+        (&own, "h:443", "wss://h", 200),
+        (&own, "h", "https://h:443", 200),
+        (&own, "h:443", "http://h", 403),
+        (&listed, "a", "http://h", 200),
+        (&listed, "a", "file://", 200),
+        (&listed, "a", "https://x.example.com", 200),
+        (&listed, "a", "https://example.com", 403),
+        (&listed, "a", "https://evilexample.com", 403),
+    ] {
+        let request = format!(
+            "GET /socket.io/?{POLLING} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = server.raw(request.as_bytes()).await;
+        assert_eq!(answer.status, status, "Host {host}, Origin {origin}");
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, (status == 200).then_some(origin), "Host {host}, Origin {origin}");
+    }
+}
