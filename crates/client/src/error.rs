@@ -138,6 +138,15 @@ pub enum ConnectErrorKind {
         /// The time allowed.
         timeout: Duration,
     },
+    /// The server let the client into a namespace without giving it an id, as servers of Socket.IO 2 do.
+    #[error(
+        "the server let the client into namespace {namespace} without an id; it is probably a server of Socket.IO 2: set \
+         `engine_version(EngineVersion::V3)`"
+    )]
+    NoId {
+        /// The namespace.
+        namespace: String,
+    },
     /// The server does not let the client into a namespace.
     #[error("the server refused namespace {}: {}{}", .0.namespace, .0.message, .0.hint())]
     Refused(Refusal),

@@ -32,43 +32,47 @@
 //! | `ssl_verify=False` | [`danger_accept_invalid_certs`](ManagerBuilder::danger_accept_invalid_certs) |
 //! | `Client()` | [`blocking`] |
 //! | `SimpleClient().receive()` | [`Socket::events`] |
-mod config;
+#[cfg(feature = "blocking")]
+pub mod blocking;
+mod builder;
+mod connect;
 mod connection;
 mod error;
 mod handles;
-mod member;
+mod random;
 mod reason;
+mod settings;
+mod state;
 mod task;
+mod transport;
 
-pub use config::ManagerBuilder;
-pub use connection::{
-    packet::{EngineVersion, Parser},
-    transport::Transport,
-};
+pub use builder::ManagerBuilder;
+pub use connect::connect;
 pub use error::{
     AckError, AckErrorKind, BuildError, BuildErrorKind, ConnectError, ConnectErrorKind, EmitError, EmitErrorKind,
     Error, Refusal,
 };
-#[cfg(feature = "blocking")]
-pub use handles::blocking;
 #[doc(inline)]
 pub use handles::handler::{Ack, Reason};
 pub use handles::{
     ack::AckFuture,
+    emit::Direct,
     event::{Event, Events},
     handler,
-    lifecycle::{ManagerEvent, ManagerEvents},
-    manager::{Manager, connect},
+    manager::Manager,
     socket::Socket,
 };
-pub use member::{
-    buffer::{BufferLimits, OverflowPolicy},
-    retry::Retries,
-};
 pub use reason::DisconnectReason;
+pub use settings::{
+    format::{EngineVersion, Parser},
+    limits::{BufferLimits, OverflowPolicy},
+    reconnection::Reconnection,
+    retries::Retries,
+};
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
 pub use sockeye_protocol::socketio::{
     Args as ArgsRef, ArgsBuf, ArgumentError, Arguments, Date, EncodeError, Map, Number, Value, ValueError,
 };
-pub use task::backoff::Reconnection;
+pub use state::lifecycle::{ManagerEvent, ManagerEvents};
+pub use transport::Transport;

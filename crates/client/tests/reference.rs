@@ -518,11 +518,11 @@ async fn answers_that_do_not_come_time_out_and_unknown_events_are_caught() {
         });
         socket.connect().await.unwrap();
         let limit = Duration::from_millis(50);
-        let error = socket.emit_with_ack::<()>("silence", ()).timeout(limit).await.unwrap_err();
+        let error = socket.timeout(limit).emit_with_ack::<()>("silence", ()).await.unwrap_err();
         assert_eq!(error.kind(), &AckErrorKind::TimedOut(limit), "{name}");
         // What is volatile is sent while the connection has nothing else to do.
         socket.flushed().await;
-        socket.emit_volatile("back", (1, "a")).unwrap();
+        socket.volatile().emit("back", (1, "a")).unwrap();
         assert_eq!(timeout(LIMIT, caught.recv()).await.unwrap().unwrap(), ("back".into(), 1, "a".into()), "{name}");
     }
 }
@@ -539,7 +539,7 @@ async fn what_waits_offline_is_bounded_as_told() {
         (0..3).for_each(|number| socket.emit("seq", number).unwrap());
         let error = socket.emit("seq", 3).unwrap_err();
         assert_eq!(error.kind(), &EmitErrorKind::BufferFull { namespace: "/".to_owned() }, "{name}");
-        socket.emit_volatile("seq", 4).unwrap();
+        socket.volatile().emit("seq", 4).unwrap();
         assert_eq!(socket.buffered(), 3);
         socket.connect().await.unwrap();
         assert_eq!(socket.emit_with_ack::<u32>("seq", 5).await.unwrap(), 5);

@@ -304,7 +304,7 @@ async fn an_acknowledgement_that_does_not_come_times_out() {
     let local = serve().await;
     let socket = connect(&local).await;
     let limit = Duration::from_millis(50);
-    let error = socket.emit_with_ack::<()>("silence", ()).timeout(limit).await.unwrap_err();
+    let error = socket.timeout(limit).emit_with_ack::<()>("silence", ()).await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::TimedOut(limit));
     let error = socket.emit_with_ack::<u8>("echo", &"text").await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::Arguments);
@@ -322,8 +322,8 @@ async fn what_is_emitted_offline_is_sent_in_order() {
             socket.emit_with_ack::<u32>("echo", &number)
         })
         .collect();
-    socket.emit_volatile("back", 1000).unwrap();
-    let expired = socket.emit_with_ack::<()>("back", &1001).timeout(Duration::ZERO).await.unwrap_err();
+    socket.volatile().emit("back", 1000).unwrap();
+    let expired = socket.timeout(Duration::ZERO).emit_with_ack::<()>("back", &1001).await.unwrap_err();
     assert!(matches!(expired.kind(), AckErrorKind::TimedOut(_)));
     assert_eq!(socket.buffered(), 100);
     socket.connect().await.unwrap();
@@ -416,7 +416,7 @@ async fn what_the_kernel_has_taken_when_a_connection_ends_is_not_sent_again() {
     eventually("the kernel is full", || std::mem::replace(&mut before, manager.backlog()) == manager.backlog()).await;
     assert!(manager.backlog() > 0, "the kernel has taken everything");
     // Whoever gave up may emit it again: it is not sent by the next connection.
-    let given_up = socket.emit_with_ack::<()>("seq", (u32::MAX, "")).timeout(Duration::from_millis(10)).await;
+    let given_up = socket.timeout(Duration::from_millis(10)).emit_with_ack::<()>("seq", (u32::MAX, "")).await;
     assert!(matches!(given_up.unwrap_err().kind(), AckErrorKind::TimedOut(_)));
     client.shutdown().await.unwrap();
     let (mut second, _) = in_time(listener.accept()).await.unwrap();
@@ -444,18 +444,18 @@ async fn what_is_volatile_is_dropped_while_something_else_is_not_written_yet() {
         socket.flushed().await;
         socket.emit("back", "x".repeat(80)).unwrap();
         // There is no room for it, which is no error.
-        socket.emit_volatile("back", "dropped: no room").unwrap();
+        socket.volatile().emit("back", "dropped: no room").unwrap();
         assert_eq!(next_data::<String>(&mut events).await.len(), 80);
         if transport == Transport::Polling {
             socket.flushed().await;
             socket.emit("back", "on its way").unwrap();
             // Lets the manager begin a request, whose answer takes longer.
             tokio::task::yield_now().await;
-            socket.emit_volatile("back", "dropped: busy").unwrap();
+            socket.volatile().emit("back", "dropped: busy").unwrap();
             assert_eq!(next_data::<String>(&mut events).await, "on its way");
         }
         socket.flushed().await;
-        socket.emit_volatile("back", "sent").unwrap();
+        socket.volatile().emit("back", "sent").unwrap();
         assert_eq!(next_data::<String>(&mut events).await, "sent", "{transport}");
     }
 }

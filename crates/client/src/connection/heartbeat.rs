@@ -1,7 +1,6 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sockeye_protocol::engineio::{Handshake, Revision};
-use tokio::time::Instant;
 
 /// Who pings, and until when the server has time. In revision 4 the server pings; in revision 3 the client does.
 #[derive(Debug)]

@@ -1,40 +1,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
-use sockeye_protocol::{
-    engineio::Revision,
-    socketio::{self, Arguments, EncodeError, msgpack},
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
 };
+use sockeye_protocol::socketio::{self, Arguments, EncodeError, membership::Recovery, msgpack};
 
-/// How packets are written; client and server must agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Parser {
-    /// JSON text, binary data as attachments: what every server speaks.
-    #[default]
-    Json,
-    /// The format of `socket.io-msgpack-parser`, for servers that were told to use it.
-    MessagePack,
-}
-
-/// The revision of Engine.IO to speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum EngineVersion {
-    /// `EIO=3`, for servers of Socket.IO 1 and 2.
-    V3,
-    /// `EIO=4`, for servers of Socket.IO 3 and later.
-    #[default]
-    V4,
-}
-
-impl EngineVersion {
-    pub(crate) fn revision(self) -> Revision {
-        match self {
-            Self::V3 => Revision::V3,
-            Self::V4 => Revision::V4,
-        }
-    }
-}
+use crate::{EngineVersion, Parser};
 
 /// A message in its encoded form, fit for any connection.
 #[derive(Debug, Clone, Default)]
@@ -161,13 +134,34 @@ impl Parser {
         }
     }
 
-    pub(crate) fn connect(self, namespace: &str, payload: Option<&RawValue>) -> Result<Outgoing, EncodeError> {
+    /// CONNECT with this authentication data and, in revision 5 of the protocol, an offer of the session to recover.
+    /// Servers of revision 4 read authentication data from the query of the namespace.
+    pub(crate) fn connect(
+        self,
+        version: EngineVersion,
+        namespace: &str,
+        auth: Option<&RawValue>,
+        offer: Option<&Recovery>,
+    ) -> Result<Outgoing, EncodeError> {
+        let mut members: Map<String, Value> =
+            auth.map(|auth| serde_json::from_str(auth.get())).transpose()?.unwrap_or_default();
+        match (version, offer) {
+            (EngineVersion::V3, _) => return self.connect_to(&with_query(namespace, &members), None),
+            (EngineVersion::V4, None) => return self.connect_to(namespace, auth),
+            (EngineVersion::V4, Some(Recovery { pid, offset })) => {
+                members.insert("pid".to_owned(), pid.as_str().into());
+                members.extend(offset.as_deref().map(|offset| ("offset".to_owned(), offset.into())));
+            }
+        }
+        self.connect_to(namespace, Some(&to_raw_value(&members)?))
+    }
+
+    fn connect_to(self, namespace: &str, payload: Option<&RawValue>) -> Result<Outgoing, EncodeError> {
         match self {
             Self::Json => Outgoing::text(|out| socketio::encode_connect(out, namespace, payload).map(|()| Vec::new())),
             Self::MessagePack => {
                 // A raw value is text to any serialiser but JSON's.
-                let payload: Option<serde_json::Value> =
-                    payload.map(|payload| serde_json::from_str(payload.get())).transpose()?;
+                let payload: Option<Value> = payload.map(|payload| serde_json::from_str(payload.get())).transpose()?;
                 Outgoing::binary(|out| msgpack::encode_connect(out, namespace, payload.as_ref()))
             }
         }
@@ -182,4 +176,16 @@ impl Parser {
             Self::MessagePack => Outgoing::binary(|out| msgpack::encode_disconnect(out, namespace)),
         }
     }
+}
+
+fn with_query(namespace: &str, members: &Map<String, Value>) -> String {
+    if members.is_empty() {
+        return namespace.to_owned();
+    }
+    let pairs = members.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    });
+    let query = reqwest::Url::parse_with_params("http://localhost", pairs).ok();
+    format!("{namespace}?{}", query.as_ref().and_then(|url| url.query()).unwrap_or_default())
 }

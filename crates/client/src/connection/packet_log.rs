@@ -1,11 +1,18 @@
 use sockeye_protocol::engineio::{Packet, Revision};
 
-use crate::{Transport, connection::packet::Outgoing};
+use super::packet::Outgoing;
+use crate::{Transport, settings::config::Config};
 
 /// Logs the packets of a connection, with what they say, if the settings ask for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PacketLog {
-    pub(crate) enabled: bool,
+    enabled: bool,
+}
+
+impl Config {
+    pub(crate) fn packet_log(&self) -> PacketLog {
+        PacketLog { enabled: self.log_packets }
+    }
 }
 
 impl PacketLog {

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -12,14 +13,13 @@ use sockeye_protocol::{
     engineio::{Packet, Revision},
     websocket::{CloseCode, Event, with_read_buffer},
 };
-use tokio::time::Instant;
 
 use crate::{
     ConnectError, DisconnectReason, Transport,
-    config::Config,
     connection::heartbeat::{Beat, Heartbeat},
     connection::packet::{Outgoing, Queue},
     connection::transport::{Body, Lost, OpenTransport, Opened, WebSocket},
+    settings::config::Config,
 };
 
 /// Takes the messages of a connection.
@@ -258,7 +258,7 @@ impl Connection {
         let mut empty = self.upgrade.is_none();
         let Self { revision, queue, config, .. } = self;
         let decoded = body.decode(*revision, |packet| {
-            config.log.received(Transport::Polling, &packet);
+            config.packet_log().received(Transport::Polling, &packet);
             empty &= packet == Packet::Noop;
             result = on_packet(packet, queue, cx, receiver);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -314,13 +314,13 @@ impl Connection {
                     Some(Event::Text(text)) => {
                         let packet = Packet::parse_text(text, *revision)
                             .map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
-                        config.log.received(Transport::WebSocket, &packet);
+                        config.packet_log().received(Transport::WebSocket, &packet);
                         on_packet(packet, queue, cx, receiver)?;
                     }
                     Some(Event::Binary(data)) => {
                         let packet = Packet::parse_binary(data, *revision)
                             .map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
-                        config.log.received(Transport::WebSocket, &packet);
+                        config.packet_log().received(Transport::WebSocket, &packet);
                         on_packet(packet, queue, cx, receiver)?;
                     }
                 }
@@ -460,7 +460,7 @@ fn poll_probe(
                 Ok((_, Some(_))) => return Poll::Ready(Err("the answer to the probe is wrong".to_owned())),
                 Err(error) => return Poll::Ready(Err(error.to_string())),
             };
-            answer.iter().for_each(|packet| config.log.received(Transport::WebSocket, packet));
+            answer.iter().for_each(|packet| config.packet_log().received(Transport::WebSocket, packet));
             if !matches!(answer, Some(Packet::Pong("probe"))) {
                 return Poll::Ready(Err("the answer to the probe is wrong".to_owned()));
             }

@@ -13,10 +13,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::{AckError, EmitError, Socket, error::AckErrorKind};
-
-/// What an acknowledgement has come to.
-pub(crate) type Outcome = Result<ArgsBuf, AckErrorKind>;
+use crate::{AckError, EmitError, Socket, error::AckErrorKind, state::socket::AckOutcome};
 
 /// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
 /// as `(i64, String)`. An answer without arguments is taken for `null`, which `()` is decoded from.
@@ -44,7 +41,7 @@ enum State {
 struct Pending {
     socket: Socket,
     id: u64,
-    answer: oneshot::Receiver<Outcome>,
+    answer: oneshot::Receiver<AckOutcome>,
 }
 
 impl Drop for Pending {
@@ -60,17 +57,9 @@ impl<T> AckFuture<T> {
         Self { state: State::Failed(Some(error)), limit: Duration::ZERO, answer: PhantomData }
     }
 
-    pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<Outcome>, limit: Duration) -> Self {
+    pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<AckOutcome>, limit: Duration) -> Self {
         let pending = Pending { socket, id, answer };
         Self { state: State::Waiting { pending, timeout: None }, limit, answer: PhantomData }
-    }
-
-    /// Waits for so long, counted from when it is first awaited, instead of the manager's `ack_timeout`.
-    ///
-    /// With [`Retries`](crate::Retries) it covers all tries together and the wait for one's turn.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
     }
 
     /// Waits for the answer as it comes, with all its arguments.

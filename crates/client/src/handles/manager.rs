@@ -1,16 +1,17 @@
 use std::{
     fmt,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, Weak},
 };
 
-use parking_lot::RwLock;
-use tokio::sync::oneshot;
-
 use crate::{
-    ConnectError, ManagerBuilder, ManagerEvents, Socket, Transport,
-    config::Config,
-    connection::transport::random_bytes,
-    task::core::{Handle, Handlers, Shared, SocketCore, SocketInner},
+    Socket, Transport,
+    random::random_bytes,
+    settings::config::Config,
+    state::{
+        lifecycle::ManagerEvents,
+        shared::{Handle, Shared},
+        socket::{SocketShared, SocketState},
+    },
 };
 
 /// One connection to a server, shared by the [`Socket`]s of several namespaces. Cheap to clone.
@@ -21,21 +22,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Manager(pub(crate) Arc<Handle>);
 
-/// Connects to the namespace that is the address's path, with default settings: `http://host:port/namespace`.
-///
-/// # Errors
-/// If the address is not valid, or as [`Socket::connect`].
-pub async fn connect(address: &str) -> Result<Socket, ConnectError> {
-    Manager::builder(address).connect().await
-}
-
 impl Manager {
-    /// Begins with the server's address. Schemes are `http`, `https`, `ws` and `wss`; the path is the namespace that
-    /// [`ManagerBuilder::connect`] joins, and the query goes into every handshake.
-    pub fn builder(address: &str) -> ManagerBuilder {
-        ManagerBuilder::new(address)
-    }
-
     pub(crate) fn new(config: Config) -> Self {
         Self(Arc::new(Handle { shared: Arc::new(Shared::new(config)) }))
     }
@@ -44,70 +31,19 @@ impl Manager {
     pub fn socket(&self, namespace: &str) -> Socket {
         let namespace = if namespace.starts_with('/') { namespace.to_owned() } else { format!("/{namespace}") };
         let mut core = self.shared().core();
-        let known = core.sockets.iter().find(|socket| *socket.socket.namespace == *namespace);
-        let inner = known.map(|known| known.socket.clone()).unwrap_or_else(|| {
-            let inner = Arc::new(SocketInner {
-                namespace: namespace.into(),
-                index: core.sockets.len(),
-                tag: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
-                next_ack: AtomicU64::new(0),
-                handlers: RwLock::new(Handlers::default()),
-            });
+        let known = core.sockets.iter().find(|socket| *socket.shared.namespace == *namespace);
+        let shared = known.map(|known| known.shared.clone()).unwrap_or_else(|| {
+            let tag = format!("{:016x}", u64::from_ne_bytes(random_bytes()));
+            let shared = Arc::new(SocketShared::new(namespace, core.sockets.len(), tag));
             // Nearly all managers have one socket, for which a growing vector would keep room for four.
             let room = usize::from(core.sockets.is_empty());
             core.sockets.reserve_exact(room);
-            core.sockets.push(SocketCore::new(inner.clone(), self.shared().config.auth.clone()));
-            inner
+            let state = SocketState::new(shared.clone(), &core.config);
+            core.sockets.push(state);
+            shared
         });
         drop(core);
-        Socket::new(self.clone(), inner)
-    }
-
-    /// Connects all sockets that were made, over one connection, and waits until they are connected. Without any, it
-    /// is that of the namespace `/`.
-    ///
-    /// # Errors
-    /// The first error of a socket, as [`Socket::connect`] has it; the others may be connected then.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub async fn connect(&self) -> Result<(), ConnectError> {
-        let waiters: Vec<_> = {
-            let mut core = self.shared().core();
-            let waiters = core.sockets.iter_mut().map(crate::handles::socket::begin_connect).collect();
-            if !core.sockets.is_empty() {
-                self.shared().start(&self.downgrade(), core);
-            }
-            waiters
-        };
-        if waiters.is_empty() {
-            return self.socket("/").connect().await;
-        }
-        for (namespace, waiter) in waiters {
-            crate::handles::socket::await_connect(namespace, waiter).await?;
-        }
-        Ok(())
-    }
-
-    /// Disconnects all sockets and closes the connection, after what was emitted before has been sent, for which it
-    /// takes at most the `close_timeout`. Handlers at work are not waited for, nor is the end of a connection that stays
-    /// because somebody connects a socket again meanwhile.
-    pub async fn disconnect(&self) {
-        let closed = {
-            let mut core = self.shared().core();
-            for index in 0..core.sockets.len() {
-                self.shared().leave(&mut core, index);
-            }
-            if !core.running {
-                return;
-            }
-            let (sender, receiver) = oneshot::channel();
-            core.closed.push(sender);
-            core.wake();
-            receiver
-        };
-        // An error means that the task is gone, and the connection with it.
-        let _closed = closed.await;
+        Socket::new(self.clone(), shared)
     }
 
     /// Whether a connection is open.
@@ -117,7 +53,7 @@ impl Manager {
 
     /// The transport of the open connection.
     pub fn transport(&self) -> Option<Transport> {
-        self.shared().core().open.as_ref().map(|open| open.0)
+        self.shared().core().open.as_ref().map(|open| open.transport)
     }
 
     /// How many bytes wait to be written to the open connection: if they stay, the server does not read.
@@ -127,7 +63,7 @@ impl Manager {
 
     /// The id of the open Engine.IO session.
     pub fn sid(&self) -> Option<Arc<str>> {
-        self.shared().core().open.as_ref().map(|open| open.1.clone())
+        self.shared().core().open.as_ref().map(|open| open.sid.clone())
     }
 
     /// What happens to the connection from now on.

@@ -3,34 +3,53 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until, timeout};
 
+use super::dispatch::Dispatcher;
 use crate::{
-    ConnectError, DisconnectReason, ManagerEvent,
-    connection::http::Requests,
-    connection::packet::Queue,
-    connection::session::{Change, Connection, Link},
-    connection::transport::{Lost, Opened, open},
+    ConnectError, DisconnectReason, Manager,
+    connection::{
+        http::Requests,
+        packet::Queue,
+        session::{Change, Connection, Link, Receiver as _},
+        transport::{Lost, Opened, open},
+    },
     error::{AckErrorKind, ConnectErrorKind},
-    member::retry::Step,
-    task::backoff::{Backoff, random},
-    task::core::{Core, Handle, News, Shared, State},
-    task::hub::Hub,
+    random::random_share,
+    settings::reconnection::Backoff,
+    state::{
+        lifecycle::ManagerEvent,
+        retry::Step,
+        shared::{Core, Handle, Shared},
+    },
 };
+
+/// Makes sure that the manager's task runs and looks at what has changed.
+pub(crate) fn start(manager: &Manager) {
+    let shared = manager.shared();
+    let mut core = shared.core();
+    if core.running {
+        core.wake();
+        return;
+    }
+    core.running = true;
+    drop(core);
+    tokio::spawn(Driver::new(shared.clone(), manager.downgrade()).run());
+}
 
 /// The task of a manager, whatever it is at: it connects, reads, runs handlers, keeps the heartbeat, writes, and
 /// reconnects.
-pub(crate) struct Driver {
+struct Driver {
     shared: Arc<Shared>,
-    hub: Hub,
+    dispatcher: Dispatcher,
     phase: Phase,
     backoff: Backoff,
     /// Whether the server has let a socket in since this task began.
-    was_joined: bool,
+    was_connected: bool,
     /// One timer for all deadlines. It may fire early, never late.
     timer: Pin<Box<Sleep>>,
     /// Until when it looks after the outbox unasked.
@@ -59,19 +78,27 @@ const ROUNDS_A_TURN: usize = 16;
 const FAR: Duration = Duration::from_hours(24);
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
-        let hub = Hub::new(shared.clone(), handle);
-        let timer = Box::pin(sleep_until(Instant::now() + FAR));
-        Self { shared, hub, phase: Phase::Idle, backoff: Backoff::default(), was_joined: false, timer, attentive: None }
+    fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
+        let dispatcher = Dispatcher::new(shared.clone(), handle);
+        let timer = Box::pin(sleep_until((Instant::now() + FAR).into()));
+        Self {
+            shared,
+            dispatcher,
+            phase: Phase::Idle,
+            backoff: Backoff::default(),
+            was_connected: false,
+            timer,
+            attentive: None,
+        }
     }
 
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         poll_fn(|cx| self.turn(cx)).await;
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let turn = self.rounds(cx);
-        self.hub.hand_out();
+        self.dispatcher.hand_out();
         turn
     }
 
@@ -83,14 +110,14 @@ impl Driver {
                 core.changed = false;
                 core.attentive = false;
             }
-            self.hub.poll(cx);
+            self.dispatcher.poll(cx);
             let moved = self.step(cx);
             let shared = self.shared.clone();
             let mut core = shared.core();
             if moved || core.changed {
                 continue;
             }
-            if matches!(self.phase, Phase::Idle) && self.hub.is_idle() {
+            if matches!(self.phase, Phase::Idle) && self.dispatcher.is_idle() {
                 core.running = false;
                 core.flushed.clear();
                 return Poll::Ready(());
@@ -100,8 +127,8 @@ impl Driver {
             let deadline = self.deadline(&core);
             core.waker = Some(cx.waker().clone());
             drop(core);
-            if deadline != self.timer.deadline() {
-                self.timer.as_mut().reset(deadline);
+            if deadline != self.timer.deadline().into_std() {
+                self.timer.as_mut().reset(deadline.into());
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -116,7 +143,7 @@ impl Driver {
         let now = Instant::now();
         let wanted = {
             let mut core = self.shared.core();
-            let wanted = !core.abandoned && core.sockets.iter().any(|socket| socket.active);
+            let wanted = core.is_wanted();
             if wanted && !matches!(self.phase, Phase::Closing(..)) {
                 // Somebody connects again, so that the end that others wait for may never come.
                 core.closed.clear();
@@ -144,7 +171,7 @@ impl Driver {
             Phase::Open(..) if !wanted => self.close(now),
             Phase::Open(link, due) => {
                 let mut connection = link.lock();
-                let change = poll_open(&mut connection, &mut self.hub, &self.shared, now, cx);
+                let change = poll_open(&mut connection, &mut self.dispatcher, &self.shared, now, cx);
                 *due = connection.deadline();
                 match change {
                     None => return false,
@@ -154,14 +181,14 @@ impl Driver {
                     }
                     Some(Change::Upgraded) => {
                         let mut core = self.shared.core();
-                        core.opened(link, &connection);
+                        core.upgraded();
                         core.tell(|| ManagerEvent::Upgraded);
                     }
                     Some(Change::UpgradeFailed) => self.shared.core().tell(|| ManagerEvent::UpgradeFailed),
                 }
             }
             Phase::Closing(link, until) => {
-                if link.lock().poll_close(cx, &mut self.hub).is_pending() && now < *until {
+                if link.lock().poll_close(cx, &mut self.dispatcher).is_pending() && now < *until {
                     return false;
                 }
                 self.closed();
@@ -192,12 +219,12 @@ impl Driver {
         let attempts = self.backoff.attempts();
         tracing::debug!(sid = connection.short_sid(), %transport, attempts, "connected");
         self.backoff.opened();
-        self.hub.opened(connection.sid.clone());
+        self.dispatcher.connection_opened(connection.sid.clone());
         let link = Arc::new(Mutex::new(connection));
         {
             let connection = link.lock();
             let mut core = self.shared.core();
-            core.opened(&link, &connection);
+            core.connection_opened(&link, &connection);
             core.tell(|| ManagerEvent::Open { transport, attempts });
         }
         self.phase = Phase::Open(link, now);
@@ -205,42 +232,37 @@ impl Driver {
 
     fn not_opened(&mut self, error: &ConnectError, now: Instant) {
         tracing::debug!(%error, "cannot connect");
-        self.tell_sockets(&|_| error.clone());
-        self.shared.core().tell(|| ManagerEvent::ConnectFailed(error.clone()));
+        {
+            let mut core = self.shared.core();
+            core.connection_failed(&|_| error.clone());
+            core.tell(|| ManagerEvent::ConnectFailed(error.clone()));
+        }
         self.retry(now, &|_| error.clone());
     }
 
     fn lost(&mut self, lost: &Lost, now: Instant) {
         let Phase::Open(link, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         self.backoff.lost(&self.shared.config.reconnection, now - link.lock().opened);
-        self.was_joined |= self.shared.core().sockets.iter().any(|socket| socket.state == State::Joined);
+        self.was_connected |= self.shared.core().sockets.iter().any(|socket| socket.membership.is_connected());
         self.forget(&link, lost);
         let reason = lost.reason;
         let error = |namespace| ConnectErrorKind::Lost { namespace, reason }.into();
         if !self.is_tried_again() {
-            self.tell_sockets(&error);
+            self.shared.core().connection_failed(&error);
         }
         self.retry(now, &error);
-    }
-
-    /// Tells the sockets that are to be connected why they are not.
-    fn tell_sockets(&self, error: &dyn Fn(String) -> ConnectError) {
-        for socket in self.shared.core().sockets.iter_mut().filter(|socket| socket.active) {
-            let error = error(socket.socket.namespace.to_string());
-            socket.news.push_back(News::ConnectFailed(error));
-        }
     }
 
     /// Whether there is another try. A server that does not let anybody in at first is not asked again and again, unless
     /// the settings say so: nobody would be told why.
     fn is_tried_again(&self) -> bool {
-        self.was_joined || self.shared.config.retry_first
+        self.was_connected || self.shared.config.retry_first
     }
 
     /// Tries again after a while, or gives up.
     fn retry(&mut self, now: Instant, error: &dyn Fn(String) -> ConnectError) {
         let again = self.is_tried_again();
-        let delay = if again { self.backoff.next(&self.shared.config.reconnection, random()) } else { None };
+        let delay = if again { self.backoff.next(&self.shared.config.reconnection, random_share()) } else { None };
         let mut core = self.shared.core();
         match delay {
             Some(delay) => {
@@ -263,7 +285,6 @@ impl Driver {
         let mut connection = link.lock();
         {
             let mut core = self.shared.core();
-            core.link = None;
             connection.send_all(&mut core.outbox);
         }
         connection.close();
@@ -279,9 +300,8 @@ impl Driver {
     fn forget(&mut self, link: &Link, lost: &Lost) {
         let mut connection = link.lock();
         tracing::debug!(sid = connection.short_sid(), reason = %lost.reason, error = ?lost.error, "disconnected");
-        self.hub.closed();
         let mut core = self.shared.core();
-        core.disconnected(lost, connection.take_unsent());
+        core.connection_lost(lost, connection.take_unsent());
         core.tell(|| ManagerEvent::Closed {
             reason: lost.reason,
             detail: lost.error.as_ref().map(ToString::to_string),
@@ -292,8 +312,8 @@ impl Driver {
     /// this task, which looks at the outbox when the time is over. Whoever has one under way at a time writes the next by
     /// itself, and is spared the timer, which costs much if it keeps a core from sleeping for longer.
     fn attend(&mut self, core: &mut Core) {
-        let answers = self.hub.answers();
-        if core.link.is_none() {
+        let answers = self.dispatcher.answers();
+        if core.link().is_none() {
             self.attentive = None;
         } else if answers > 1 || answers == 1 && core.sockets.iter().any(|socket| !socket.acks.is_empty()) {
             self.attentive = Some(Instant::now() + ATTENTION);
@@ -307,9 +327,7 @@ impl Driver {
         if core.flushed.is_empty() || core.waiting_bytes() > 0 {
             return;
         }
-        let waits =
-            |socket: &crate::task::core::SocketCore| socket.buffer.len() + socket.retry.len() > 0 && !socket.ended;
-        if !core.sockets.iter().any(waits) {
+        if !core.sockets.iter().any(|socket| socket.buffered() > 0 && !socket.has_ended()) {
             core.flushed.clear();
         }
     }
@@ -317,13 +335,12 @@ impl Driver {
     fn deadline(&self, core: &Core) -> Instant {
         let far = Instant::now() + FAR;
         match &self.phase {
-            Phase::Idle | Phase::Connecting(_) => self.timer.deadline().max(far - FAR / 2),
+            Phase::Idle | Phase::Connecting(_) => self.timer.deadline().into_std().max(far - FAR / 2),
             Phase::Waiting(at) | Phase::Closing(_, at) => *at,
             Phase::Open(_, due) => {
-                let joined = core.sockets.iter().filter(|socket| socket.state == State::Joined);
-                let retries = joined.filter_map(|socket| socket.retry.deadline());
-                let joins = core.sockets.iter().filter(|socket| socket.active).filter_map(|socket| socket.again);
-                retries.chain(joins).chain(self.hub.deadline()).chain(self.attentive).fold(*due, Instant::min)
+                let sockets = core.sockets.iter();
+                let times = sockets.flat_map(|socket| [socket.membership.poll_timeout(), socket.retry.deadline()]);
+                times.flatten().chain(self.attentive).fold(*due, Instant::min)
             }
         }
     }
@@ -337,30 +354,25 @@ impl Drop for Driver {
             return;
         }
         core.running = false;
-        core.disconnected(&Lost::new(DisconnectReason::ClientDisconnect), Default::default());
+        core.connection_lost(&Lost::new(DisconnectReason::ClientDisconnect), Default::default());
+        core.disconnect_all();
         core.closed.clear();
         core.flushed.clear();
-        for socket in &mut core.sockets {
-            socket.end(&|namespace| ConnectErrorKind::Cancelled { namespace }.into());
-            socket.reject_acks(true);
-        }
     }
 }
 
 /// Moves an open connection on; what it answers is to be acted upon.
 fn poll_open(
     connection: &mut Connection,
-    hub: &mut Hub,
+    dispatcher: &mut Dispatcher,
     shared: &Shared,
     now: Instant,
     cx: &mut Context<'_>,
 ) -> Option<Change> {
-    use crate::connection::session::Receiver as _;
-    hub.keep_time(now);
-    if let Some(change) = connection.keep_time(now, !hub.is_ready()) {
+    if let Some(change) = connection.keep_time(now, !dispatcher.is_ready()) {
         return Some(change);
     }
-    hub.join(cx, now);
+    dispatcher.poll_memberships(cx, now);
     {
         let mut core = shared.core();
         if let Some(policy) = &shared.config.retries {
@@ -371,7 +383,7 @@ fn poll_open(
         drop(core);
         connection.send_all(&mut outbox);
     }
-    let change = connection.poll(cx, hub);
+    let change = connection.poll(cx, dispatcher);
     shared.core().backlog = connection.backlog();
     match change {
         Poll::Ready(change) => Some(change),
@@ -382,13 +394,13 @@ fn poll_open(
 /// Sends what retries ask for, and gives up on what was tried often enough.
 fn step_retries(core: &mut Core, policy: &crate::Retries, now: Instant, connection: &mut Connection) {
     let mut given_up = Vec::new();
-    for socket in core.sockets.iter_mut().filter(|socket| socket.state == State::Joined) {
+    for socket in core.sockets.iter_mut().filter(|socket| socket.membership.is_connected()) {
         while let Some(step) = socket.retry.step(policy, now) {
             match step {
                 Step::Send(packet) => connection.send(packet),
                 Step::GiveUp(ack) => {
                     socket.resolve_ack(ack, Err(AckErrorKind::RetriesExhausted));
-                    given_up.push(socket.socket.namespace.to_string());
+                    given_up.push(socket.shared.namespace.to_string());
                 }
             }
         }

@@ -1,5 +1,7 @@
-//! The task of a manager: it connects, reads, dispatches packets to the sockets, writes, and reconnects.
-pub(crate) mod backoff;
-pub(crate) mod core;
-pub(crate) mod driver;
-pub(crate) mod hub;
+//! The task of a manager: it connects, reads, dispatches packets to the sockets, runs handlers, writes, and reconnects.
+mod authentication;
+mod dispatch;
+mod driver;
+mod inbox;
+
+pub(crate) use driver::start;

@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, sync::Arc};
 
 use crate::DisconnectReason;
 
@@ -8,38 +8,7 @@ mod websocket;
 
 pub(crate) use open::{OpenTransport, Opened, open};
 pub(crate) use polling::{Body, Polling};
-pub(crate) use websocket::{WebSocket, random_bytes};
-
-/// How packets travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// HTTP long-polling.
-    Polling,
-    /// WebSocket.
-    WebSocket,
-}
-
-impl Transport {
-    /// The name, as it stands in requests.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Polling => "polling",
-            Self::WebSocket => "websocket",
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl From<Transport> for Vec<Transport> {
-    fn from(transport: Transport) -> Self {
-        vec![transport]
-    }
-}
+pub(crate) use websocket::WebSocket;
 
 /// How a connection came to its end.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@ use sockeye_protocol::{
     websocket::{Event, with_read_buffer},
 };
 
-use super::{Polling, Transport, WebSocket};
+use super::{Polling, WebSocket};
 use crate::{
-    ConnectError,
+    ConnectError, Transport,
     connection::http::{self, Requests},
     error::ConnectErrorKind,
 };
@@ -53,7 +53,7 @@ async fn open_polling(requests: &Requests) -> Result<Opened, ConnectError> {
     let revision = requests.config().engine_version.revision();
     let mut handshake = None;
     let decoded = body.decode(revision, |packet| {
-        requests.config().log.received(Transport::Polling, &packet);
+        requests.config().packet_log().received(Transport::Polling, &packet);
         if let Packet::Open(json) = packet {
             handshake = serde_json::from_str::<Handshake>(json).ok();
         }
@@ -99,7 +99,7 @@ async fn open_websocket(requests: &Requests) -> Result<Opened, ConnectError> {
                     }
                     Ok((consumed, Some(Event::Text(text)))) => {
                         let packet = Packet::parse_text(text, revision).ok();
-                        packet.iter().for_each(|packet| requests.config().log.received(TRANSPORT, packet));
+                        packet.iter().for_each(|packet| requests.config().packet_log().received(TRANSPORT, packet));
                         let handshake = match packet {
                             Some(Packet::Open(json)) => serde_json::from_str::<Handshake>(json).ok(),
                             _ => None,

@@ -16,9 +16,9 @@ use sockeye_protocol::engineio::{
     payload::{self, PayloadError},
 };
 
-use super::{Lost, Transport};
+use super::Lost;
 use crate::{
-    ConnectError, DisconnectReason,
+    ConnectError, DisconnectReason, Transport,
     connection::http::{self, Requests},
     connection::packet::{Outgoing, Queue},
     error::ConnectErrorKind,
@@ -206,7 +206,7 @@ impl Polling {
                 queue.push_front(packet);
                 break;
             }
-            self.requests.config().log.sent(Transport::Polling, &packet);
+            self.requests.config().packet_log().sent(Transport::Polling, &packet);
             self.in_flight.push_back(packet);
         }
         body

@@ -17,13 +17,13 @@ use sockeye_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Transport;
 use crate::{
-    ConnectError,
+    ConnectError, Transport,
     connection::http::{self, Requests},
     connection::packet::{Outgoing, Queue},
     connection::packet_log::PacketLog,
     error::ConnectErrorKind,
+    random::random_bytes,
 };
 
 /// A WebSocket. While nothing is under way it owns no buffer.
@@ -72,7 +72,7 @@ impl WebSocket {
             stream,
             decoder: Decoder::new(Role::Client),
             revision: config.engine_version.revision(),
-            log: config.log,
+            log: config.packet_log(),
             max_message: config.max_payload,
             ahead: Vec::new(),
             out: Vec::new(),
@@ -209,17 +209,4 @@ fn mask() -> [u8; 4] {
         }
         mask
     })
-}
-
-pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    if getrandom::fill(&mut bytes).is_err() {
-        // Where the system has no randomness to give, the keys of the standard library's hash tables are the next best.
-        use std::hash::{BuildHasher as _, RandomState};
-        for chunk in bytes.chunks_mut(8) {
-            let random = RandomState::new().hash_one(0).to_ne_bytes();
-            chunk.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
-        }
-    }
-    bytes
 }

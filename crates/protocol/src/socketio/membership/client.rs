@@ -309,6 +309,11 @@ impl<T, R, E: Clone> ClientMembership<T, R, E> {
         }
     }
 
+    /// Whether this attempt still waits for its authentication data.
+    pub fn authenticates(&self, attempt: u64) -> bool {
+        matches!(self.stage, Stage::Authenticating(..)) && attempt == self.attempt
+    }
+
     /// The authentication data for an attempt is made: CONNECT follows. Ignored if it is not this attempt any more.
     pub fn authenticated(&mut self, now: Instant, attempt: u64) {
         if let Stage::Authenticating(on_failure, _) = self.stage

@@ -1,34 +1,7 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, time::Instant};
 
-use tokio::time::Instant;
-
-use crate::{BufferLimits, connection::packet::Outgoing, member::buffer::Full};
-
-/// Sends every event of a socket until it is acknowledged: one at a time, in order.
-///
-/// An event may reach the server more than once, as when the connection breaks before its acknowledgement arrives.
-/// With [`ids`](Self::ids) the server can tell.
-///
-/// An event that the server never acknowledges, as for want of a handler, holds up those behind it until it is given up,
-/// which [`DeliveryFailed`](crate::ManagerEvent::DeliveryFailed) tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retries {
-    /// How often an event is sent again after the first time before it is given up; 3 by default.
-    ///
-    /// Only tries that timed out on a working connection count: one that a lost connection cut short does not.
-    pub retries: u32,
-    /// How long to wait for the acknowledgement of one try; 10 s by default.
-    pub ack_timeout: Duration,
-    /// Whether every event gets one more argument, the last: a text `<random>-<number>` that is the same for all tries
-    /// of one event, and whose number grows by one from each event of this socket to the next. `false` by default.
-    pub ids: bool,
-}
-
-impl Default for Retries {
-    fn default() -> Self {
-        Self { retries: 3, ack_timeout: Duration::from_secs(10), ids: false }
-    }
-}
+use super::buffer::Full;
+use crate::{BufferLimits, Retries, connection::packet::Outgoing};
 
 /// The events of one socket that the server has not acknowledged yet.
 #[derive(Debug, Default)]
@@ -141,6 +114,8 @@ impl RetryQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const POLICY: Retries = Retries { retries: 2, ack_timeout: Duration::from_secs(1), ids: false };

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use crate::connection::transport::random_bytes;
-
 /// When a lost connection is tried again, and how often.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconnection {
@@ -93,11 +91,6 @@ impl Backoff {
         let factor = 2_u32.saturating_pow(self.step - skipped);
         base.saturating_mul(factor).min(policy.delay_max.max(SMALLEST_STEP))
     }
-}
-
-/// Uniform in `[0, 1)`.
-pub(crate) fn random() -> f64 {
-    f64::from(u32::from_ne_bytes(random_bytes())) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -2,29 +2,26 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use sockeye_handler::{INTERNAL, guard};
 use sockeye_protocol::socketio::{Args, ArgsBuf};
-use tokio::{sync::mpsc::error::TrySendError, time::Instant};
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::{
     Event, Reply, Socket,
-    config::AuthFuture,
     handles::handler::{
         AckId, ConnectContext, ConnectErrorContext, DisconnectContext, ErasedHandler, EventContext, HandlerFuture,
         HandlerKind, OnEvent, Rejection,
     },
-    task::backoff::Backoff,
-    task::core::{News, SocketInner, State},
+    state::socket::Incoming,
 };
 
-/// What has come for one socket and what its handlers are doing about it: one thing after the other, in order.
-pub(crate) struct Inbox {
-    pub(crate) socket: Arc<SocketInner>,
-    waiting: VecDeque<Item>,
+/// What waits for the handlers of one socket, and the handler at work: one after the other, in order.
+#[derive(Default)]
+pub(super) struct Inbox {
+    waiting: VecDeque<Incoming>,
     /// The bytes of the events that wait.
     bytes: usize,
     /// What is still to be done about the thing at hand, one step after the other.
@@ -35,45 +32,14 @@ pub(crate) struct Inbox {
     event: Option<(Box<str>, ArgsBuf)>,
     /// The acknowledgement that the event at hand is owed.
     ack: Option<AckId>,
-    /// The events that came before the server's CONNECT, to be handled after it.
-    early: VecDeque<Item>,
-    early_bytes: usize,
-    pub(crate) joining: Joining,
-}
-
-/// What joining a namespace needs.
-#[derive(Default)]
-pub(crate) struct Joining {
-    /// Whether the server is to be asked as soon as it has answered what it was asked before.
-    pub(crate) due: bool,
-    /// Whether a CONNECT is unanswered, perhaps one for which nobody waits any more. The reference closes the connection
-    /// for a DISCONNECT before its answer.
-    pub(crate) asked: bool,
-    /// The authentication data in the making.
-    pub(crate) auth: Option<AuthFuture>,
-    /// When it must be done.
-    pub(crate) until: Option<Instant>,
-    /// How often it has failed since the socket was last joined.
-    pub(crate) backoff: Backoff,
-    /// The private id of the server's session, to recover it with.
-    pub(crate) pid: Option<String>,
-    /// What the server calls the last event that came.
-    pub(crate) offset: Option<String>,
-    /// The same of those that came before the server's CONNECT: they count when that comes.
-    pub(crate) early_offset: Option<String>,
-}
-
-enum Item {
-    News(News),
-    Event { name: Box<str>, args: ArgsBuf, ack: Option<AckId> },
 }
 
 enum Step {
     /// A stream that had no room for the event takes it.
     Stream(Task),
     Event(ErasedHandler<OnEvent>, Role),
-    /// A handler of news.
-    News(Begin),
+    /// A handler of the socket being connected, disconnected, or not connected.
+    Lifecycle(Begin),
 }
 
 enum Work {
@@ -94,82 +60,36 @@ type Begin = Box<dyn FnOnce(&Socket) -> Result<Task, Rejection> + Send>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What an event without arguments costs.
-const ITEM: usize = size_of::<Item>();
+const EVENT: usize = size_of::<Incoming>();
 
 impl Inbox {
-    pub(crate) fn new(socket: Arc<SocketInner>) -> Self {
-        Self {
-            socket,
-            waiting: VecDeque::new(),
-            bytes: 0,
-            left: VecDeque::new(),
-            running: None,
-            event: None,
-            ack: None,
-            early: VecDeque::new(),
-            early_bytes: 0,
-            joining: Joining::default(),
-        }
-    }
-
     /// How many bytes of events wait.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.left.is_empty() && self.running.is_none()
     }
 
-    /// Whether its socket, which is in this state, waits for an answer to who has left before it asks for itself.
-    pub(crate) fn is_due(&self, state: State) -> bool {
-        self.joining.due && state == State::Joining
-    }
-
-    pub(crate) fn push_news(&mut self, news: News) {
-        self.waiting.push_back(Item::News(news));
+    pub(super) fn push(&mut self, incoming: Incoming) {
+        if let Incoming::Event { name, args, .. } = &incoming {
+            self.bytes += cost(name, args);
+        }
+        self.waiting.push_back(incoming);
     }
 
     /// An event has come: it is handled at once if nothing is before it.
-    pub(crate) fn push_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<AckId>) {
+    pub(super) fn push_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<AckId>) {
         if self.is_idle() {
             self.begin_event(socket, name, args, ack);
         } else {
-            let args = args.to_owned();
-            self.bytes += cost(name, &args);
-            self.waiting.push_back(Item::Event { name: name.into(), args, ack });
+            self.push(Incoming::Event { name: name.into(), args: args.to_owned(), ack });
         }
     }
 
-    /// An event has come before the server's CONNECT. Answers how many bytes are kept.
-    pub(crate) fn push_early(&mut self, name: &str, args: Args<'_>, ack: Option<AckId>) -> usize {
-        let args = args.to_owned();
-        self.early_bytes += cost(name, &args);
-        self.early.push_back(Item::Event { name: name.into(), args, ack });
-        self.early_bytes
-    }
-
-    /// The server's CONNECT has come, and the news of it is told: now for the events before it.
-    pub(crate) fn release_early(&mut self) {
-        self.bytes += std::mem::take(&mut self.early_bytes);
-        self.waiting.append(&mut self.early);
-        let Joining { offset, early_offset, .. } = &mut self.joining;
-        *offset = early_offset.take().or_else(|| offset.take());
-    }
-
-    pub(crate) fn drop_early(&mut self) {
-        self.early = VecDeque::new();
-        self.early_bytes = 0;
-        self.joining.early_offset = None;
-    }
-
-    /// Forgets everything, because nobody is left to be told.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.socket.clone());
-    }
-
     /// Lets handlers work, as far as they go without waiting.
-    pub(crate) fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) {
+    pub(super) fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) {
         loop {
             if let Some(work) = &mut self.running {
                 let polled = match work {
@@ -201,36 +121,37 @@ impl Inbox {
                         (self.waiting, self.left) = (VecDeque::new(), VecDeque::new());
                         return;
                     }
-                    Some(Item::News(news)) => self.begin_news(news),
-                    Some(Item::Event { name, args, ack }) => {
+                    Some(Incoming::Event { name, args, ack }) => {
                         self.bytes -= cost(&name, &args);
                         self.begin_event(socket, &name, args.as_args(), ack);
                     }
+                    Some(lifecycle) => self.begin_lifecycle(socket, lifecycle),
                 }
             }
         }
     }
 
-    fn begin_news(&mut self, news: News) {
-        let handlers = self.socket.handlers.read();
-        let steps: Vec<Begin> = match news {
-            News::Connected => {
+    fn begin_lifecycle(&mut self, socket: &Socket, event: Incoming) {
+        let handlers = socket.shared.handlers.read();
+        let steps: Vec<Begin> = match event {
+            Incoming::Event { .. } => Vec::new(),
+            Incoming::Connected => {
                 each(&handlers.connect, |handler| Box::new(move |socket| handler.call(&mut ConnectContext { socket })))
             }
-            News::Disconnected(reason) => each(&handlers.disconnect, |handler| {
+            Incoming::Disconnected(reason) => each(&handlers.disconnect, |handler| {
                 Box::new(move |socket| handler.call(&mut DisconnectContext { socket, reason }))
             }),
-            News::ConnectFailed(error) => each(&handlers.connect_error, |handler| {
+            Incoming::ConnectFailed(error) => each(&handlers.connect_error, |handler| {
                 let error = error.clone();
                 Box::new(move |socket| handler.call(&mut ConnectErrorContext { socket, error: &error }))
             }),
         };
-        self.left.extend(steps.into_iter().map(Step::News));
+        self.left.extend(steps.into_iter().map(Step::Lifecycle));
     }
 
     fn begin_event(&mut self, socket: &Socket, name: &str, args: Args<'_>, ack: Option<AckId>) {
         self.ack = ack;
-        let mut handlers = self.socket.handlers.write();
+        let mut handlers = socket.shared.handlers.write();
         let named = handlers.events.take(name);
         let fallback = if named.is_empty() { handlers.fallback.clone() } else { [].into() };
         let (any, streams) = (handlers.any.clone(), handlers.streams.clone());
@@ -262,7 +183,7 @@ impl Inbox {
     fn begin(&mut self, socket: &Socket, step: Step) {
         match step {
             Step::Stream(task) => self.running = Some(Work::Other(task)),
-            Step::News(begin) => match guard(|| begin(socket)) {
+            Step::Lifecycle(begin) => match guard(|| begin(socket)) {
                 Ok(Ok(task)) => self.running = Some(Work::Other(task)),
                 Ok(Err(rejection)) => {
                     let why = rejection.without_data();
@@ -313,8 +234,8 @@ fn each<O: HandlerKind>(handlers: &[ErasedHandler<O>], begin: impl Fn(ErasedHand
 }
 
 /// What an event that waits takes of the receive buffer.
-fn cost(name: &str, args: &ArgsBuf) -> usize {
-    ITEM + name.len() + args.encoded_len()
+pub(super) fn cost(name: &str, args: &ArgsBuf) -> usize {
+    EVENT + name.len() + args.encoded_len()
 }
 
 /// What is answered for a handler that has panicked. The panic ends the handler's own work only.
@@ -329,18 +250,15 @@ mod tests {
     use crate::Manager;
 
     #[tokio::test]
-    async fn events_that_wait_cost_something_even_if_they_say_nothing() {
+    async fn waiting_events_cost_something_even_without_arguments() {
         let socket = Manager::builder("http://localhost").build().unwrap().socket("/");
-        let inner = socket.manager().shared().core().sockets[0].socket.clone();
-        let mut inbox = Inbox::new(inner);
+        let mut inbox = Inbox::default();
         let nothing = ArgsBuf::new(&()).unwrap();
-        inbox.push_news(News::Connected);
+        inbox.push(Incoming::Connected);
         for _ in 0..3 {
             inbox.push_event(&socket, "tick", nothing.as_args(), None);
         }
-        assert!(inbox.bytes() > 3 * size_of::<Item>(), "{}", inbox.bytes());
-        assert!(inbox.push_early("tick", nothing.as_args(), None) > size_of::<Item>());
-        inbox.release_early();
+        assert!(inbox.bytes() > 3 * size_of::<Incoming>(), "{}", inbox.bytes());
         inbox.poll(&socket, &mut Context::from_waker(std::task::Waker::noop()));
         assert_eq!(inbox.bytes(), 0);
     }

@@ -1,120 +1,23 @@
-use std::{error::Error as StdError, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error as StdError, future::Future, time::Duration};
 
 use reqwest::{
     Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use sockeye_handler::Values;
 
 use crate::{
     BufferLimits, BuildError, ConnectError, EngineVersion, Manager, Parser, Reconnection, Retries, Socket, Transport,
-    connection::cookies::Cookies,
-    connection::http::TlsAndProxy,
-    connection::packet_log::PacketLog,
     error::{BuildErrorKind, ConnectErrorKind},
+    settings::{auth::Auth, config::Config, cookies::Cookies, tls_and_proxy::TlsAndProxy},
 };
 
-/// What a manager was built with.
-pub(crate) struct Config {
-    /// Scheme, host, port, path and the user's query.
-    pub(crate) url: Url,
-    pub(crate) transports: Vec<Transport>,
-    pub(crate) upgrade: bool,
-    pub(crate) try_all: bool,
-    pub(crate) engine_version: EngineVersion,
-    pub(crate) parser: Parser,
-    pub(crate) headers: HeaderMap,
-    pub(crate) cookies: Cookies,
-    pub(crate) http: TlsAndProxy,
-    pub(crate) reconnection: Reconnection,
-    pub(crate) retry_first: bool,
-    pub(crate) timeout: Duration,
-    pub(crate) upgrade_timeout: Duration,
-    pub(crate) close_timeout: Duration,
-    pub(crate) ack_timeout: Duration,
-    pub(crate) max_payload: usize,
-    pub(crate) send_buffer: BufferLimits,
-    pub(crate) receive_buffer: usize,
-    pub(crate) retries: Option<Retries>,
-    pub(crate) auth: Option<Auth>,
-    pub(crate) log: PacketLog,
-    /// The values that handlers can ask for.
-    pub(crate) state: Values,
-}
-
-pub(crate) type AuthFuture =
-    Pin<Box<dyn Future<Output = Result<Option<Box<RawValue>>, Box<dyn StdError + Send + Sync>>> + Send>>;
-
-/// Longer times are meant as "for ever", and would overflow.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
-
-/// What is sent along with the request to join a namespace.
-#[derive(Clone)]
-pub(crate) enum Auth {
-    Value(Arc<RawValue>),
-    Function(Arc<dyn Fn() -> AuthFuture + Send + Sync>),
-}
-
-impl Config {
-    fn bound_times(&mut self) {
-        let Self { timeout, upgrade_timeout, close_timeout, ack_timeout, reconnection, retries, .. } = self;
-        let Reconnection { delay, delay_max, .. } = reconnection;
-        let of_retries = retries.as_mut().map(|retries| &mut retries.ack_timeout);
-        for time in
-            [timeout, upgrade_timeout, close_timeout, ack_timeout, delay, delay_max].into_iter().chain(of_retries)
-        {
-            *time = LONGEST.min(*time);
-        }
-    }
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly everything else may hold a secret: headers, cookies, query, certificates, the proxy's password.
-        f.debug_struct("Config").field("url", &self.url.origin().ascii_serialization()).finish_non_exhaustive()
-    }
-}
-
-impl Auth {
-    pub(crate) fn value(value: &(impl Serialize + ?Sized)) -> Result<Self, BuildError> {
-        let value = to_raw_value(value).map_err(|error| BuildError::with_source(BuildErrorKind::Auth, error))?;
-        if !value.get().trim_start().starts_with('{') {
-            return Err(BuildErrorKind::Auth.into());
-        }
-        Ok(Self::Value(value.into()))
-    }
-
-    pub(crate) fn function<F, Fut, T, E>(make: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, E>> + Send + 'static,
-        T: Serialize,
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        Self::Function(Arc::new(move || {
-            let value = make();
-            Box::pin(async move {
-                let value = value.await.map_err(Into::into)?;
-                let value = to_raw_value(&value)?;
-                match value.get() {
-                    "null" => Ok(None),
-                    json if json.starts_with('{') => Ok(Some(value)),
-                    _ => Err(BuildError::new(BuildErrorKind::Auth).into()),
-                }
-            })
-        }))
-    }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Secrets don't belong into logs.
-        f.write_str(match self {
-            Self::Value(_) => "Auth::Value(..)",
-            Self::Function(_) => "Auth::Function(..)",
-        })
+impl Manager {
+    /// Begins with the server's address. Schemes are `http`, `https`, `ws` and `wss`; the path is the namespace that
+    /// [`ManagerBuilder::connect`] joins, and the query goes into every handshake.
+    pub fn builder(address: &str) -> ManagerBuilder {
+        ManagerBuilder::new(address)
     }
 }
 
@@ -157,7 +60,7 @@ impl ManagerBuilder {
             receive_buffer: 16 * 1024 * 1024,
             retries: None,
             auth: None,
-            log: PacketLog { enabled: false },
+            log_packets: false,
             state: Values::default(),
         };
         Self { config, namespace, error }.path("/socket.io/")
@@ -329,7 +232,7 @@ impl ManagerBuilder {
     /// Logs every packet, with what it says, at level `info` under the target `sockeye::packets`; off by default, because
     /// packets carry what is secret, such as the authentication data.
     pub fn log_packets(mut self, log: bool) -> Self {
-        self.config.log.enabled = log;
+        self.config.log_packets = log;
         self
     }
 

@@ -179,7 +179,7 @@ impl Socket {
         args: impl Arguments,
         limit: Duration,
     ) -> Result<T, AckError> {
-        self.manager.thread.run(self.inner.emit_with_ack(event, args).timeout(limit))
+        self.manager.thread.run(self.inner.timeout(limit).emit_with_ack(event, args))
     }
 
     /// Waits until everything that was emitted is written.
