@@ -1,5 +1,4 @@
 //! One Engine.IO connection and its transports.
-pub(crate) mod heartbeat;
 pub(crate) mod http;
 pub(crate) mod packet;
 pub(crate) mod packet_log;

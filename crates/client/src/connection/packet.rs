@@ -5,21 +5,36 @@ use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
 };
-use sockeye_protocol::socketio::{self, Arguments, EncodeError, membership::Recovery, msgpack};
+use sockeye_protocol::{
+    socketio::{self, Arguments, EncodeError, membership::Recovery, msgpack},
+    websocket::CloseCode,
+};
 
 use crate::{EngineVersion, Parser};
 
 /// A message in its encoded form, fit for any connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outgoing {
-    /// An Engine.IO packet in its textual form, or a binary message if [`binary`](Self::binary) is set.
+    /// What [`kind`](Self::kind) says.
     pub(crate) head: Vec<u8>,
-    pub(crate) binary: bool,
+    pub(crate) kind: Kind,
     /// Binary messages that follow at once.
     pub(crate) attachments: Vec<Bytes>,
     /// The acknowledgement it awaits.
     pub(crate) ack: Option<u64>,
     pub(crate) origin: Origin,
+}
+
+/// What the head of a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Kind {
+    /// An Engine.IO packet in its textual form.
+    #[default]
+    Text,
+    /// A binary message.
+    Binary,
+    /// The payload of a WebSocket's Close frame.
+    Close,
 }
 
 /// Whose message it is, which matters when a connection is lost before it was sent.
@@ -38,6 +53,12 @@ impl Outgoing {
         Self { head: packet.to_vec(), ..Self::default() }
     }
 
+    /// A Close frame of a WebSocket.
+    pub(crate) fn close_frame(code: Option<CloseCode>) -> Self {
+        let head = code.map(|code| u16::from(code).to_be_bytes().to_vec()).unwrap_or_default();
+        Self { head, kind: Kind::Close, ..Self::default() }
+    }
+
     /// How many bytes it has, attachments included.
     pub(crate) fn len(&self) -> usize {
         self.head.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
@@ -53,7 +74,7 @@ impl Outgoing {
     fn binary(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) -> Result<Self, EncodeError> {
         let mut head = Vec::with_capacity(64);
         encode(&mut head)?;
-        Ok(Self { head, binary: true, ..Self::default() })
+        Ok(Self { head, kind: Kind::Binary, ..Self::default() })
     }
 }
 

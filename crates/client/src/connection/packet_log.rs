@@ -1,6 +1,6 @@
 use sockeye_protocol::engineio::{Packet, Revision};
 
-use super::packet::Outgoing;
+use super::packet::{Kind, Outgoing};
 use crate::{Transport, settings::config::Config};
 
 /// Logs the packets of a connection, with what they say, if the settings ask for it.
@@ -26,12 +26,13 @@ impl PacketLog {
         if !self.enabled {
             return;
         }
-        if message.binary {
-            self.log("sent", transport, &Packet::Binary(message.head.as_slice().into()));
-        } else if let Ok(Ok(packet)) = str::from_utf8(&message.head).map(|text| Packet::parse_text(text, Revision::V4))
-        {
-            self.log("sent", transport, &packet);
-        }
+        let text = || str::from_utf8(&message.head).ok().and_then(|text| Packet::parse_text(text, Revision::V4).ok());
+        let packet = match message.kind {
+            Kind::Text => text(),
+            Kind::Binary => Some(Packet::Binary(message.head.as_slice().into())),
+            Kind::Close => None,
+        };
+        packet.iter().for_each(|packet| self.log("sent", transport, packet));
         for attachment in &message.attachments {
             self.log("sent", transport, &Packet::Binary(attachment.as_ref().into()));
         }

@@ -1,72 +1,73 @@
 use std::{
     collections::VecDeque,
+    error::Error as StdError,
     future::Future,
     ops::ControlFlow,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use sockeye_protocol::{
-    engineio::{Packet, Revision},
-    websocket::{CloseCode, Event, with_read_buffer},
+    engineio::{
+        Packet,
+        session::{
+            CloseReason, Delivery, Event as SessionEvent, Probe, ProbeStep, Role, Session, Timing, Transmit,
+            TransportKind, UpgradeError,
+        },
+    },
+    websocket::{Event, with_read_buffer},
 };
 
-use crate::{
-    ConnectError, DisconnectReason, Transport,
-    connection::heartbeat::{Beat, Heartbeat},
-    connection::packet::{Outgoing, Queue},
-    connection::transport::{Body, Lost, OpenTransport, Opened, WebSocket},
-    settings::config::Config,
+use super::{
+    packet::{Outgoing, Queue},
+    transport::{Body, Lost, OpenTransport, Opened, WebSocket},
 };
+use crate::{ConnectError, DisconnectReason, Transport, settings::config::Config};
 
 /// Takes the messages of a connection.
 pub(crate) trait Receiver {
     /// Whether it can take more at present.
     fn is_ready(&self) -> bool;
-    /// A text message.
+    /// A text message has arrived.
     fn text(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), Lost>;
-    /// A binary message.
+    /// A binary message has arrived.
     fn binary(&mut self, data: &[u8], cx: &mut Context<'_>) -> Result<(), Lost>;
 }
 
 /// A connection that can be written to from any task. Whoever locks it and the core, locks it first.
 pub(crate) type Link = Arc<Mutex<Connection>>;
 
-/// One Engine.IO session, from its opening to its end.
-#[derive(Debug)]
+/// Drives one Engine.IO session: reads and writes for it, and opens the WebSocket that takes it over.
 pub(crate) struct Connection {
     config: Arc<Config>,
     pub(crate) sid: Arc<str>,
     pub(crate) opened: Instant,
-    revision: Revision,
-    heartbeat: Heartbeat,
+    session: Session,
     transport: OpenTransport,
-    upgrade: Option<Box<Upgrade>>,
-    /// What is to be sent, in order.
+    probing: Option<Box<Probing>>,
+    /// The messages to send, in order.
     queue: Queue,
-    /// Whether this side has said its last word.
-    closing: bool,
+    /// The data of the ping that is to be answered.
+    ping_data: String,
+    /// What went wrong, if the session ended by that.
+    error: Option<Arc<dyn StdError + Send + Sync>>,
     /// How many polls in a row brought nothing while there was no upgrade to make room for.
     empty_polls: u32,
 }
 
-/// The move from polling to WebSocket: a second connection is probed, then polling is brought to an end.
-struct Upgrade {
-    until: Instant,
-    stage: UpgradeStage,
-}
-
-enum UpgradeStage {
+/// The WebSocket that is to take a session over from polling.
+enum Probing {
     Dialing(Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>> + Send>>),
-    Probing {
+    Open {
         websocket: WebSocket,
         queue: Queue,
+        probe: Probe,
+        /// Whether the probe is answered, so that the rest is read after the upgrade.
+        answered: bool,
     },
-    /// The probe was answered; the requests under way are awaited.
-    Draining(WebSocket),
 }
 
 /// What happened on a connection.
@@ -76,7 +77,10 @@ pub(crate) enum Change {
     Upgraded,
     /// It stays on polling.
     UpgradeFailed,
-    Lost(Lost),
+    /// It is closed.
+    Closed(Lost),
+    /// After it was closed by this side: everything is sent, and the server has seen it or had time to.
+    Ended,
 }
 
 /// So many polls in a row may bring nothing. A server ends one poll for an upgrade; python-engineio ends all, for ever and
@@ -88,23 +92,43 @@ const READS_A_TURN: usize = 8;
 
 impl Connection {
     pub(crate) fn new(opened: Opened, config: Arc<Config>, now: Instant) -> Self {
-        let Opened { handshake, transport } = opened;
+        let Opened { handshake, mut transport } = opened;
         let revision = config.engine_version.revision();
-        let heartbeat = Heartbeat::new(revision, &handshake, now);
-        let mut connection = Self {
+        let [interval, timeout] = [handshake.ping_interval, handshake.ping_timeout].map(Duration::from_millis);
+        let timing =
+            Timing::new(interval, timeout).upgrade_timeout(config.upgrade_timeout).close_timeout(config.close_timeout);
+        let kind = match transport {
+            OpenTransport::Polling(_) => TransportKind::Polling,
+            OpenTransport::WebSocket(_) => TransportKind::WebSocket,
+        };
+        let mut session = Session::new(Role::Client, revision, kind, timing, now);
+        let mut probing = None;
+        if let OpenTransport::Polling(polling) = &mut transport {
+            // What came behind the handshake is the answer to the first GET.
+            polling.begin(&mut session);
+            let is_offered = handshake.upgrades.iter().any(|upgrade| upgrade == Transport::WebSocket.as_str());
+            if is_offered
+                && config.upgrade
+                && config.transports.contains(&Transport::WebSocket)
+                && session.begin_upgrade(now)
+            {
+                let requests = polling.requests().clone();
+                let dialing = Box::pin(async move { WebSocket::connect(&requests).await });
+                probing = Some(Box::new(Probing::Dialing(dialing)));
+            }
+        }
+        Self {
             sid: handshake.sid.as_str().into(),
             opened: now,
-            revision,
-            heartbeat,
+            session,
             transport,
-            upgrade: None,
+            probing,
             queue: Queue::default(),
-            closing: false,
+            ping_data: String::new(),
+            error: None,
             empty_polls: 0,
             config,
-        };
-        connection.begin_upgrade(&handshake.upgrades, now);
-        connection
+        }
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -114,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// The beginning of the session's identifier, for logs: whoever knows the whole can poll in our name.
+    /// The beginning of the session's id, for logs: whoever knows the whole can poll in this client's name.
     pub(crate) fn short_sid(&self) -> &str {
         self.sid.get(..6).unwrap_or_default()
     }
@@ -129,77 +153,62 @@ impl Connection {
         self.queue.append(packets);
     }
 
-    /// Moves things on: reads, writes, upgrades. Ready whenever something happened that matters to others.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Poll<Change> {
+    /// Closes the session behind everything that is to be sent.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.session.close(CloseReason::ForcedClose, now);
+    }
+
+    /// When to call [`poll`](Self::poll) next, if nothing else happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.session.poll_timeout()
+    }
+
+    /// Moves the session on: reads, writes, upgrades. Ready whenever something happened that matters to others.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, receiver: &mut impl Receiver) -> Poll<Change> {
+        if receiver.is_ready() {
+            self.session.resume_input(|| now);
+        } else {
+            self.session.hold_input();
+        }
         let read = match self.transport {
+            OpenTransport::Polling(_) if !self.session.is_open() => Ok(()),
             OpenTransport::Polling(_) => self.read_polling(cx, receiver),
             OpenTransport::WebSocket(_) => self.read_websocket(cx, receiver),
         };
         if let Err(lost) = read {
-            return Poll::Ready(Change::Lost(lost));
+            self.fail(lost, now);
         }
-        if let Poll::Ready(Err(lost)) = self.poll_write(cx) {
-            return Poll::Ready(Change::Lost(lost));
+        let held = !self.may_read(receiver);
+        // What has arrived is read before the server is taken for dead.
+        self.session.handle_timeout(now);
+        self.poll_probing(cx, now);
+        self.settle();
+        if let Poll::Ready(written) = self.poll_write(cx) {
+            match written {
+                Ok(()) => self.session.handle_flushed(),
+                Err(lost) => self.fail(lost, now),
+            }
         }
-        // Last, because what was read or written may have been what it waits for.
-        self.poll_upgrade(cx)
-    }
-
-    /// When [`keep_time`](Self::keep_time) is worth calling next.
-    pub(crate) fn deadline(&self) -> Instant {
-        let beat = self.heartbeat.deadline();
-        self.upgrade.as_ref().map_or(beat, |upgrade| upgrade.until.min(beat))
-    }
-
-    /// Does what is due at `now`. `paused` says that nothing was read of late, so that the server may not be called
-    /// silent.
-    pub(crate) fn keep_time(&mut self, now: Instant, paused: bool) -> Option<Change> {
-        if paused {
-            self.heartbeat.heard(now);
+        self.settle();
+        if held && self.may_read(receiver) {
+            // Nothing was read because too much waited to be written, and now that is gone.
+            cx.waker().wake_by_ref();
         }
-        match self.heartbeat.beat(now) {
-            Beat::Early => {}
-            Beat::Ping => self.send(Outgoing::control(b"2")),
-            Beat::Dead => return Some(Change::Lost(Lost::new(DisconnectReason::PingTimeout))),
+        if !self.session.is_open() && self.backlog() == 0 {
+            self.poll_shutdown(cx, now);
         }
-        self.upgrade.take_if(|upgrade| now >= upgrade.until)?;
-        Some(self.stay_on_polling("it took too long"))
-    }
-
-    /// Says goodbye, behind everything that is to be sent.
-    pub(crate) fn close(&mut self) {
-        self.closing = true;
-        self.upgrade = None;
-        if let OpenTransport::Polling(polling) = &mut self.transport {
-            polling.paused = false;
-            self.queue.push(Outgoing::control(b"1"));
+        match self.session.poll() {
+            Some(SessionEvent::Upgraded) => Poll::Ready(Change::Upgraded),
+            Some(SessionEvent::UpgradeFailed(error)) => {
+                tracing::debug!(sid = self.short_sid(), %error, "the upgrade to WebSocket failed; polling goes on");
+                Poll::Ready(Change::UpgradeFailed)
+            }
+            Some(SessionEvent::Closed(reason)) => {
+                Poll::Ready(Change::Closed(Lost { reason: disconnect_reason(reason), error: self.error.take() }))
+            }
+            Some(SessionEvent::Ended) => Poll::Ready(Change::Ended),
+            None => Poll::Pending,
         }
-    }
-
-    /// After [`close`](Self::close): ready when everything is said and the server has seen it.
-    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Poll<()> {
-        match self.poll_write(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Ready(Ok(())) => match &mut self.transport {
-                OpenTransport::Polling(_) => return Poll::Ready(()),
-                OpenTransport::WebSocket(websocket) if self.closing => {
-                    websocket.close(CloseCode::NORMAL);
-                    self.closing = false;
-                    cx.waker().wake_by_ref();
-                }
-                OpenTransport::WebSocket(websocket) => {
-                    if let Poll::Ready(Err(_)) = websocket.poll_shutdown(cx) {
-                        return Poll::Ready(());
-                    }
-                }
-            },
-        }
-        // Reading to the end keeps our last words from being lost to a reset.
-        if self.transport() == Transport::WebSocket && self.read_websocket(cx, receiver).is_err() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 
     /// How many bytes wait to be sent.
@@ -224,10 +233,63 @@ impl Connection {
     /// Writes what was added; ready when all of it is written.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         match &mut self.transport {
-            OpenTransport::Polling(polling) => polling.poll_write(cx, &mut self.queue),
+            OpenTransport::Polling(polling) => polling.poll_write(cx, &mut self.queue, &mut self.session),
             OpenTransport::WebSocket(websocket) => websocket
                 .poll_write(cx, &mut self.queue)
                 .map_err(|error| Lost::by(DisconnectReason::TransportError, error)),
+        }
+    }
+
+    /// Shuts the sending side of a WebSocket on which everything is said.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let OpenTransport::WebSocket(websocket) = &mut self.transport
+            && let Poll::Ready(Err(_)) = websocket.poll_shutdown(cx)
+        {
+            self.session.handle_websocket_lost(CloseReason::TransportError, now);
+        }
+    }
+
+    /// Ends the session by an error of this side's reading or writing.
+    fn fail(&mut self, lost: Lost, now: Instant) {
+        if self.error.is_none() && self.session.is_open() {
+            self.error = lost.error;
+        }
+        match (lost.reason, &self.transport) {
+            (DisconnectReason::ParseError, _) => self.session.handle_invalid_packet(now),
+            (_, OpenTransport::Polling(_)) => self.session.handle_request_failed(now),
+            (DisconnectReason::TransportClose, OpenTransport::WebSocket(_)) => {
+                self.session.handle_websocket_lost(CloseReason::TransportClose, now);
+            }
+            (_, OpenTransport::WebSocket(_)) => {
+                self.session.handle_websocket_lost(CloseReason::TransportError, now);
+            }
+        }
+    }
+
+    /// Does what the session asks for.
+    fn settle(&mut self) {
+        while let Some(transmit) = self.session.poll_transmit() {
+            match transmit {
+                Transmit::DropProbe => self.probing = None,
+                Transmit::Probe => {
+                    if let Some(Probing::Open { queue, .. }) = self.probing.as_deref_mut() {
+                        queue.push(Outgoing::control(b"2probe"));
+                    }
+                }
+                Transmit::Upgrade => {
+                    if let Some(Probing::Open { websocket, .. }) = self.probing.take().map(|probing| *probing) {
+                        self.transport = OpenTransport::WebSocket(websocket);
+                        self.queue.push_front(Outgoing::control(b"5"));
+                    }
+                }
+                Transmit::Ping => self.queue.push(Outgoing::control(b"2")),
+                Transmit::Pong => self.queue.push(Outgoing::control(format!("3{}", self.ping_data).as_bytes())),
+                Transmit::ClosePacket => self.queue.push(Outgoing::control(b"1")),
+                Transmit::CloseFrame(code) => self.queue.push(Outgoing::close_frame(code)),
+                // What waits is for the next connection, which takes it by `take_unsent`. The sending side is shut
+                // whenever nothing waits on a session that is closed. Only servers answer probes.
+                Transmit::Discard | Transmit::Shut | Transmit::ProbeAnswer => {}
+            }
         }
     }
 
@@ -242,25 +304,28 @@ impl Connection {
                 return Ok(());
             }
             let OpenTransport::Polling(polling) = &mut self.transport else { return Ok(()) };
-            let body = match polling.poll_read(cx) {
+            let body = match polling.poll_read(cx, &mut self.session) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(body) => body?,
             };
-            self.heartbeat.heard(Instant::now());
             self.on_body(&body, cx, receiver)?;
+            self.session.handle_get_answered(Instant::now());
+            self.settle();
         }
         cx.waker().wake_by_ref();
         Ok(())
     }
 
     fn on_body(&mut self, body: &Body, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {
+        let now = Instant::now();
         let mut result = Ok(());
-        let mut empty = self.upgrade.is_none();
-        let Self { revision, queue, config, .. } = self;
-        let decoded = body.decode(*revision, |packet| {
+        let mut empty = self.probing.is_none();
+        let Self { session, ping_data, config, .. } = self;
+        session.handle_input(|| now);
+        let decoded = body.decode(config.engine_version.revision(), |packet| {
             config.packet_log().received(Transport::Polling, &packet);
             empty &= packet == Packet::Noop;
-            result = on_packet(packet, queue, cx, receiver);
+            result = on_packet(&packet, TransportKind::Polling, session, ping_data, cx, now, receiver);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         result?;
@@ -275,7 +340,7 @@ impl Connection {
 
     fn read_websocket(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<(), Lost> {
         for _ in 0..READS_A_TURN {
-            if !self.may_read(receiver) {
+            if !self.may_read(receiver) || self.session.has_ended() {
                 return Ok(());
             }
             if self.read_frames(cx, receiver)?.is_pending() {
@@ -287,9 +352,9 @@ impl Connection {
     }
 
     fn read_frames(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<Poll<()>, Lost> {
-        let Self { transport, heartbeat, queue, revision, config, .. } = self;
+        let Self { transport, session, ping_data, config, .. } = self;
         let OpenTransport::WebSocket(websocket) = transport else { return Ok(Poll::Pending) };
-        let limits = websocket.limits();
+        let (limits, revision) = (websocket.limits(), config.engine_version.revision());
         with_read_buffer(|buffer| {
             let count = match websocket.poll_read(cx, buffer) {
                 Poll::Pending => return Ok(Poll::Pending),
@@ -297,7 +362,8 @@ impl Connection {
                 Poll::Ready(Ok(count)) => count,
                 Poll::Ready(Err(error)) => return Err(Lost::by(DisconnectReason::TransportError, error)),
             };
-            heartbeat.heard(Instant::now());
+            let now = Instant::now();
+            session.handle_input(|| now);
             let mut input = buffer.get_mut(..count).unwrap_or_default();
             while !input.is_empty() {
                 if !receiver.is_ready() {
@@ -307,22 +373,23 @@ impl Connection {
                 let decoded = websocket.decoder.decode(input, &limits);
                 let (consumed, event) = decoded.map_err(|error| Lost::by(DisconnectReason::TransportError, error))?;
                 let mut pong = None;
-                match event {
-                    None | Some(Event::Pong(_)) => {}
-                    Some(Event::Ping(payload)) => pong = Some(payload.to_vec()),
-                    Some(Event::Close(_)) => return Err(Lost::new(DisconnectReason::TransportClose)),
-                    Some(Event::Text(text)) => {
-                        let packet = Packet::parse_text(text, *revision)
-                            .map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
-                        config.packet_log().received(Transport::WebSocket, &packet);
-                        on_packet(packet, queue, cx, receiver)?;
+                let packet = match event {
+                    None | Some(Event::Pong(_)) => None,
+                    Some(Event::Ping(payload)) => {
+                        pong = Some(payload.to_vec());
+                        None
                     }
-                    Some(Event::Binary(data)) => {
-                        let packet = Packet::parse_binary(data, *revision)
-                            .map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
-                        config.packet_log().received(Transport::WebSocket, &packet);
-                        on_packet(packet, queue, cx, receiver)?;
+                    Some(Event::Close(code)) => {
+                        session.handle_websocket_closed(code.map(|(code, _)| code), now);
+                        return Ok(Poll::Pending);
                     }
+                    Some(Event::Text(text)) => Some(Packet::parse_text(text, revision)),
+                    Some(Event::Binary(data)) => Some(Packet::parse_binary(data, revision)),
+                };
+                if let Some(packet) = packet {
+                    let packet = packet.map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
+                    config.packet_log().received(Transport::WebSocket, &packet);
+                    on_packet(&packet, TransportKind::WebSocket, session, ping_data, cx, now, receiver)?;
                 }
                 if let Some(payload) = pong {
                     websocket.pong(&payload);
@@ -334,138 +401,96 @@ impl Connection {
         })
     }
 
-    fn begin_upgrade(&mut self, upgrades: &[String], now: Instant) {
-        let OpenTransport::Polling(polling) = &self.transport else { return };
-        let offered = upgrades.iter().any(|upgrade| upgrade == Transport::WebSocket.as_str());
-        if !offered || !self.config.upgrade || !self.config.transports.contains(&Transport::WebSocket) {
-            return;
-        }
-        let requests = polling.requests().clone();
-        let stage = UpgradeStage::Dialing(Box::pin(async move { WebSocket::connect(&requests).await }));
-        self.upgrade = Some(Box::new(Upgrade { until: now + self.config.upgrade_timeout, stage }));
-    }
-
-    /// Moves the upgrade on, as far as it goes without waiting.
-    fn poll_upgrade(&mut self, cx: &mut Context<'_>) -> Poll<Change> {
-        let Some(mut upgrade) = self.upgrade.take() else { return Poll::Pending };
-        loop {
-            upgrade.stage = match upgrade.stage {
-                UpgradeStage::Dialing(mut dialing) => match dialing.as_mut().poll(cx) {
-                    Poll::Pending => {
-                        upgrade.stage = UpgradeStage::Dialing(dialing);
-                        break;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(self.stay_on_polling(&error.to_string())),
-                    Poll::Ready(Ok(websocket)) => {
-                        let mut queue = Queue::default();
-                        queue.push(Outgoing::control(b"2probe"));
-                        UpgradeStage::Probing { websocket, queue }
-                    }
-                },
-                UpgradeStage::Probing { mut websocket, mut queue } => {
-                    match poll_probe(&mut websocket, &mut queue, &self.config, cx) {
-                        Poll::Pending => {
-                            upgrade.stage = UpgradeStage::Probing { websocket, queue };
-                            break;
-                        }
-                        Poll::Ready(Err(why)) => return Poll::Ready(self.stay_on_polling(&why)),
-                        Poll::Ready(Ok(())) => {
-                            if let OpenTransport::Polling(polling) = &mut self.transport {
-                                polling.paused = true;
-                            }
-                            UpgradeStage::Draining(websocket)
-                        }
-                    }
+    /// Opens and probes the WebSocket that is to take over, as far as that goes without waiting.
+    fn poll_probing(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(Probing::Dialing(dialing)) = self.probing.as_deref_mut() {
+            match dialing.as_mut().poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(sid = self.short_sid(), %error, "the WebSocket of an upgrade could not be opened");
+                    self.probing = None;
+                    self.session.handle_probe_refused();
                 }
-                UpgradeStage::Draining(websocket) => {
-                    match &mut self.transport {
-                        OpenTransport::Polling(polling) if polling.is_busy() => {
-                            upgrade.stage = UpgradeStage::Draining(websocket);
-                            break;
-                        }
-                        OpenTransport::Polling(_) | OpenTransport::WebSocket(_) => {}
-                    }
-                    self.queue.push_front(Outgoing::control(b"5"));
-                    self.transport = OpenTransport::WebSocket(websocket);
-                    return Poll::Ready(Change::Upgraded);
+                Poll::Ready(Ok(websocket)) => {
+                    self.probing = self.session.handle_probe_opened(now).ok().map(|probe| {
+                        Box::new(Probing::Open { websocket, queue: Queue::default(), probe, answered: false })
+                    });
+                    self.settle();
                 }
-            };
+            }
         }
-        self.upgrade = Some(upgrade);
-        Poll::Pending
-    }
-
-    fn stay_on_polling(&mut self, why: &str) -> Change {
-        tracing::debug!(sid = self.short_sid(), why, "the upgrade to WebSocket failed; polling goes on");
-        if let OpenTransport::Polling(polling) = &mut self.transport {
-            polling.paused = false;
+        let Self { probing, session, config, .. } = self;
+        if let Some(Probing::Open { websocket, queue, probe, answered: answered @ false }) = probing.as_deref_mut() {
+            match poll_probe(websocket, queue, config, cx) {
+                Poll::Pending => {}
+                Poll::Ready(Err(error)) => session.handle_probe_lost(*probe, error),
+                Poll::Ready(Ok(answer)) => {
+                    *answered = session.handle_probe_packet(*probe, &answer, now) == ProbeStep::Wait;
+                }
+            }
         }
-        Change::UpgradeFailed
-    }
-}
-
-impl std::fmt::Debug for Upgrade {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let stage = match self.stage {
-            UpgradeStage::Dialing(_) => "dialing",
-            UpgradeStage::Probing { .. } => "probing",
-            UpgradeStage::Draining(_) => "draining",
-        };
-        f.debug_struct("Upgrade").field("stage", &stage).finish_non_exhaustive()
     }
 }
 
 fn on_packet(
-    packet: Packet<'_>,
-    queue: &mut Queue,
+    packet: &Packet<'_>,
+    via: TransportKind,
+    session: &mut Session,
+    ping_data: &mut String,
     cx: &mut Context<'_>,
+    now: Instant,
     receiver: &mut impl Receiver,
 ) -> Result<(), Lost> {
-    match packet {
-        Packet::Text(text) => receiver.text(text, cx),
-        Packet::Binary(data) => receiver.binary(&data, cx),
-        Packet::Ping(data) => {
-            queue.push(Outgoing::control(format!("3{data}").as_bytes()));
-            Ok(())
-        }
-        Packet::Close => Err(Lost::new(DisconnectReason::TransportClose)),
-        Packet::Open(_) | Packet::Pong(_) | Packet::Upgrade | Packet::Noop => Ok(()),
+    if let Packet::Ping(data) = packet {
+        (*data).clone_into(ping_data);
+    }
+    match (session.handle_packet(via, packet, now), packet) {
+        (Delivery::Deliver, Packet::Text(text)) => receiver.text(text, cx),
+        (Delivery::Deliver, Packet::Binary(data)) => receiver.binary(data, cx),
+        _ => Ok(()),
     }
 }
 
-/// Sends the probe and awaits its answer.
+/// Sends the probe and awaits its answer. What follows the answer is left unread.
 fn poll_probe(
     websocket: &mut WebSocket,
     queue: &mut Queue,
     config: &Config,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), String>> {
-    let revision = config.engine_version.revision();
-    if let Poll::Ready(Err(error)) = websocket.poll_write(cx, queue) {
-        return Poll::Ready(Err(error.to_string()));
+) -> Poll<Result<Packet<'static>, UpgradeError>> {
+    if let Poll::Ready(Err(_)) = websocket.poll_write(cx, queue) {
+        return Poll::Ready(Err(UpgradeError::Broken));
     }
     let limits = websocket.limits();
     with_read_buffer(|buffer| {
         loop {
             let count = match websocket.poll_read(cx, buffer) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err("the server closed it".to_owned())),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(UpgradeError::Closed)),
                 Poll::Ready(Ok(count)) => count,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(UpgradeError::Broken)),
             };
             let input = buffer.get_mut(..count).unwrap_or_default();
-            let (consumed, answer) = match websocket.decoder.decode(input, &limits) {
-                Ok((consumed, Some(Event::Text(text)))) => (consumed, Packet::parse_text(text, revision).ok()),
+            let consumed = match websocket.decoder.decode(input, &limits) {
                 Ok((_, None)) => continue,
-                Ok((_, Some(_))) => return Poll::Ready(Err("the answer to the probe is wrong".to_owned())),
-                Err(error) => return Poll::Ready(Err(error.to_string())),
+                Ok((consumed, Some(Event::Text("3probe")))) => consumed,
+                Ok((_, Some(Event::Close(_)))) => return Poll::Ready(Err(UpgradeError::Closed)),
+                Ok((_, Some(_))) | Err(_) => return Poll::Ready(Err(UpgradeError::Unexpected)),
             };
-            answer.iter().for_each(|packet| config.packet_log().received(Transport::WebSocket, packet));
-            if !matches!(answer, Some(Packet::Pong("probe"))) {
-                return Poll::Ready(Err("the answer to the probe is wrong".to_owned()));
-            }
+            let answer = Packet::Pong("probe");
+            config.packet_log().received(Transport::WebSocket, &answer);
             websocket.put_back(input.get(consumed..).unwrap_or_default());
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(answer));
         }
     })
+}
+
+fn disconnect_reason(reason: CloseReason) -> DisconnectReason {
+    match reason {
+        CloseReason::ForcedClose | CloseReason::ServerShuttingDown => DisconnectReason::ClientDisconnect,
+        CloseReason::TransportClose => DisconnectReason::TransportClose,
+        CloseReason::PingTimeout => DisconnectReason::PingTimeout,
+        CloseReason::ParseError => DisconnectReason::ParseError,
+        CloseReason::TransportError | CloseReason::SlowConsumer => DisconnectReason::TransportError,
+    }
 }

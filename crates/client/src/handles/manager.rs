@@ -5,12 +5,10 @@ use std::{
 
 use crate::{
     Socket, Transport,
-    random::random_bytes,
     settings::config::Config,
     state::{
         lifecycle::ManagerEvents,
         shared::{Handle, Shared},
-        socket::{SocketShared, SocketState},
     },
 };
 
@@ -32,16 +30,7 @@ impl Manager {
         let namespace = if namespace.starts_with('/') { namespace.to_owned() } else { format!("/{namespace}") };
         let mut core = self.shared().core();
         let known = core.sockets.iter().find(|socket| *socket.shared.namespace == *namespace);
-        let shared = known.map(|known| known.shared.clone()).unwrap_or_else(|| {
-            let tag = format!("{:016x}", u64::from_ne_bytes(random_bytes()));
-            let shared = Arc::new(SocketShared::new(namespace, core.sockets.len(), tag));
-            // Nearly all managers have one socket, for which a growing vector would keep room for four.
-            let room = usize::from(core.sockets.is_empty());
-            core.sockets.reserve_exact(room);
-            let state = SocketState::new(shared.clone(), &core.config);
-            core.sockets.push(state);
-            shared
-        });
+        let shared = known.map(|known| known.shared.clone()).unwrap_or_else(|| core.add_socket(namespace));
         drop(core);
         Socket::new(self.clone(), shared)
     }

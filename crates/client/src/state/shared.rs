@@ -13,7 +13,10 @@ use serde_json::value::RawValue;
 use sockeye_protocol::socketio::membership::{OnFailure, Transmit};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{lifecycle::ManagerEvent, socket::SocketState};
+use super::{
+    lifecycle::ManagerEvent,
+    socket::{SocketShared, SocketState},
+};
 use crate::{
     ConnectError, DisconnectReason, Transport,
     connection::{
@@ -22,7 +25,7 @@ use crate::{
         transport::Lost,
     },
     error::ConnectErrorKind,
-    random::random_share,
+    random::{random_bytes, random_share},
     settings::config::Config,
 };
 
@@ -61,6 +64,8 @@ pub(crate) struct OpenConnection {
     pub(crate) transport: Transport,
     pub(crate) sid: Arc<str>,
     link: Link,
+    /// Whether a server of revision 3 has let the client into the namespace `/`, which needs no socket of this side.
+    pub(crate) is_in_root: bool,
 }
 
 /// Ends the manager's task when the last handle is dropped.
@@ -154,6 +159,23 @@ impl Core {
             closed: Vec::new(),
             flushed: Vec::new(),
         }
+    }
+
+    /// Adds the socket of a namespace.
+    pub(crate) fn add_socket(&mut self, namespace: String) -> Arc<SocketShared> {
+        let tag = format!("{:016x}", u64::from_ne_bytes(random_bytes()));
+        let shared = Arc::new(SocketShared::new(namespace, self.sockets.len(), tag));
+        let mut socket = SocketState::new(shared.clone(), &self.config);
+        if let Some(open) = &self.open {
+            socket.membership.connection_opened(Instant::now());
+            if open.is_in_root && *shared.namespace == *"/" {
+                socket.membership.handle_connect(Instant::now(), open.sid.clone(), None);
+            }
+        }
+        // Nearly all managers have one socket, for which a growing vector would keep room for four.
+        self.sockets.reserve_exact(usize::from(self.sockets.is_empty()));
+        self.sockets.push(socket);
+        shared
     }
 
     /// Marks a socket as one to be connected. The receiver gets the outcome.
@@ -265,8 +287,12 @@ impl Core {
 
     /// A connection is open.
     pub(crate) fn connection_opened(&mut self, link: &Link, connection: &Connection) {
-        self.open =
-            Some(OpenConnection { transport: connection.transport(), sid: connection.sid.clone(), link: link.clone() });
+        self.open = Some(OpenConnection {
+            transport: connection.transport(),
+            sid: connection.sid.clone(),
+            link: link.clone(),
+            is_in_root: false,
+        });
         self.change_memberships(|socket| socket.membership.connection_opened(Instant::now()));
     }
 

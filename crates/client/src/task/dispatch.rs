@@ -81,14 +81,9 @@ impl Dispatcher {
 
     /// Takes in what is new for the sockets, and lets their handlers work.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        self.sockets.add_workers();
         let Sockets { shared, handle, workers, .. } = &mut self.sockets;
         let mut core = shared.core();
-        let new = core.sockets.get(workers.len()..).unwrap_or_default();
-        workers.reserve_exact(new.len());
-        for socket in new {
-            let (socket, inbox) = (socket.shared.clone(), Inbox::default());
-            workers.push(Worker { socket, inbox, authentication: Authentication::default() });
-        }
         workers.iter_mut().for_each(|worker| worker.take_incoming(&mut core));
         drop(core);
         match handle.upgrade() {
@@ -162,6 +157,17 @@ impl Receiver for Dispatcher {
 }
 
 impl Sockets {
+    /// Takes in the sockets that were made since the last call.
+    fn add_workers(&mut self) {
+        let core = self.shared.core();
+        let new = core.sockets.get(self.workers.len()..).unwrap_or_default();
+        self.workers.reserve_exact(new.len());
+        for socket in new {
+            let (socket, inbox) = (socket.shared.clone(), Inbox::default());
+            self.workers.push(Worker { socket, inbox, authentication: Authentication::default() });
+        }
+    }
+
     fn handle(&mut self, packet: Option<Packet<'_>>, cx: &mut Context<'_>) -> Result<(), Lost> {
         let Some(packet) = packet else { return Ok(()) };
         let namespace = match &packet {
@@ -171,7 +177,15 @@ impl Sockets {
             | Packet::Disconnect { namespace }
             | Packet::ConnectError { namespace, .. } => namespace,
         };
-        let Some(index) = self.workers.iter().position(|worker| *worker.socket.namespace == **namespace) else {
+        let find = |workers: &[Worker]| workers.iter().position(|worker| *worker.socket.namespace == **namespace);
+        let known = find(&self.workers).or_else(|| {
+            self.add_workers();
+            find(&self.workers)
+        });
+        let Some(index) = known else {
+            if let (Packet::Connect { namespace: "/", .. }, Some(open)) = (&packet, &mut self.shared.core().open) {
+                open.is_in_root = true;
+            }
             return Ok(());
         };
         match packet {

@@ -15,7 +15,7 @@ use crate::{
     connection::{
         http::Requests,
         packet::Queue,
-        session::{Change, Connection, Link, Receiver as _},
+        session::{Change, Connection, Link},
         transport::{Lost, Opened, open},
     },
     error::{AckErrorKind, ConnectErrorKind},
@@ -64,7 +64,7 @@ enum Phase {
     Open(Link, Instant),
     /// A lost connection is tried again at this time.
     Waiting(Instant),
-    /// The last words are being said, until this time.
+    /// The last packets are on their way; the connection itself has nothing to do before this time.
     Closing(Link, Instant),
 }
 
@@ -172,10 +172,10 @@ impl Driver {
             Phase::Open(link, due) => {
                 let mut connection = link.lock();
                 let change = poll_open(&mut connection, &mut self.dispatcher, &self.shared, now, cx);
-                *due = connection.deadline();
+                *due = connection.deadline().unwrap_or(now + FAR);
                 match change {
                     None => return false,
-                    Some(Change::Lost(lost)) => {
+                    Some(Change::Closed(lost)) => {
                         drop(connection);
                         self.lost(&lost, now);
                     }
@@ -185,13 +185,20 @@ impl Driver {
                         core.tell(|| ManagerEvent::Upgraded);
                     }
                     Some(Change::UpgradeFailed) => self.shared.core().tell(|| ManagerEvent::UpgradeFailed),
+                    // An open session ends only after it is closed.
+                    Some(Change::Ended) => {}
                 }
             }
-            Phase::Closing(link, until) => {
-                if link.lock().poll_close(cx, &mut self.dispatcher).is_pending() && now < *until {
-                    return false;
+            Phase::Closing(link, due) => {
+                let mut connection = link.lock();
+                let change = connection.poll(cx, now, &mut self.dispatcher);
+                *due = connection.deadline().unwrap_or(now + FAR);
+                drop(connection);
+                match change {
+                    Poll::Pending => return false,
+                    Poll::Ready(Change::Ended) => self.closed(),
+                    Poll::Ready(_) => {}
                 }
-                self.closed();
             }
         }
         true
@@ -287,9 +294,9 @@ impl Driver {
             let mut core = self.shared.core();
             connection.send_all(&mut core.outbox);
         }
-        connection.close();
+        connection.close(now);
         drop(connection);
-        self.phase = Phase::Closing(link, now + self.shared.config.close_timeout);
+        self.phase = Phase::Closing(link, now);
     }
 
     fn closed(&mut self) {
@@ -369,9 +376,6 @@ fn poll_open(
     now: Instant,
     cx: &mut Context<'_>,
 ) -> Option<Change> {
-    if let Some(change) = connection.keep_time(now, !dispatcher.is_ready()) {
-        return Some(change);
-    }
     dispatcher.poll_memberships(cx, now);
     {
         let mut core = shared.core();
@@ -383,7 +387,7 @@ fn poll_open(
         drop(core);
         connection.send_all(&mut outbox);
     }
-    let change = connection.poll(cx, dispatcher);
+    let change = connection.poll(cx, now, dispatcher);
     shared.core().backlog = connection.backlog();
     match change {
         Poll::Ready(change) => Some(change),

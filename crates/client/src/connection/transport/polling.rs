@@ -1,10 +1,11 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future,
+    future::{Future, ready},
     ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use reqwest::{
@@ -14,13 +15,14 @@ use reqwest::{
 use sockeye_protocol::engineio::{
     Packet, Revision,
     payload::{self, PayloadError},
+    session::Session,
 };
 
 use super::Lost;
 use crate::{
     ConnectError, DisconnectReason, Transport,
     connection::http::{self, Requests},
-    connection::packet::{Outgoing, Queue},
+    connection::packet::{Kind, Outgoing, Queue},
     error::ConnectErrorKind,
 };
 
@@ -34,10 +36,8 @@ pub(crate) struct Polling {
     post: Option<Request<()>>,
     /// What the POST carries.
     in_flight: VecDeque<Outgoing>,
-    /// A body that is not handled yet.
+    /// What came behind the handshake.
     ahead: Option<Body>,
-    /// Whether no further request is made, because another transport takes over.
-    pub(crate) paused: bool,
 }
 
 /// The most packets in one body: python-engineio refuses more by default.
@@ -105,7 +105,6 @@ impl Polling {
             post: None,
             in_flight: VecDeque::new(),
             ahead: Some(ahead),
-            paused: false,
         }
     }
 
@@ -129,15 +128,18 @@ impl Polling {
         }
     }
 
-    /// The next body that has come, asking for one if none is under way.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Body, Lost>> {
-        if let Some(body) = self.ahead.take() {
-            return Poll::Ready(Ok(body));
+    /// Takes what came behind the handshake for the answer to the first GET.
+    pub(crate) fn begin(&mut self, session: &mut Session) {
+        if let Some(body) = self.ahead.take()
+            && session.begin_get()
+        {
+            self.get = Some(Box::pin(ready(Ok(body))));
         }
-        if self.get.is_none() {
-            if self.paused {
-                return Poll::Pending;
-            }
+    }
+
+    /// The next body that has arrived, asking for one if none is under way and the session allows it.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Poll<Result<Body, Lost>> {
+        if self.get.is_none() && session.begin_get() {
             self.get = Some(Box::pin(get(self.requests.clone())));
         }
         let Some(request) = &mut self.get else { return Poll::Pending };
@@ -147,13 +149,19 @@ impl Polling {
     }
 
     /// Sends what is in the queue; ready when everything has been taken by the server.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, queue: &mut Queue) -> Poll<Result<(), Lost>> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut Queue,
+        session: &mut Session,
+    ) -> Poll<Result<(), Lost>> {
         loop {
             if let Some(request) = &mut self.post {
                 let result = ready!(request.as_mut().poll(cx));
                 self.post = None;
                 let Err(failure) = result else {
                     self.in_flight.clear();
+                    session.handle_post_answered(Instant::now());
                     continue;
                 };
                 if !failure.untouched {
@@ -164,17 +172,12 @@ impl Polling {
             if queue.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if self.paused {
+            if !session.begin_post() {
                 return Poll::Pending;
             }
             let body = self.take_body(queue);
             self.post = Some(Box::pin(post(self.requests.clone(), body)));
         }
-    }
-
-    /// Whether a request is under way or an answer not handled yet.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.get.is_some() || self.post.is_some() || self.ahead.is_some()
     }
 
     /// How many bytes are on their way to the server.
@@ -217,7 +220,7 @@ impl Polling {
             Revision::V3 => payload::encode_v3_text(packet, body),
             Revision::V4 => payload::encode_v4(packet, body),
         };
-        if packet.binary {
+        if packet.kind == Kind::Binary {
             append(&Packet::Binary(packet.head.as_slice().into()));
         } else if let Ok(packet) = str::from_utf8(&packet.head).map(|text| Packet::parse_text(text, self.revision)) {
             // It was encoded by this side, so that it can always be read.
@@ -231,7 +234,7 @@ impl Polling {
 
 impl fmt::Debug for Polling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polling").field("paused", &self.paused).finish_non_exhaustive()
+        f.debug_struct("Polling").field("backlog", &self.backlog()).finish_non_exhaustive()
     }
 }
 

@@ -13,14 +13,14 @@ use reqwest::{
 };
 use sockeye_protocol::{
     engineio::Revision,
-    websocket::{self, CloseCode, Decoder, Limits, Opcode, Role, accept_key},
+    websocket::{self, Decoder, Limits, Opcode, Role, accept_key},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     ConnectError, Transport,
     connection::http::{self, Requests},
-    connection::packet::{Outgoing, Queue},
+    connection::packet::{Kind, Outgoing, Queue},
     connection::packet_log::PacketLog,
     error::ConnectErrorKind,
     random::random_bytes,
@@ -143,11 +143,6 @@ impl WebSocket {
         self.out.len() - self.taken
     }
 
-    /// Adds a Close frame behind everything.
-    pub(crate) fn close(&mut self, code: CloseCode) {
-        websocket::encode_close(&mut self.out, Some((code, "")), Some(mask()));
-    }
-
     /// Adds the pong that a ping frame asks for.
     pub(crate) fn pong(&mut self, payload: &[u8]) {
         websocket::encode_frame(&mut self.out, Opcode::Pong, payload, Some(mask()));
@@ -164,10 +159,10 @@ impl WebSocket {
     }
 
     fn encode(&mut self, packet: &Outgoing) {
-        if packet.binary {
-            self.encode_binary(&packet.head);
-        } else {
-            websocket::encode_frame(&mut self.out, Opcode::Text, &packet.head, Some(mask()));
+        match packet.kind {
+            Kind::Text => websocket::encode_frame(&mut self.out, Opcode::Text, &packet.head, Some(mask())),
+            Kind::Binary => self.encode_binary(&packet.head),
+            Kind::Close => websocket::encode_frame(&mut self.out, Opcode::Close, &packet.head, Some(mask())),
         }
         for attachment in &packet.attachments {
             self.encode_binary(attachment);
