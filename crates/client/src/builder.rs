@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, future::Future, time::Duration};
+use std::{error::Error as StdError, future::Future, sync::Arc, time::Duration};
 
 use reqwest::{
     Url,

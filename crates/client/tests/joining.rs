@@ -422,3 +422,39 @@ async fn a_disconnect_is_not_waited_for_when_somebody_connects_again() {
     in_time(socket.ready()).await.unwrap();
     assert!(socket.is_connected());
 }
+
+#[tokio::test]
+async fn a_connect_without_an_id_is_an_error_that_names_the_version() {
+    let script = Script::begin().await;
+    let connecting = tokio::spawn(script.client().retry_first(true).connect());
+    let _line = script.let_in("").await;
+    let error = in_time(connecting).await.unwrap().unwrap_err();
+    let ConnectErrorKind::NoId { namespace } = error.kind() else { panic!("{error:?}") };
+    assert_eq!(namespace, "/");
+    assert!(error.to_string().contains("engine_version"), "{error}");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_reaches_a_callback_while_its_handler_goes_on() {
+    let script = Script::begin().await;
+    let socket = script.client().build().unwrap().socket("/");
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let (answers, events) = (sender.clone(), sender);
+    socket.on("ask", async move |socket: Socket| {
+        socket.emit_with_callback("question", (), async move |answer| {
+            let answer: u8 = answer.unwrap();
+            answers.send(format!("answer {answer}")).unwrap();
+        });
+    });
+    socket.on("news", async move |Data(text): Data<String>| events.send(text).unwrap());
+    let connecting = begin_connecting(&socket);
+    let mut line = script.let_in(r#"{"sid":"a"}"#).await;
+    in_time(connecting).await.unwrap().unwrap();
+    line.send(r#"2["ask"]"#).await;
+    assert_eq!(line.next().await, r#"20["question"]"#);
+    // A handler that awaited the answer would hold this up.
+    line.send(r#"2["news","later"]"#).await;
+    assert_eq!(in_time(told.recv()).await.unwrap(), "later");
+    line.send("30[7]").await;
+    assert_eq!(in_time(told.recv()).await.unwrap(), "answer 7");
+}

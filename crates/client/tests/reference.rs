@@ -151,6 +151,14 @@ async fn everything_works_over_engine_io_3() {
     }
 }
 
+#[tokio::test]
+async fn a_server_of_socket_io_2_reached_by_version_4_is_named_and_not_tried_again() {
+    let server = node(json!({ "version": 2 }));
+    let builder = Manager::builder(&server.url()).transports(Transport::WebSocket).retry_first(true);
+    let error = timeout(LIMIT, builder.connect()).await.unwrap().unwrap_err();
+    assert!(matches!(error.kind(), ConnectErrorKind::NoId { .. }), "{error:?}");
+}
+
 async fn refusals_are_told(server: &Process) {
     let manager = Manager::builder(&server.url()).build().unwrap();
     let socket = manager.socket("/refused");

@@ -57,6 +57,17 @@ impl Socket {
         Direct::new(self.clone()).emit_with_callback(event, args, callback);
     }
 
+    /// What is emitted through the result is dropped if it cannot be sent at once: if the socket is not connected, or
+    /// what was emitted before is not written yet.
+    pub fn volatile(&self) -> Direct {
+        Direct::new(self.clone()).volatile()
+    }
+
+    /// Acknowledgements asked for through the result are waited for this long.
+    pub fn timeout(&self, timeout: Duration) -> Direct {
+        Direct::new(self.clone()).timeout(timeout)
+    }
+
     /// Waits until everything that was emitted is written to the connection, and with [`Retries`](crate::Retries)
     /// acknowledged. It waits through reconnects, and ends at once when the manager is disconnected.
     pub async fn flushed(&self) {

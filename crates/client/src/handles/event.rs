@@ -79,6 +79,18 @@ pub struct Events(mpsc::Receiver<Event>);
 /// How many events wait in the stream itself; more wait before it.
 const CAPACITY: usize = 256;
 
+impl Socket {
+    /// Returns the events from now on as a stream. Each event goes to the streams and to the handlers.
+    pub fn events(&self) -> Events {
+        let (sender, events) = Events::new();
+        self.change(|handlers| {
+            let open = handlers.streams.iter().filter(|stream| !stream.is_closed()).cloned();
+            handlers.streams = open.chain([sender]).collect();
+        });
+        events
+    }
+}
+
 impl Events {
     pub(crate) fn new() -> (mpsc::Sender<Event>, Self) {
         let (sender, receiver) = mpsc::channel(CAPACITY);

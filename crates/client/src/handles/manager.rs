@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    Socket, Transport,
+    Transport,
     settings::config::Config,
     state::{
         lifecycle::ManagerEvents,
@@ -23,16 +23,6 @@ pub struct Manager(pub(crate) Arc<Handle>);
 impl Manager {
     pub(crate) fn new(config: Config) -> Self {
         Self(Arc::new(Handle { shared: Arc::new(Shared::new(config)) }))
-    }
-
-    /// The socket of this namespace, made if it is new; it is not connected yet. A missing leading slash is added.
-    pub fn socket(&self, namespace: &str) -> Socket {
-        let namespace = if namespace.starts_with('/') { namespace.to_owned() } else { format!("/{namespace}") };
-        let mut core = self.shared().core();
-        let known = core.sockets.iter().find(|socket| *socket.shared.namespace == *namespace);
-        let shared = known.map(|known| known.shared.clone()).unwrap_or_else(|| core.add_socket(namespace));
-        drop(core);
-        Socket::new(self.clone(), shared)
     }
 
     /// Whether a connection is open.

@@ -4,4 +4,5 @@ pub(crate) mod emit;
 pub(crate) mod event;
 pub mod handler;
 pub(crate) mod manager;
+mod registration;
 pub(crate) mod socket;

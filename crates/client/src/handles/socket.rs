@@ -1,15 +1,11 @@
-use std::{error::Error as StdError, fmt, future::Future, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, future::Future, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
-    BuildError, Direct, Events, Manager,
-    handles::handler::{Handler, OnConnect, OnConnectError, OnDisconnect, OnEvent, erase},
+    BuildError, Manager,
     settings::auth::Auth,
-    state::{
-        handlers::Handlers,
-        socket::{SocketShared, SocketState},
-    },
+    state::socket::{SocketShared, SocketState},
 };
 
 /// The client's end of one namespace. Cheap to clone, and usable from any task or thread.
@@ -17,6 +13,18 @@ use crate::{
 pub struct Socket {
     manager: Manager,
     pub(crate) shared: Arc<SocketShared>,
+}
+
+impl Manager {
+    /// The socket of this namespace, made if it is new; it is not connected yet. A missing leading slash is added.
+    pub fn socket(&self, namespace: &str) -> Socket {
+        let namespace = if namespace.starts_with('/') { namespace.to_owned() } else { format!("/{namespace}") };
+        let mut core = self.shared().core();
+        let known = core.sockets.iter().find(|socket| *socket.shared.namespace == *namespace);
+        let shared = known.map(|known| known.shared.clone()).unwrap_or_else(|| core.add_socket(namespace));
+        drop(core);
+        Socket::new(self.clone(), shared)
+    }
 }
 
 impl Socket {
@@ -86,88 +94,8 @@ impl Socket {
         self.with(|socket| socket.auth = Some(auth));
     }
 
-    /// Adds a handler of an event. The events of a socket are handled one after the other, in the order in which they
-    /// arrive. Several handlers of one event run in the order in which they were added, and the first that answers the
-    /// acknowledgement wins.
-    ///
-    /// Handlers run in the manager's task. While a handler awaits, later events of its socket wait, but acknowledgements
-    /// do not, so that it may await one. A handler takes the [`Socket`] as its parameter; one that captures it keeps the
-    /// manager from ever being dropped.
-    pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.events.on(event, handler, false))
-    }
-
-    /// Adds a handler that runs for the next event of this name only.
-    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.events.on(event, handler, true))
-    }
-
-    /// Adds a handler of every event, which runs before the event's own handlers.
-    pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| add(&mut handlers.any, handler))
-    }
-
-    /// Adds a handler of the events that have no handler of their own.
-    pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| add(&mut handlers.fallback, handler))
-    }
-
-    /// Adds a handler that runs when the socket is connected, for the first time or again.
-    pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| add(&mut handlers.connect, handler))
-    }
-
-    /// Adds a handler that runs when the socket was connected and is not any more. It may take the
-    /// [reason](crate::Reason).
-    pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| add(&mut handlers.disconnect, handler))
-    }
-
-    /// Adds a handler that runs when an attempt to connect fails. It may take the [`ConnectError`](crate::ConnectError).
-    pub fn on_connect_error<P: 'static>(&self, handler: impl Handler<OnConnectError, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| add(&mut handlers.connect_error, handler))
-    }
-
-    /// Removes all handlers of an event.
-    pub fn off(&self, event: &str) -> &Self {
-        self.change(|handlers| handlers.events.off(event))
-    }
-
-    /// Returns the events from now on as a stream. Each event goes to the streams and to the handlers.
-    pub fn events(&self) -> Events {
-        let (sender, events) = Events::new();
-        self.change(|handlers| {
-            let open = handlers.streams.iter().filter(|stream| !stream.is_closed()).cloned();
-            handlers.streams = open.chain([sender]).collect();
-        });
-        events
-    }
-
-    /// What is emitted through the result is dropped if it cannot be sent at once: if the socket is not connected, or
-    /// what was emitted before is not written yet.
-    pub fn volatile(&self) -> Direct {
-        Direct::new(self.clone()).volatile()
-    }
-
-    /// Acknowledgements asked for through the result are waited for this long.
-    pub fn timeout(&self, timeout: Duration) -> Direct {
-        Direct::new(self.clone()).timeout(timeout)
-    }
-
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut SocketState) -> R) -> Option<R> {
         self.manager.shared().core().sockets.get_mut(self.shared.index).map(act)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Handlers)) -> &Self {
-        change(&mut self.shared.handlers.write());
-        self
     }
 }
 
@@ -175,8 +103,4 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("namespace", &self.namespace()).field("id", &self.id()).finish_non_exhaustive()
     }
-}
-
-fn add<T: Clone>(handlers: &mut Arc<[T]>, handler: T) {
-    *handlers = handlers.iter().cloned().chain([handler]).collect();
 }

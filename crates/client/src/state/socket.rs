@@ -8,7 +8,7 @@ use std::{
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
-use sockeye_handler::AckId;
+use sockeye_handler::QueuedEvent;
 use sockeye_protocol::socketio::{
     ArgsBuf,
     membership::{ClientMembership, Event, Join},
@@ -39,7 +39,7 @@ pub(crate) struct SocketShared {
 /// One socket: its membership in the namespace, and what it has to send.
 pub(crate) struct SocketState {
     pub(crate) shared: Arc<SocketShared>,
-    pub(crate) membership: ClientMembership<Incoming, DisconnectReason, ConnectError>,
+    pub(crate) membership: ClientMembership<QueuedEvent, DisconnectReason, ConnectError>,
     /// The delays between attempts to join.
     pub(crate) backoff: Backoff,
     pub(crate) auth: Option<Auth>,
@@ -57,13 +57,19 @@ pub(crate) struct SocketState {
     pub(crate) incoming: VecDeque<Incoming>,
 }
 
-/// What handlers are called for.
+/// What a socket's handlers are called for.
 #[derive(Debug)]
 pub(crate) enum Incoming {
+    Lifecycle(LifecycleEvent),
+    Event(QueuedEvent),
+}
+
+/// What happened to a socket's membership.
+#[derive(Debug)]
+pub(crate) enum LifecycleEvent {
     Connected,
     Disconnected(DisconnectReason),
     ConnectFailed(ConnectError),
-    Event { name: Box<str>, args: ArgsBuf, ack: Option<AckId> },
 }
 
 impl SocketShared {
@@ -123,15 +129,15 @@ impl SocketState {
                     connected = true;
                     self.backoff = Backoff::default();
                     self.tell_waiters(&Ok(()));
-                    self.incoming.push_back(Incoming::Connected);
-                    self.incoming.extend(early);
+                    self.tell_handlers(LifecycleEvent::Connected);
+                    self.incoming.extend(early.into_iter().map(Incoming::Event));
                 }
                 Event::Disconnected(reason) => {
                     self.retry.disconnected();
                     self.reject_sent_acks();
-                    self.incoming.push_back(Incoming::Disconnected(reason));
+                    self.tell_handlers(LifecycleEvent::Disconnected(reason));
                 }
-                Event::ConnectFailed(error) => self.incoming.push_back(Incoming::ConnectFailed(error)),
+                Event::ConnectFailed(error) => self.tell_handlers(LifecycleEvent::ConnectFailed(error)),
                 Event::Left(error) => {
                     self.tell_waiters(&Err(error));
                     self.reject_all_acks();
@@ -189,6 +195,10 @@ impl SocketState {
         } else if self.membership.is_active() {
             self.waiters.push(waiter);
         }
+    }
+
+    fn tell_handlers(&mut self, event: LifecycleEvent) {
+        self.incoming.push_back(Incoming::Lifecycle(event));
     }
 
     fn tell_waiters(&mut self, outcome: &Result<(), ConnectError>) {

@@ -5,16 +5,14 @@ use std::{
 };
 
 use serde_json::value::RawValue;
+use sockeye_handler::QueuedEvent;
 use sockeye_protocol::socketio::{
     self, ArgsBuf, Decoder, Limits, Packet, Revision,
     membership::{Accept, TooManyEarlyEvents},
 };
 use tokio::sync::oneshot;
 
-use super::{
-    authentication::Authentication,
-    inbox::{Inbox, cost},
-};
+use super::{authentication::Authentication, inbox::Inbox};
 use crate::{
     DisconnectReason, EngineVersion, Manager, Parser, Socket,
     connection::{session::Receiver, transport::Lost},
@@ -22,7 +20,7 @@ use crate::{
     handles::handler::AckId,
     state::{
         shared::{Core, Handle, Shared},
-        socket::{AckOutcome, Incoming, SocketShared},
+        socket::{AckOutcome, SocketShared},
     },
 };
 
@@ -238,9 +236,9 @@ impl Sockets {
             membership.handle_offset(offset);
         }
         if accept == Accept::AfterConnect {
-            let (name, args) = (Box::from(&*event.name), event.args.to_owned());
-            let bytes = cost(&name, &args);
-            let held = membership.hold(Incoming::Event { name, args, ack }, bytes, limit);
+            let event = QueuedEvent::new(&event.name, event.args, ack);
+            let bytes = event.bytes();
+            let held = membership.hold(event, bytes, limit);
             return held.map_err(|TooManyEarlyEvents { limit }| {
                 let error = format!(
                     "the server sent more than {limit} bytes of events before CONNECT; `receive_buffer` allows more"
@@ -251,7 +249,7 @@ impl Sockets {
         drop(core);
         if let Some(handle) = self.handle.upgrade() {
             let socket = Socket::new(Manager(handle), worker.socket.clone());
-            worker.inbox.push_event(&socket, &event.name, event.args, ack);
+            worker.inbox.push_event(&socket, &event.name, event.args, ack, cx);
             worker.inbox.poll(&socket, cx);
         }
         Ok(())
