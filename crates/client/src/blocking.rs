@@ -1,7 +1,7 @@
 //! The client without `async`, for scripts.
 //!
-//! A [`Manager`] runs in a thread of its own. Its handlers are plain closures, which run in that thread one after the
-//! other: they must not call what waits, such as [`Socket::call`].
+//! A [`Manager`] runs in its own thread. Its handlers are plain closures, which run in that thread one after the other.
+//! They must not call methods that wait, such as [`Socket::call`].
 //!
 //! ```no_run
 //! let socket = sockeye_client::blocking::connect("http://127.0.0.1:3000")?;
@@ -104,12 +104,12 @@ impl Socket {
         self.inner.namespace()
     }
 
-    /// The id the server knows it by, while it is connected.
+    /// The id that the server gave the socket, while it is connected.
     pub fn id(&self) -> Option<Arc<str>> {
         self.inner.id()
     }
 
-    /// Whether it is connected.
+    /// Whether the socket is connected.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()
     }
@@ -127,21 +127,21 @@ impl Socket {
         self.inner.disconnect();
     }
 
-    /// Handles an event.
+    /// Adds a handler of an event.
     pub fn on(&self, event: &str, handler: impl Fn(Event) + Send + Sync + 'static) -> &Self {
         let handler = Arc::new(handler);
         self.inner.on(event, async move |event: Event| handler(event));
         self
     }
 
-    /// Handles the socket being connected, for the first time or again.
+    /// Adds a handler that runs when the socket is connected, for the first time or again.
     pub fn on_connect(&self, handler: impl Fn() + Send + Sync + 'static) -> &Self {
         let handler = Arc::new(handler);
         self.inner.on_connect(async move || handler());
         self
     }
 
-    /// Handles the socket being no longer connected.
+    /// Adds a handler that runs when the socket was connected and is not any more.
     pub fn on_disconnect(&self, handler: impl Fn(DisconnectReason) + Send + Sync + 'static) -> &Self {
         let handler = Arc::new(handler);
         self.inner.on_disconnect(async move |Reason(reason): Reason| handler(reason));
@@ -169,7 +169,7 @@ impl Socket {
         self.manager.thread.run(self.inner.emit_with_ack(event, args))
     }
 
-    /// Like [`call`](Self::call), but waits for so long.
+    /// Emits an event and waits for its acknowledgement, at most for `limit`.
     ///
     /// # Errors
     /// As [`crate::AckFuture`].
@@ -189,7 +189,7 @@ impl Socket {
 }
 
 impl Events {
-    /// Waits for the next event; `None` when time has run out.
+    /// Waits for the next event, at most for `limit`; `None` if none has arrived by then.
     pub fn next_timeout(&mut self, limit: Duration) -> Option<Event> {
         let Self { inner, thread } = self;
         thread.run(async { timeout(limit, inner.next()).await.ok().flatten() })
@@ -213,7 +213,7 @@ impl FromContext<EventContext<'_>> for Event {
     }
 }
 
-/// A thread with a runtime, which ends when this is dropped.
+/// A thread with a runtime. Dropping this ends the thread.
 #[derive(Debug)]
 struct Thread {
     runtime: Handle,

@@ -21,7 +21,7 @@ impl Manager {
     }
 }
 
-/// Collects what a [`Manager`] is made of. Faults are reported by [`build`](Self::build).
+/// Collects the settings of a [`Manager`]. [`build`](Self::build) reports the first invalid one.
 #[derive(Debug)]
 #[must_use = "a builder does nothing before `build` or `connect`"]
 pub struct ManagerBuilder {
@@ -87,14 +87,14 @@ impl ManagerBuilder {
 
     /// The revision of Engine.IO; 4 by default, 3 for servers of Socket.IO 2.
     ///
-    /// Over revision 3 the authentication data of a namespace travels as the query of its name, and that of the
-    /// namespace `/` not at all: use [`query`](Self::query).
+    /// In revision 3 the client sends authentication data as a query behind the namespace's name, and cannot send any for
+    /// the namespace `/`: use [`query`](Self::query).
     pub fn engine_version(mut self, version: EngineVersion) -> Self {
         self.config.engine_version = version;
         self
     }
 
-    /// How packets are written; JSON by default.
+    /// The format of packets; JSON by default.
     pub fn parser(mut self, parser: Parser) -> Self {
         self.config.parser = parser;
         self
@@ -136,8 +136,8 @@ impl ManagerBuilder {
         self
     }
 
-    /// What is sent along with the request to join any namespace: anything that serialises to an object. A socket can
-    /// have its own, by [`Socket::set_auth`](crate::Socket::set_auth).
+    /// The authentication data for all namespaces: anything that serialises to an object. A socket can have its own, by
+    /// [`Socket::set_auth`](crate::Socket::set_auth).
     pub fn auth(mut self, auth: impl Serialize) -> Self {
         match Auth::value(&auth) {
             Ok(auth) => self.config.auth = Some(auth),
@@ -146,7 +146,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// Like [`auth`](Self::auth), but asked for anew at every connect and reconnect; for tokens that expire.
+    /// A function that makes the authentication data, called at every connect and reconnect; for tokens that expire.
     pub fn auth_with<F, Fut, T, E>(mut self, auth: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -164,16 +164,16 @@ impl ManagerBuilder {
         self
     }
 
-    /// Whether the very first connection is tried again too, as [`reconnection`](Self::reconnection) says, instead of
-    /// failing if it cannot be opened or is lost before the server has let a socket in, or if authentication data cannot
-    /// be made or a namespace does not answer; `false` by default.
+    /// Whether the first attempt to connect is repeated, with the delays of [`reconnection`](Self::reconnection);
+    /// `false` by default. It covers a connection that cannot be opened or is lost before the server lets a socket in,
+    /// authentication data that cannot be made, and a namespace that does not answer.
     pub fn retry_first(mut self, retry: bool) -> Self {
         self.config.retry_first = retry;
         self
     }
 
-    /// How long one attempt to connect may take, and each namespace after it; 20 s by default. When a socket is connected
-    /// again, the namespace may take longer, but [`on_connect_error`](Socket::on_connect_error) tells so each time.
+    /// How long one attempt to open a connection may take, and after it each namespace; 20 s by default. During a
+    /// reconnect a namespace may take longer; [`on_connect_error`](Socket::on_connect_error) handlers run each time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self
@@ -191,7 +191,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// How long an acknowledgement is waited for where nothing else is said; 60 s by default.
+    /// How long to wait for an acknowledgement; 60 s by default. [`Socket::timeout`] sets it for one event.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.config.ack_timeout = timeout;
         self
@@ -209,9 +209,9 @@ impl ManagerBuilder {
         self
     }
 
-    /// How many bytes of events may wait for a socket's handlers or streams; 16 MiB by default. Beyond it nothing is
-    /// read from the connection until some are handled, the server's pings neither: a server gives up a client that
-    /// does not answer them.
+    /// How many bytes of events may wait for a socket's handlers or streams; 16 MiB by default. Beyond it the client reads
+    /// nothing from the connection until some are handled. It does not answer the server's pings then, so that the
+    /// server may close the connection.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.config.receive_buffer = bytes;
         self
@@ -229,8 +229,8 @@ impl ManagerBuilder {
         self
     }
 
-    /// Logs every packet, with what it says, at level `info` under the target `sockeye::packets`; off by default, because
-    /// packets carry what is secret, such as the authentication data.
+    /// Logs every packet with its content, at level `info` under the target `sockeye::packets`; off by default, because
+    /// packets contain secrets such as the authentication data.
     pub fn log_packets(mut self, log: bool) -> Self {
         self.config.log_packets = log;
         self
@@ -330,7 +330,7 @@ fn parse_url(address: &str) -> Result<Url, BuildError> {
     Ok(url)
 }
 
-/// A stand-in for an address that is not valid, with which nothing is ever built.
+/// Stands in for an invalid address, until `build` fails.
 fn nowhere() -> Url {
     match Url::parse("http://localhost") {
         Ok(url) => url,

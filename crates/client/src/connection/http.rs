@@ -71,7 +71,7 @@ pub(crate) async fn read_body(mut response: Response, limit: usize) -> reqwest::
     Ok(Some(body))
 }
 
-/// Says why a request that opens a connection failed.
+/// Makes the error for a request that should have opened a connection and failed.
 pub(crate) fn request_failed(error: reqwest::Error, config: &Config, transport: Transport) -> ConnectError {
     let url = config.url.origin().ascii_serialization();
     let kind = if is_tls(&error) {
@@ -84,7 +84,7 @@ pub(crate) fn request_failed(error: reqwest::Error, config: &Config, transport: 
     ConnectError::with_source(kind, error.without_url())
 }
 
-/// Says why an answer does not open a connection, with as much of its body as helps.
+/// Makes the error for an answer that does not open a connection, with the beginning of its body.
 pub(crate) async fn refused(response: Response, transport: Transport) -> ConnectError {
     let status = response.status().as_u16();
     let body = match read_body(response, 64 * 1024).await {
@@ -100,9 +100,9 @@ pub(crate) fn excerpt(body: &str) -> String {
     line.chars().take(200).collect()
 }
 
-/// What is probably wrong when a server answers with this.
+/// Returns what is probably wrong when a server gives this answer.
 pub(crate) fn hint(status: u16, body: &str, transport: Transport) -> &'static str {
-    // The words of socket.io, and those of python-socketio.
+    // The first text is socket.io's, the second python-socketio's.
     if body.contains("Unsupported protocol version") || body.contains("unsupported version of the Socket.IO") {
         return "it speaks another revision of Engine.IO: try `engine_version` 3 for Socket.IO 2, 4 for later ones";
     }
@@ -128,7 +128,7 @@ pub(crate) fn hint(status: u16, body: &str, transport: Transport) -> &'static st
     }
 }
 
-/// What the TLS library's errors say; the HTTP library does not tell them from others.
+/// Words in the errors of the TLS library. The HTTP library does not tell these errors from others.
 const TLS_TROUBLE: [&str; 4] = ["certificate", "fatal alert", "handshake", "InvalidContentType"];
 
 fn is_tls(error: &reqwest::Error) -> bool {

@@ -12,7 +12,7 @@ use sockeye_protocol::{
 
 use crate::{EngineVersion, Parser};
 
-/// A message in its encoded form, fit for any connection.
+/// An encoded message, which any connection can send.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outgoing {
     /// What [`kind`](Self::kind) says.
@@ -20,7 +20,7 @@ pub(crate) struct Outgoing {
     pub(crate) kind: Kind,
     /// Binary messages that follow at once.
     pub(crate) attachments: Vec<Bytes>,
-    /// The acknowledgement it awaits.
+    /// The acknowledgement that the event waits for.
     pub(crate) ack: Option<u64>,
     pub(crate) origin: Origin,
 }
@@ -37,13 +37,13 @@ pub(crate) enum Kind {
     Close,
 }
 
-/// Whose message it is, which matters when a connection is lost before it was sent.
+/// What becomes of a message that a lost connection had not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Origin {
-    /// It is of this connection alone.
+    /// It is dropped: it was for that connection only.
     #[default]
     Connection,
-    /// An event of the socket with this index, to be sent on the next connection.
+    /// It returns to the buffer of the socket with this index, and is sent on the next connection.
     Event(usize),
 }
 
@@ -78,7 +78,7 @@ impl Outgoing {
     }
 }
 
-/// Messages on their way out, in order.
+/// Messages to send, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     packets: VecDeque<Outgoing>,
@@ -96,7 +96,7 @@ impl Queue {
         self.packets.push_front(packet);
     }
 
-    /// Takes the first message. Empty, the queue owns no memory.
+    /// Takes the first message. An empty queue owns no memory.
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
         let packet = self.packets.pop_front();
         match &packet {

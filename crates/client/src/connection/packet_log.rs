@@ -3,7 +3,7 @@ use sockeye_protocol::engineio::{Packet, Revision};
 use super::packet::{Kind, Outgoing};
 use crate::{Transport, settings::config::Config};
 
-/// Logs the packets of a connection, with what they say, if the settings ask for it.
+/// Logs the packets of a connection with their content, if `log_packets` is set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PacketLog {
     enabled: bool,
@@ -16,12 +16,12 @@ impl Config {
 }
 
 impl PacketLog {
-    /// A packet has come.
+    /// A packet has arrived.
     pub(crate) fn received(self, transport: Transport, packet: &Packet<'_>) {
         self.log("received", transport, packet);
     }
 
-    /// A message is on its way.
+    /// A message is being sent.
     pub(crate) fn sent(self, transport: Transport, message: &Outgoing) {
         if !self.enabled {
             return;

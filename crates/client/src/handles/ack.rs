@@ -19,9 +19,8 @@ use crate::{AckError, EmitError, Socket, error::AckErrorKind, state::socket::Ack
 /// as `(i64, String)`. An answer without arguments is taken for `null`, which `()` is decoded from.
 ///
 /// The event is emitted already: it is sent when the future is first awaited, and otherwise within two milliseconds.
-/// Dropping the future only means that the answer is not waited for. If time runs out
-/// while the event still waits for a connection, it is not sent any more, unless there are
-/// [`Retries`](crate::Retries).
+/// Dropping the future only means that nobody waits for the answer. If the time runs out while the event still waits for a
+/// connection, the event is not sent any more, unless the manager has [`Retries`](crate::Retries).
 #[derive(Debug)]
 #[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
 pub struct AckFuture<T> {
@@ -36,7 +35,7 @@ enum State {
     Waiting { pending: Pending, timeout: Option<Pin<Box<Sleep>>> },
 }
 
-/// Takes the acknowledgement back when nobody waits for it any more.
+/// Forgets the acknowledgement when it is dropped.
 #[derive(Debug)]
 struct Pending {
     socket: Socket,
@@ -62,10 +61,10 @@ impl<T> AckFuture<T> {
         Self { state: State::Waiting { pending, timeout: None }, limit, answer: PhantomData }
     }
 
-    /// Waits for the answer as it comes, with all its arguments.
+    /// Waits for the answer and returns its arguments undecoded.
     ///
     /// # Errors
-    /// As the future itself, but for the type of the argument.
+    /// As the future itself, but not for the types of the arguments.
     pub async fn raw(mut self) -> Result<ArgsBuf, AckError> {
         std::future::poll_fn(|cx| self.poll_outcome(cx)).await
     }

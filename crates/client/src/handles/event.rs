@@ -14,7 +14,7 @@ use crate::{
     handles::handler::{AckId, Acknowledge as _},
 };
 
-/// An event that the server has sent, as [`Events`] hands it out.
+/// An event from the server, as [`Events`] returns it.
 #[derive(Debug, Clone)]
 pub struct Event {
     pub(crate) socket: Socket,
@@ -72,7 +72,7 @@ impl Event {
     }
 }
 
-/// The events of one socket, in order. While it is full, further events of the socket wait, and so do its handlers.
+/// The events of one socket, in order. While the stream is full, later events of the socket wait, also for its handlers.
 #[derive(Debug)]
 pub struct Events(mpsc::Receiver<Event>);
 

@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{BuildError, error::BuildErrorKind};
 
-/// What is sent along with the request to join a namespace.
+/// The authentication data that CONNECT carries, or the function that makes it.
 #[derive(Clone)]
 pub(crate) enum Auth {
     Value(Arc<RawValue>),
@@ -48,7 +48,7 @@ impl Auth {
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Secrets don't belong into logs.
+        // Logs must not contain secrets.
         f.write_str(match self {
             Self::Value(_) => "Auth::Value(..)",
             Self::Function(_) => "Auth::Function(..)",

@@ -6,7 +6,7 @@ use sockeye_handler::Values;
 use super::{auth::Auth, cookies::Cookies, tls_and_proxy::TlsAndProxy};
 use crate::{BufferLimits, EngineVersion, Parser, Reconnection, Retries, Transport};
 
-/// What a manager was built with.
+/// The settings of a manager.
 pub(crate) struct Config {
     /// Scheme, host, port, path and the user's query.
     pub(crate) url: Url,
@@ -34,7 +34,7 @@ pub(crate) struct Config {
     pub(crate) state: Values,
 }
 
-/// Longer times are meant as "for ever", and would overflow.
+/// The longest time that is kept. A longer one means "for ever", and would overflow an `Instant`.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 impl Config {
@@ -52,7 +52,7 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly everything else may hold a secret: headers, cookies, query, certificates, the proxy's password.
+        // The other settings may hold secrets: headers, cookies, query, certificates, the proxy's password.
         f.debug_struct("Config").field("url", &self.url.origin().ascii_serialization()).finish_non_exhaustive()
     }
 }

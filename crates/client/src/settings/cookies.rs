@@ -3,11 +3,12 @@ use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
 
 /// The cookies of one manager, which load balancers use to find the server of a session again.
 ///
-/// All requests go to one host and path, so that neither is kept; a cookie ends with the manager.
+/// All requests of a manager go to the same host and path, so a cookie's domain and path do not matter. Cookies end with
+/// the manager.
 #[derive(Default)]
 pub(crate) struct Cookies(Mutex<Vec<(String, String)>>);
 
-/// What a server may make us keep.
+/// The most cookies, and the most bytes of one, that a server can set.
 const MAX_COOKIES: usize = 50;
 const MAX_COOKIE: usize = 4096;
 
@@ -21,7 +22,7 @@ impl Cookies {
         }
     }
 
-    /// Takes in what the server sets or takes back (RFC 6265 §5.2).
+    /// Sets and removes cookies as the server's answer says (RFC 6265 §5.2).
     pub(crate) fn receive(&self, headers: &HeaderMap) {
         for cookie in headers.get_all(SET_COOKIE).iter().filter_map(|header| header.to_str().ok()) {
             let mut parts = cookie.split(';').map(str::trim);
@@ -42,7 +43,7 @@ impl Cookies {
         }
     }
 
-    /// The header to send, if there is a cookie.
+    /// Returns the `Cookie` header, or `None` without cookies.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         let cookies = self.0.lock();
         let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -1,12 +1,12 @@
 use sockeye_protocol::engineio::Revision;
 
-/// How packets are written; client and server must agree.
+/// The format of packets. Client and server must use the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Parser {
-    /// JSON text, binary data as attachments: what every server speaks.
+    /// JSON text with binary data as attachments, which every server speaks.
     #[default]
     Json,
-    /// The format of `socket.io-msgpack-parser`, for servers that were told to use it.
+    /// The format of `socket.io-msgpack-parser`, for servers that are configured to use it.
     MessagePack,
 }
 

@@ -1,4 +1,4 @@
-//! What a manager is built with.
+//! The settings of a manager.
 pub(crate) mod auth;
 pub(crate) mod config;
 pub(crate) mod cookies;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// When a lost connection is tried again, and how often.
+/// When and how often the client tries to replace a lost connection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconnection {
     /// Whether to reconnect at all; `true` by default.
@@ -10,8 +10,8 @@ pub struct Reconnection {
     pub delay: Duration,
     /// The longest delay, before jitter; 5 s by default.
     pub delay_max: Duration,
-    /// By what share of itself a delay is lengthened or shortened at random, from 0 to 1; 0.5 by default. It applies
-    /// to the longest delay too, so that many clients don't come back in step.
+    /// The share, from 0 to 1, by which each delay is lengthened or shortened at random; 0.5 by default. It applies to
+    /// the longest delay too, so that many clients do not return at the same moment.
     pub jitter: f64,
     /// After how many failed attempts in a row to give up; never by default.
     pub attempts: Option<u32>,
@@ -39,7 +39,7 @@ impl Reconnection {
     }
 }
 
-/// What a delay of 0 grows from: doubling 0 would try for ever without a pause.
+/// The second delay if the first is 0, which doubling would leave at 0.
 const SMALLEST_STEP: Duration = Duration::from_millis(100);
 
 /// Counts attempts and says how long to wait before the next.
@@ -74,8 +74,8 @@ impl Backoff {
         self.attempts = 0;
     }
 
-    /// A connection was lost after `lifetime`. Only one that outlived the delay to come starts the delays afresh: a
-    /// server that accepts and drops at once would otherwise be asked without a pause.
+    /// A connection was lost after `lifetime`. The delays start anew only if it lived longer than the next delay, so that
+    /// a server that accepts connections and drops them at once is not asked without a pause.
     pub(crate) fn lost(&mut self, policy: &Reconnection, lifetime: Duration) {
         if lifetime > self.nominal(policy).max(SMALLEST_STEP) {
             self.step = 0;

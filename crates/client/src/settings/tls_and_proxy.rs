@@ -9,7 +9,7 @@ use reqwest::{Client, ClientBuilder, Proxy, redirect};
 
 use crate::{BuildError, error::BuildErrorKind};
 
-/// What makes one HTTP client differ from another.
+/// The settings by which HTTP clients differ.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct TlsAndProxy {
     #[cfg(feature = "tls")]
@@ -21,13 +21,13 @@ pub(crate) struct TlsAndProxy {
 type Clients = HashMap<(tokio::runtime::Id, TlsAndProxy), Weak<Client>>;
 
 impl TlsAndProxy {
-    /// Checks what can be wrong before anything is connected.
+    /// Checks the settings before anything is connected.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         self.builder().map(drop)
     }
 
-    /// The HTTP client for these settings, shared by all managers of this runtime that have equal ones: one holds the
-    /// trusted certificates and a pool of connections, which is much for a manager alone.
+    /// Returns the HTTP client for these settings, which all managers of this runtime with equal settings share: it holds
+    /// the trusted certificates and a pool of connections, which is much for one manager.
     pub(crate) fn client(&self) -> Result<Arc<Client>, BuildError> {
         static CLIENTS: LazyLock<Mutex<Clients>> = LazyLock::new(Mutex::default);
         let key = (tokio::runtime::Handle::current().id(), self.clone());

@@ -9,12 +9,12 @@ pub(crate) struct SendBuffer {
     bytes: usize,
 }
 
-/// There is no room for an event.
+/// The buffer has no room for an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl SendBuffer {
-    /// Adds an event behind the others and returns those that gave way.
+    /// Adds an event behind the others and returns the events that it replaced.
     pub(crate) fn push(&mut self, packet: Outgoing, limits: &BufferLimits) -> Result<Vec<Outgoing>, Full> {
         let len = packet.len();
         if len > limits.bytes || limits.packets == 0 {
@@ -39,8 +39,8 @@ impl SendBuffer {
         Ok(dropped)
     }
 
-    /// Puts events that a lost connection had not sent in front of the others. They were within the limits of the
-    /// connection, so that none is dropped here.
+    /// Puts an event that a lost connection had not sent in front of the others. It was within the limits of the
+    /// connection, so it is not dropped here.
     pub(crate) fn put_back(&mut self, packet: Outgoing) {
         self.bytes += packet.len();
         self.packets.push_front(packet);
@@ -52,7 +52,7 @@ impl SendBuffer {
         std::mem::take(&mut self.packets)
     }
 
-    /// Takes out the event that awaits this acknowledgement.
+    /// Removes the event that waits for this acknowledgement.
     pub(crate) fn remove(&mut self, ack: u64) -> Option<Outgoing> {
         let index = self.packets.iter().position(|packet| packet.ack == Some(ack))?;
         let packet = self.packets.remove(index)?;
@@ -60,13 +60,13 @@ impl SendBuffer {
         Some(packet)
     }
 
-    /// Takes out the events whose acknowledgements are named.
+    /// Removes the events with these acknowledgements.
     pub(crate) fn forget(&mut self, named: impl Fn(u64) -> bool) {
         self.packets.retain(|packet| !packet.ack.is_some_and(&named));
         self.bytes = self.packets.iter().map(Outgoing::len).sum();
     }
 
-    /// The acknowledgements that its events await.
+    /// The acknowledgements that the events wait for.
     pub(crate) fn acks(&self) -> impl Iterator<Item = u64> {
         self.packets.iter().filter_map(|packet| packet.ack)
     }

@@ -51,7 +51,7 @@ pub enum ManagerEvent {
     },
 }
 
-/// The [`ManagerEvent`]s of a manager. One that is not read misses events beyond the first 256.
+/// The [`ManagerEvent`]s of a manager. A stream that is not read keeps the first 256 and misses the others.
 #[derive(Debug)]
 pub struct ManagerEvents(mpsc::Receiver<ManagerEvent>);
 

@@ -11,7 +11,7 @@ pub(crate) struct RetryQueue {
     head: Head,
 }
 
-/// What has become of the first entry.
+/// The state of the first entry.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Head {
     #[default]
@@ -22,12 +22,12 @@ enum Head {
     Again { tries: u32 },
 }
 
-/// What the queue asks for.
+/// What to do next for the first entry.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Send this now.
     Send(Outgoing),
-    /// All tries of the event that awaits this acknowledgement were in vain.
+    /// Give up the event with this acknowledgement: all its tries timed out.
     GiveUp(u64),
 }
 
@@ -41,7 +41,7 @@ impl RetryQueue {
         Ok(())
     }
 
-    /// What is to be done at `now`, while the socket is connected. To be called until it answers `None`.
+    /// Returns what to do at `now`, while the socket is connected. Call it until it returns `None`.
     pub(crate) fn step(&mut self, policy: &Retries, now: Instant) -> Option<Step> {
         let first = self.entries.front()?;
         let tries = match self.head {
@@ -60,7 +60,7 @@ impl RetryQueue {
         Some(Step::Send(packet))
     }
 
-    /// When [`step`](Self::step) is worth calling next, if time alone can bring something about.
+    /// When to call [`step`](Self::step) next, if nothing else happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.head {
             Head::Sent { until, .. } => Some(until),
@@ -68,14 +68,14 @@ impl RetryQueue {
         }
     }
 
-    /// An acknowledgement has come, perhaps for something else.
+    /// An acknowledgement has arrived, perhaps for another event.
     pub(crate) fn acknowledged(&mut self, ack: u64) {
         if self.entries.front().is_some_and(|first| first.ack == Some(ack)) {
             self.pop();
         }
     }
 
-    /// The connection was lost: the first entry is to be sent again, which does not count as a try.
+    /// The connection was lost: the first entry is sent again, and the try does not count.
     pub(crate) fn disconnected(&mut self) {
         self.head = match self.head {
             Head::Sent { tries, .. } | Head::Again { tries } => Head::Again { tries: tries.saturating_sub(1) },
@@ -83,7 +83,7 @@ impl RetryQueue {
         };
     }
 
-    /// Takes out the events whose acknowledgements are named.
+    /// Removes the events with these acknowledgements.
     pub(crate) fn forget(&mut self, named: impl Fn(u64) -> bool) {
         if self.entries.front().and_then(|first| first.ack).is_some_and(&named) {
             self.pop();
@@ -92,7 +92,7 @@ impl RetryQueue {
         self.bytes = self.entries.iter().map(Outgoing::len).sum();
     }
 
-    /// The acknowledgements that its events await.
+    /// The acknowledgements that the events wait for.
     pub(crate) fn acks(&self) -> impl Iterator<Item = u64> {
         self.entries.iter().filter_map(|packet| packet.ack)
     }

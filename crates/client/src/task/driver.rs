@@ -41,8 +41,7 @@ pub(crate) fn start(manager: &Manager) {
     tokio::spawn(Driver::new(shared.clone(), manager.downgrade()).run());
 }
 
-/// The task of a manager, whatever it is at: it connects, reads, runs handlers, keeps the heartbeat, writes, and
-/// reconnects.
+/// The task of a manager: connects, reads, runs handlers, writes, and reconnects.
 struct Driver {
     shared: Arc<Shared>,
     dispatcher: Dispatcher,
@@ -52,7 +51,7 @@ struct Driver {
     was_connected: bool,
     /// One timer for all deadlines. It may fire early, never late.
     timer: Pin<Box<Sleep>>,
-    /// Until when it looks after the outbox unasked.
+    /// Until when the task looks at the outbox without being woken for it.
     attentive: Option<Instant>,
 }
 
@@ -68,13 +67,13 @@ enum Phase {
     Closing(Link, Instant),
 }
 
-/// For so long after an acknowledgement the next event that asks for one is expected.
+/// How long after an acknowledgement the task expects the next event that asks for one.
 const ATTENTION: Duration = Duration::from_millis(1);
 
 /// How often one turn looks for changes before others get their turn.
 const ROUNDS_A_TURN: usize = 16;
 
-/// When there is nothing to wait for.
+/// The timer's time when there is nothing to wait for.
 const FAR: Duration = Duration::from_hours(24);
 
 impl Driver {
@@ -138,14 +137,14 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Moves on what is under way; says whether there may be more to do at once.
+    /// Moves the current phase on. Returns whether there may be more to do at once.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         let wanted = {
             let mut core = self.shared.core();
             let wanted = core.is_wanted();
             if wanted && !matches!(self.phase, Phase::Closing(..)) {
-                // Somebody connects again, so that the end that others wait for may never come.
+                // A socket is to be connected again, so the connection stays and those who wait for its end wait in vain.
                 core.closed.clear();
             }
             wanted
@@ -260,8 +259,8 @@ impl Driver {
         self.retry(now, &error);
     }
 
-    /// Whether there is another try. A server that does not let anybody in at first is not asked again and again, unless
-    /// the settings say so: nobody would be told why.
+    /// Whether the client tries to connect again. If the server has let no socket in yet, it does so only with
+    /// `retry_first`; otherwise the caller of `connect` would never get an error.
     fn is_tried_again(&self) -> bool {
         self.was_connected || self.shared.config.retry_first
     }
@@ -315,9 +314,9 @@ impl Driver {
         });
     }
 
-    /// After acknowledgements, more events are likely to come soon that ask for one. Who emits them then need not wake
-    /// this task, which looks at the outbox when the time is over. Whoever has one under way at a time writes the next by
-    /// itself, and is spared the timer, which costs much if it keeps a core from sleeping for longer.
+    /// After an acknowledgement, another event that asks for one is likely to follow soon. Its emitter need not wake this
+    /// task, which looks at the outbox once the time is over. With one such event at a time, the emitter writes the next
+    /// one itself, and no timer runs, which would keep a core from sleeping.
     fn attend(&mut self, core: &mut Core) {
         let answers = self.dispatcher.answers();
         if core.link().is_none() {
@@ -354,7 +353,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Whoever waits is told when the task ends otherwise than by itself, as with its runtime.
+    /// Tells those who wait if the task is ended from outside, for example because its runtime shuts down.
     fn drop(&mut self) {
         let mut core = self.shared.core();
         if !core.running {
@@ -368,7 +367,7 @@ impl Drop for Driver {
     }
 }
 
-/// Moves an open connection on; what it answers is to be acted upon.
+/// Moves an open connection on and returns what happened on it.
 fn poll_open(
     connection: &mut Connection,
     dispatcher: &mut Dispatcher,
@@ -395,7 +394,7 @@ fn poll_open(
     }
 }
 
-/// Sends what retries ask for, and gives up on what was tried often enough.
+/// Sends the events whose retry is due, and gives up those that were tried often enough.
 fn step_retries(core: &mut Core, policy: &crate::Retries, now: Instant, connection: &mut Connection) {
     let mut given_up = Vec::new();
     for socket in core.sockets.iter_mut().filter(|socket| socket.membership.is_connected()) {
@@ -410,10 +409,7 @@ fn step_retries(core: &mut Core, policy: &crate::Retries, now: Instant, connecti
         }
     }
     for namespace in given_up {
-        tracing::warn!(
-            namespace,
-            "an event was given up: the server did not acknowledge it, however often it was sent"
-        );
+        tracing::warn!(namespace, "an event was given up: the server did not acknowledge it after all retries");
         core.tell(|| ManagerEvent::DeliveryFailed { namespace });
     }
 }

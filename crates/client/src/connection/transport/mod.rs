@@ -10,7 +10,7 @@ pub(crate) use open::{OpenTransport, Opened, open};
 pub(crate) use polling::{Body, Polling};
 pub(crate) use websocket::WebSocket;
 
-/// How a connection came to its end.
+/// Why a connection ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Lost {
     pub(crate) reason: DisconnectReason,
