@@ -1,4 +1,4 @@
-//! An application that neither says nor hears anything, for unit tests of the engine.
+//! An application that sends nothing and ignores what it receives, for unit tests of the engine.
 use std::{sync::Arc, task::Context};
 
 use crate::{Application, CloseReason, Message, Session, SessionHandler};

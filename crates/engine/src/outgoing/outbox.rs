@@ -22,7 +22,7 @@ enum Chunk {
     Frames(Vec<u8>),
 }
 
-/// How many slices one write hands to the kernel.
+/// The most slices that one write hands to the kernel.
 pub(crate) const SLICES: usize = 64;
 
 /// Packets beyond this size get a chunk of their own.
@@ -61,7 +61,7 @@ impl Outbox {
         self.chunks.is_empty()
     }
 
-    /// Whether the peer has part of a frame, which must be finished before anything else can be said.
+    /// Whether a frame is written in part: the peer must get the rest of it before anything else.
     pub(crate) fn is_mid_frame(&self) -> bool {
         self.taken > 0
     }

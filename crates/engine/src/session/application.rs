@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{CloseReason, session::handle::Session};
 
-/// What travels over the sessions: it is told of every new one and gives it a handler.
+/// Handles the sessions of an engine: it creates a handler for each new session.
 pub trait Application: Send + Sync + 'static {
     /// The handler of one session.
     type Handler: SessionHandler;
@@ -28,12 +28,12 @@ pub enum Message<'a> {
 /// The application's side of one session. All its methods are called by the session's own task, one at a time, in the
 /// order things happened.
 pub trait SessionHandler: Send + Unpin + 'static {
-    /// A message has come. To end the session, close it; what comes after is not delivered any more.
+    /// Handles a message. To end the session, close it; later messages are not delivered then.
     ///
     /// Work that the message begins may be polled with `cx` at once; [`poll`](Self::poll) is called afterwards anyway.
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>);
 
-    /// Advances whatever earlier messages began. `Ready` means that nothing is under way.
+    /// Advances the work that earlier messages began. `Ready` means that none is left.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
@@ -45,8 +45,8 @@ pub trait SessionHandler: Send + Unpin + 'static {
         true
     }
 
-    /// Whether its own work is what keeps it from being [ready](Self::is_ready). As long as that is so, a peer is not
-    /// taken for dead because of a pong that nobody has read, and afterwards it has the whole ping timeout again.
+    /// Whether the handler's own work keeps it from being [ready](Self::is_ready). While it does, the peer's pongs are not
+    /// read and it is not taken for dead; afterwards it has the whole ping timeout again.
     fn is_behind(&self) -> bool {
         false
     }

@@ -177,12 +177,12 @@ impl<H: SessionHandler> Driver<H> {
         }
     }
 
-    /// Takes note of what happened to the session.
+    /// Handles the session's events: counts them, and tells the handler of the end.
     fn note_events(&mut self) {
         loop {
             let (event, stays_known) = {
                 let mut core = self.session.core().lock();
-                // A client that polls may come once more to hear of the end.
+                // A client that polls may send one more GET, which is told of the end.
                 let stays_known = core.state.transport() == TransportKind::Polling && !core.state.has_ended();
                 (core.state.poll(), stays_known)
             };
@@ -198,7 +198,7 @@ impl<H: SessionHandler> Driver<H> {
                 Some(Event::Closed(reason)) => {
                     tracing::debug!(sid = self.session.id().short(), %reason, "session closed");
                     self.count_end(reason);
-                    // A WebSocket that has just taken over is what the last words go to.
+                    // The last packets go to a WebSocket that has just taken over.
                     let keep = |delivery: &Delivery| matches!(delivery, Delivery::Upgrade(_));
                     self.session.core().lock().inbox.retain(keep);
                     if !stays_known {
@@ -262,7 +262,7 @@ impl<H: SessionHandler> Driver<H> {
         });
         match &mut self.websocket {
             Some(websocket) if has_ended => {
-                // The peer waits for nothing more: that a stream says its own goodbye is a courtesy.
+                // The session has ended, so nothing waits for the stream's own closing message, such as TLS's.
                 let _pending_or_broken = poll_shutdown(websocket, cx);
             }
             Some(websocket) if is_shut => {

@@ -11,12 +11,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// What has frames that wait to be written: a session.
+/// Something with frames to write: a session.
 pub(crate) trait Flush: fmt::Debug + Send + Sync {
     /// Writes what waits, as far as the peer takes it now.
     fn flush(&self);
 
-    /// Who writes it if too many have something to write.
+    /// The tasks that flush it if a batch holds too many sessions.
     fn flusher(&self) -> &Arc<Flusher>;
 }
 

@@ -7,7 +7,7 @@ use sockeye_protocol::websocket::{Decoder, Event, Limits, with_read_buffer};
 
 use crate::transport::websocket::{Source, WebSocket};
 
-/// What ended the input of a WebSocket on which this side has said everything.
+/// How the peer ended a WebSocket whose sending side is shut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HungUp {
     /// The peer's Close frame.

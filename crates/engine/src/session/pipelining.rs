@@ -1,9 +1,8 @@
-/// Tells clients that send without waiting for answers from those that wait. For the former it pays to look once more
-/// for packets before the answers are written, because one write then carries many answers; the latter are answered at
-/// once.
+/// Detects clients that send several packets without waiting for the answers. The session looks for more of their packets
+/// before it writes the answers, because one write then carries many. Clients that wait for each answer get it at once.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelining {
-    /// How sure it is that more packets come soon; 0 for clients that wait for answers.
+    /// How likely more packets come soon, up to [`SURE`]; 0 for clients that wait for each answer.
     confidence: u8,
     /// How often in a row the answers have been held back.
     holds: u8,
@@ -11,11 +10,11 @@ pub(crate) struct Pipelining {
 
 const SURE: u8 = 8;
 
-/// Answers are held back for this many looks at most, each of them a microsecond or two.
+/// The session looks for more packets at most this often before it writes; each look takes one or two microseconds.
 const MOST_HOLDS: u8 = 16;
 
 impl Pipelining {
-    /// Whether to hold the answers back and look again, now that this look has brought so many packets.
+    /// Whether to hold the answers back and look for more packets again. This look has found `packets`.
     pub(crate) fn holds(&mut self, packets: u64) -> bool {
         let looked_again = self.holds > 0;
         match packets {

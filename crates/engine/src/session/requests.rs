@@ -89,7 +89,7 @@ fn refused(error: RequestError) -> Refusal {
     }
 }
 
-/// Stands for the GET that waits. Dropped before it is answered, its client has gone away.
+/// Represents the GET that waits. If it is dropped before it is answered, the client has closed the connection.
 #[derive(Debug)]
 struct WaitingGet {
     session: Arc<Session>,
@@ -111,7 +111,7 @@ impl Drop for WaitingGet {
     }
 }
 
-/// Stands for the POST that is under way. Dropped before it is finished, its client has gone away.
+/// Represents the POST that is under way. If it is dropped before it is finished, the client has closed the connection.
 #[derive(Debug)]
 pub(crate) struct ActivePost {
     session: Arc<Session>,
