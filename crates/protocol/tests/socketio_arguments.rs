@@ -197,8 +197,9 @@ fn all_arguments_at_once() {
         assert_eq!(args.all(), Ok(()));
         let values: Vec<Value> = args.all().unwrap();
         assert_eq!(values, [1.into(), "two".into(), Bytes::from_static(&[3]).into()]);
-        let error = args.all::<(u8, u8, Vec<u8>)>().unwrap_err().to_string();
-        assert!(error.contains("argument 1"), "{error}");
+        let error = args.all::<(u8, u8, Vec<u8>)>().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("argument 1") && !error.to_string().contains(&cause), "{error}: {cause}");
         assert!(matches!(args.all::<(u8, String, Vec<u8>, u8)>(), Err(ArgumentError::Mismatch(_))));
     });
     through_both(&(1, 2), |args| assert_eq!(args.all(), Ok(vec![1_u8, 2])));

@@ -46,7 +46,7 @@ pub enum ArgumentError {
         count: usize,
     },
     /// The argument is of another type.
-    #[error("argument {index} is not of the expected type: {source}")]
+    #[error("argument {index} is not of the expected type")]
     Invalid {
         /// The argument asked for, counted from 0.
         index: usize,
@@ -54,8 +54,8 @@ pub enum ArgumentError {
         source: ValueError,
     },
     /// The arguments together are not of the expected type.
-    #[error("the arguments are not of the expected types: {0}")]
-    Mismatch(ValueError),
+    #[error("the arguments are not of the expected types")]
+    Mismatch(#[source] ValueError),
 }
 
 impl<'a> Args<'a> {
