@@ -28,45 +28,49 @@ pub struct Config {
     pub engine: EngineConfig,
     /// How long a connection may stay without joining a namespace. Default 45 s.
     pub connect_timeout: Duration,
-    /// How long an acknowledgement is waited for where no other time is given. Default 60 s.
+    /// How long `emit_with_ack` and its relatives wait for an acknowledgement if the call sets no other timeout.
+    /// Default 60 s.
     pub ack_timeout: Duration,
     /// The format of packets. Default JSON, which is also every client's default.
     pub parser: Parser,
-    /// Whether clients that were cut off for a while take up where they left off. Default no.
+    /// Connection state recovery: a client that reconnects after a short disconnection gets back its socket id, rooms
+    /// and values, and receives the events it missed. Default off.
     pub recovery: Option<RecoveryConfig>,
-    /// Whether a namespace that was made for a client by [`of_matching`](crate::Server::of_matching) goes when its last
-    /// socket leaves. Default false.
+    /// Whether the server removes a child namespace, one created for a client by
+    /// [`of_matching`](crate::Server::of_matching), when its last socket leaves. Default false.
     pub cleanup_empty_child_namespaces: bool,
-    /// Whether every event, in and out, is logged at level info under the target `sockeye::events`. Default false.
+    /// Whether the server logs every incoming and outgoing event at level info under the target `sockeye::events`.
+    /// Default false.
     pub log_events: bool,
     /// The most namespaces one connection may join. Default 100.
     pub max_namespaces: usize,
-    /// The most namespaces that are there because clients asked for them. When they are reached, those without sockets
-    /// are removed, whatever `cleanup_empty_child_namespaces` says; if none is without, the client is refused. Default
-    /// 10,000.
+    /// The most child namespaces, which the server creates when clients ask for them. At the limit the server removes
+    /// child namespaces without sockets, even if `cleanup_empty_child_namespaces` is false; if every one has sockets,
+    /// it refuses the client. Default 10,000.
     pub max_child_namespaces: usize,
-    /// The most rooms one socket may be in, its own left out. Default 1,000.
+    /// The most rooms one socket may be in, not counting the room named after its id. Default 1,000.
     pub max_rooms: usize,
-    /// The most acknowledgements that may be waited for from one socket, those of broadcasts included. Who owes as many
-    /// is not sent an event that asks for one more; whoever asks gets the error. Default 10,000.
+    /// The most unanswered acknowledgements of one socket, including those of broadcasts. At the limit `emit_with_ack`
+    /// fails with [`LimitError::PendingAcks`](crate::LimitError::PendingAcks) and does not send the event to that
+    /// socket. Default 10,000.
     pub max_pending_acks: usize,
-    /// The most events, and requests to join a namespace, that one connection may send a second for long; beyond them
-    /// it is not read until it is within them again, and closed by the heartbeat if that takes too long. Bursts of as
-    /// many are let through. Default 100,000.
+    /// The most events and requests to join a namespace, together, that one connection may send per second. The server
+    /// allows bursts of this size. Beyond the rate it pauses reading the connection; if the pause outlasts the
+    /// heartbeat, the heartbeat closes the connection. Default 100,000.
     pub max_event_rate: u32,
     /// How long the attachments of a packet may take to arrive. Default 60 s.
     pub attachments_timeout: Duration,
-    /// The most binary attachments one packet may have. Default 10, which is also what the JavaScript client takes.
+    /// The most binary attachments one packet may have. Default 10, as in the JavaScript client.
     pub max_attachments: usize,
-    /// The most bytes the attachments of one packet may have together. Default 10 MiB.
+    /// The most bytes that all attachments of one packet may have together. Default 10 MiB.
     pub max_attachment_bytes: usize,
     /// How deep the arrays and objects of a packet may nest. Default 64.
     pub max_depth: usize,
-    /// The most bytes of events that may wait for a handler of their socket to finish; beyond them the connection is
-    /// not read until the handler has caught up, and its client not taken for dead meanwhile. A client of Socket.IO 2,
-    /// whose own pings are not answered then, gives up after the ping timeout. Nor is an acknowledgement read that comes
-    /// behind those events: a handler that asks a client which sends that much waits until the time for the answer is
-    /// up. Default 1 MiB.
+    /// The most bytes of events that may wait while a handler of their socket runs. Beyond it the server does not read
+    /// the connection until the handler has caught up, and does not close the connection for missing pongs meanwhile. A
+    /// client of Socket.IO 2 gets no answer to its own pings then, and gives up after the ping timeout. The server does
+    /// not read acknowledgements behind those events either: a handler that awaits the acknowledgement of such a client
+    /// waits until it times out. Default 1 MiB.
     pub backlog_bytes: usize,
 }
 

@@ -4,20 +4,20 @@ use serde_json::value::RawValue;
 use sockeye_engine::{CloseReason, SendError};
 use sockeye_protocol::socketio::{EncodeError, membership::LeftBy};
 
-/// Why something could not be emitted.
+/// Why an event could not be emitted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
     /// The data could not be serialised.
     #[error("the event could not be encoded: {0}")]
     Encode(#[from] EncodeError),
-    /// The socket is not connected any more, or it reads too slowly and is being disconnected.
+    /// The socket is no longer connected, or its client reads too slowly and the server is closing the connection.
     #[error(transparent)]
     Send(#[from] SendError),
     /// A limit is reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The name is one that Socket.IO keeps for itself.
+    /// The event name is reserved by Socket.IO.
     #[error("`{0}` is a reserved event name and cannot be emitted; choose another")]
     ReservedName(String),
 }
@@ -33,19 +33,19 @@ pub enum LimitError {
         limit: usize,
     },
     /// `max_namespaces`.
-    #[error("the connection has joined {limit} namespaces already; leave some, or raise `max_namespaces`")]
+    #[error("the connection has already joined {limit} namespaces; leave some, or raise `max_namespaces`")]
     Namespaces {
         /// The limit.
         limit: usize,
     },
     /// `max_child_namespaces`.
-    #[error("clients have made {limit} namespaces, and none of them is empty; raise `max_child_namespaces`")]
+    #[error("clients have created {limit} namespaces, and none of them is empty; raise `max_child_namespaces`")]
     ChildNamespaces {
         /// The limit.
         limit: usize,
     },
     /// `max_pending_acks`.
-    #[error("{limit} acknowledgements of the socket are waited for already; raise `max_pending_acks` or wait for some")]
+    #[error("the socket already has {limit} unanswered acknowledgements; wait for some, or raise `max_pending_acks`")]
     PendingAcks {
         /// The limit.
         limit: usize,
@@ -82,12 +82,12 @@ pub enum DisconnectReason {
     ClientNamespaceDisconnect,
     /// The server disconnected the socket.
     ServerNamespaceDisconnect,
-    /// The connection under it ended.
+    /// The connection of the socket ended.
     Connection(CloseReason),
 }
 
 impl DisconnectReason {
-    /// Who ended the membership.
+    /// Which side ended the membership.
     pub(crate) fn left_by(self) -> LeftBy {
         match self {
             Self::ClientNamespaceDisconnect => LeftBy::Client,
@@ -136,19 +136,20 @@ impl ConnectRefusal {
         Self { message: message.into(), data: None }
     }
 
-    /// Adds data for the client. What cannot be serialised as JSON is left out and logged.
+    /// Adds data for the client. If the data cannot be serialised as JSON, the refusal has no data, and the server logs
+    /// an error.
     #[must_use]
     pub fn with_data(mut self, data: &impl serde::Serialize) -> Self {
         match serde_json::value::to_raw_value(data) {
             Ok(data) => self.data = Some(data),
-            Err(error) => tracing::error!(%error, "the data of a refused connection cannot be JSON and is left out"),
+            Err(error) => tracing::error!(%error, "the data of a refusal cannot be serialised as JSON and is not sent"),
         }
         self
     }
 }
 
 impl ConnectRefusal {
-    /// What a client of Socket.IO 2 is told: the data, or else the message alone.
+    /// The payload for a client of Socket.IO 2: the data, or the message if there is no data.
     pub(crate) fn for_socket_io_2(&self) -> Box<RawValue> {
         match &self.data {
             Some(data) => data.clone(),
@@ -169,14 +170,14 @@ impl From<&str> for ConnectRefusal {
     }
 }
 
-/// So that a connect handler may end in `socket.join(room)`: who cannot have the room is not let in.
+/// Lets a connect handler end with `socket.join(room)`: if the client cannot join the room, it is refused.
 impl From<LimitError> for ConnectRefusal {
     fn from(error: LimitError) -> Self {
         Self::new(error.to_string())
     }
 }
 
-/// So that a connect handler may end in `socket.emit(…)`: who cannot be greeted is not let in.
+/// Lets a connect handler end with `socket.emit(…)`: if the event cannot be emitted, the client is refused.
 impl From<EmitError> for ConnectRefusal {
     fn from(error: EmitError) -> Self {
         Self::new(error.to_string())

@@ -2,11 +2,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::LimitError;
 
-/// What a server has counted since it was made. All of it is rare, so that counting costs nothing that matters.
+/// The counters of a server since it was created. They count rare events only, so that counting costs next to nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Clients refused by a middleware or a connect handler, or because there is no such namespace.
+    /// Clients refused by a middleware or a connect handler, or because their namespace does not exist.
     pub connects_refused: u64,
     /// Connections closed because they broke the Socket.IO protocol.
     pub protocol_violations: u64,
@@ -14,11 +14,11 @@ pub struct Metrics {
     pub connect_timeouts: u64,
     /// Connections closed because the attachments of a packet did not arrive in time.
     pub attachment_timeouts: u64,
-    /// Handlers that returned an error, or could not be given what they take.
+    /// Handlers that returned an error, or whose parameters could not be extracted.
     pub handler_errors: u64,
-    /// Handlers, and what sees namespaces and rooms, that panicked.
+    /// Handlers and observers that panicked.
     pub handler_panics: u64,
-    /// How often a connection was read more slowly because of `max_event_rate`.
+    /// How often the server paused reading a connection because of `max_event_rate`.
     pub rate_limited: u64,
     /// How often `max_rooms` was reached.
     pub rooms_limited: u64,
@@ -28,7 +28,7 @@ pub struct Metrics {
     pub child_namespaces_limited: u64,
     /// How often `max_pending_acks` was reached.
     pub acks_limited: u64,
-    /// Clients that took up where they left off.
+    /// Clients that were recovered by connection state recovery.
     pub recovered: u64,
 }
 

@@ -18,16 +18,16 @@ pub struct Local {
     room_observers: RwLock<Vec<RoomObserver>>,
 }
 
-/// What happens to rooms.
+/// A change to a room, as [`Namespace::on_room_event`](crate::Namespace::on_room_event) reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomEvent {
-    /// A room has its first member.
+    /// A room was created: its first socket joined.
     Created(Arc<str>),
-    /// A socket has joined a room.
+    /// A socket joined a room.
     Joined(Arc<str>, Sid),
-    /// A socket has left a room.
+    /// A socket left a room.
     Left(Arc<str>, Sid),
-    /// A room has lost its last member.
+    /// A room was deleted: its last socket left.
     Deleted(Arc<str>),
 }
 
@@ -43,34 +43,34 @@ impl Local {
         &self.namespace
     }
 
-    /// How many sockets there are.
+    /// The number of sockets in the namespace on this server.
     pub fn len(&self) -> usize {
         self.members.read().by_id.len()
     }
 
-    /// Whether there is no socket.
+    /// Whether the namespace has no sockets on this server.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The socket of this id.
+    /// The socket with this id.
     pub fn socket(&self, id: &str) -> Option<Socket> {
         self.members.read().by_id.get(id).map(|member| member.socket.clone())
     }
 
-    /// The sockets a target means, each once.
+    /// The sockets that the target selects, each once.
     pub fn sockets(&self, target: &Target) -> Vec<Socket> {
         let mut sockets = Vec::new();
         self.for_each(target, |socket| sockets.push(socket.clone()));
         sockets
     }
 
-    /// The names of all rooms that have members, the sockets' own rooms left out.
+    /// The names of all rooms that have members. The rooms named after socket ids are not among them.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.members.read().rooms.keys().cloned().collect()
     }
 
-    /// How many sockets are in a room.
+    /// The number of sockets in a room.
     pub fn room_len(&self, room: &str) -> usize {
         let members = self.members.read();
         match members.rooms.get(room) {
@@ -79,24 +79,25 @@ impl Local {
         }
     }
 
-    /// The rooms a socket has joined, its own first.
+    /// The rooms that the socket with this id has joined; the room named after its id comes first.
     pub fn rooms_of(&self, id: &str) -> Vec<Arc<str>> {
         self.members.read().by_id.get(id).map(Member::room_names).unwrap_or_default()
     }
 
-    /// The rooms that this very socket has joined, its own first.
+    /// The rooms that this socket has joined; the room named after its id comes first. Empty if another socket has its
+    /// id.
     pub(crate) fn rooms_joined_by(&self, socket: &Socket) -> Vec<Arc<str>> {
         let members = self.members.read();
         members.by_id.get(socket.id()).filter(|member| member.is(socket)).map(Member::room_names).unwrap_or_default()
     }
 
-    /// Sends a packet to every socket of the target. No lock is held while it does.
+    /// Sends a packet to every socket of the target. It holds no lock while it sends.
     pub fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
         let _batch = Batch::open();
         self.for_each(target, |socket| socket.deliver(packet, target.volatile));
     }
 
-    /// Has every socket of the target join rooms, but for those that would be in more than `max_rooms`.
+    /// Makes every socket of the target join the rooms. A socket that would be in more than `max_rooms` joins none.
     pub fn join_all(&self, target: &Target, rooms: &RoomNames, max_rooms: usize) {
         for socket in self.sockets(target) {
             if let Err(limit) = self.join(&socket, rooms, max_rooms) {
@@ -105,7 +106,7 @@ impl Local {
         }
     }
 
-    /// Has every socket of the target leave rooms.
+    /// Makes every socket of the target leave the rooms.
     pub fn leave_all(&self, target: &Target, rooms: &RoomNames) {
         for socket in self.sockets(target) {
             self.leave(&socket, rooms);
@@ -122,9 +123,9 @@ impl Local {
         self.sockets(target).iter().for_each(Socket::close);
     }
 
-    /// Puts a socket into the namespace. In Socket.IO 2 a client that comes back has the id it had: if the handlers of
-    /// the socket it was before still run, that one is out of the namespace from now on. What that does to rooms is to
-    /// be [told](Self::tell) when no lock is held any more.
+    /// Adds a socket to the namespace. A client of Socket.IO 2 that leaves the namespace and joins it again on the same
+    /// connection has the same socket id. If its former socket is still here because its handlers run, this removes the
+    /// former socket. The caller passes the returned events to [`tell`](Self::tell) after it has released its locks.
     pub(crate) fn insert(&self, socket: &Socket) -> Events {
         let mut events = self.events();
         let former = {
@@ -139,8 +140,8 @@ impl Local {
         events
     }
 
-    /// Takes a socket out of the namespace and all its rooms, whose names it returns. The events are to be
-    /// [told](Self::tell) when no lock is held any more.
+    /// Removes a socket from the namespace and from its rooms, and returns the names of those rooms. The caller passes
+    /// the returned events to [`tell`](Self::tell) after it has released its locks.
     pub(crate) fn remove(&self, socket: &Socket) -> (Vec<Arc<str>>, Events) {
         let mut events = self.events();
         let removed = {
@@ -160,7 +161,8 @@ impl Local {
         Ok(())
     }
 
-    /// Has a socket join rooms; what happens to them is to be [told](Self::tell) when no lock is held any more.
+    /// Adds a socket to rooms. The caller passes the returned events to [`tell`](Self::tell) after it has released its
+    /// locks.
     pub(crate) fn join_untold(
         &self,
         socket: &Socket,
@@ -193,17 +195,17 @@ impl Local {
         self.room_observers.write().push(observer);
     }
 
-    /// Takes on the observers of the parent.
+    /// Copies the observers of the parent namespace.
     pub(crate) fn inherit(&self, parent: &Self) {
         self.room_observers.write().clone_from(&parent.room_observers.read());
     }
 
-    /// A list to note events in, if anybody wants to know.
+    /// An empty list of events, or none if there are no observers.
     fn events(&self) -> Events {
         (!self.room_observers.read().is_empty()).then(Vec::new)
     }
 
-    /// Tells the observers, with no lock held.
+    /// Calls the observers with these events. It holds no lock meanwhile.
     pub(crate) fn tell(&self, events: Events) {
         let Some(events) = events.filter(|events| !events.is_empty()) else { return };
         let observers = self.room_observers.read().clone();
@@ -212,7 +214,7 @@ impl Local {
         }
     }
 
-    /// Calls `each` for every socket of the target, on a snapshot, so that no lock is held meanwhile.
+    /// Calls `each` for every socket of the target. It iterates over a snapshot, so that it holds no lock meanwhile.
     fn for_each(&self, target: &Target, mut each: impl FnMut(&Socket)) {
         let (groups, excluded) = {
             let members = self.members.read();
@@ -247,7 +249,7 @@ impl fmt::Debug for Local {
 
 type Snapshot = Arc<[Socket]>;
 
-/// What has happened to rooms, if anybody wants to know.
+/// The room events to report, or none if there are no observers.
 pub(crate) type Events = Option<Vec<RoomEvent>>;
 
 #[derive(Default)]
@@ -257,7 +259,7 @@ struct Members {
     rooms: HashMap<Arc<str>, Group>,
 }
 
-/// One socket and where it stands in its groups, so that it can leave each of them in constant time.
+/// One socket and its position in each of its groups. The position lets it leave a group in constant time.
 struct Member {
     socket: Socket,
     position: usize,
@@ -265,7 +267,7 @@ struct Member {
 }
 
 impl Member {
-    /// Whether it is this socket, not another of the same id.
+    /// Whether the member is this socket and not another one with the same id.
     fn is(&self, socket: &Socket) -> bool {
         self.socket == *socket
     }
@@ -277,7 +279,8 @@ impl Member {
     }
 }
 
-/// Sockets in no order, with a snapshot for broadcasts that is made when one is needed and dropped at every change.
+/// An unordered set of sockets, with a snapshot of it for broadcasts. A broadcast makes the snapshot if there is none;
+/// every change drops it.
 #[derive(Default)]
 struct Group {
     sockets: Vec<Socket>,
@@ -296,7 +299,7 @@ impl Group {
         self.sockets.len() - 1
     }
 
-    /// Removes the socket at a position and returns the one that has moved there, if any.
+    /// Removes the socket at a position. Returns the socket that has moved to that position, if any.
     fn remove(&mut self, position: usize) -> Option<Socket> {
         self.snapshot.take();
         self.sockets.swap_remove(position);
@@ -331,7 +334,7 @@ impl Members {
         Some(member)
     }
 
-    /// How many rooms a socket would be in with these.
+    /// The number of rooms that a socket would be in if it joined these.
     fn room_count_with(&mut self, socket: &Socket, rooms: &[Arc<str>]) -> usize {
         let Some(member) = self.entry(socket) else { return 0 };
         let is_new = |room: &&Arc<str>| !member.rooms.iter().any(|(joined, _)| joined == *room);
@@ -386,7 +389,7 @@ impl Members {
         }
     }
 
-    /// A room's sockets; a socket's id names the room it is alone in, which is not kept as one.
+    /// The sockets of a room. A socket's id is also the name of a room, which has that one socket and no group.
     fn snapshot(&self, room: &str) -> Option<Snapshot> {
         match (self.rooms.get(room), self.by_id.get(room)) {
             (Some(group), None) => Some(group.snapshot()),
@@ -397,7 +400,7 @@ impl Members {
     }
 }
 
-/// The sockets a broadcast leaves out, nearly always none or the sender alone.
+/// The sockets that a broadcast skips: nearly always none, or only the sender.
 enum Excluded {
     None,
     One(usize),

@@ -1,7 +1,7 @@
-//! Adapters: who is in which room, and how a broadcast reaches them.
+//! Adapters: they keep the members of rooms, and deliver broadcasts to them.
 //!
-//! [`Local`] knows the sockets of this server and is all that one server needs. An adapter for several servers wraps
-//! it and passes broadcasts and commands on to the others.
+//! [`Local`] keeps the sockets of this server; a single server needs no more. An adapter for a cluster wraps it and
+//! forwards broadcasts and commands to the other servers.
 mod local;
 pub(crate) mod recovery;
 mod remote;
@@ -24,28 +24,30 @@ pub use crate::{
     wire::packet::EncodedPacket,
 };
 
-/// How broadcasts and commands reach the sockets of one namespace. The defaults are those of a single server; an
-/// adapter for several does the local part by [`local`](Self::local) and passes the rest on, in the order it was asked.
+/// Delivers broadcasts and commands to the sockets of one namespace. The default methods serve a single server. An
+/// adapter for a cluster does the local part through [`local`](Self::local) and forwards the rest to the other servers,
+/// in the order of the calls.
 pub trait Adapter: Send + Sync + 'static {
     /// The sockets of this server.
     fn local(&self) -> &Arc<Local>;
 
-    /// Whether broadcasts must carry their arguments beside the encoded frames.
+    /// Whether [`broadcast`](Self::broadcast) needs [`EncodedPacket::args`] in addition to the encoded frames. Default
+    /// false.
     fn wants_arguments(&self) -> bool {
         false
     }
 
-    /// Sends a packet to every socket of the target, once to each.
+    /// Sends a packet once to every socket of the target.
     fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
         self.local().broadcast(packet, target);
     }
 
-    /// Has every socket of the target join rooms, but for those that would be in more than `max_rooms`.
+    /// Makes every socket of the target join the rooms. A socket that would be in more than `max_rooms` joins none.
     fn join(&self, target: &Target, rooms: &RoomNames, max_rooms: usize) {
         self.local().join_all(target, rooms, max_rooms);
     }
 
-    /// Has every socket of the target leave rooms.
+    /// Makes every socket of the target leave the rooms.
     fn leave(&self, target: &Target, rooms: &RoomNames) {
         self.local().leave_all(target, rooms);
     }
@@ -60,7 +62,7 @@ pub trait Adapter: Send + Sync + 'static {
         self.local().close_all(target);
     }
 
-    /// What is known of every socket of the target, here and on other servers.
+    /// Describes every socket of the target, on this server and on the others.
     fn fetch_sockets(&self, target: &Target) -> AdapterFuture<Vec<RemoteSocketData>> {
         let sockets = self.local().sockets(target);
         let known = sockets.iter().filter(|socket| socket.is_connected()).map(RemoteSocketData::of).collect();
@@ -72,29 +74,29 @@ pub trait Adapter: Send + Sync + 'static {
         let _ = (event, args);
     }
 
-    /// Emits an event to the other servers and gathers their answers.
+    /// Emits an event to the other servers and collects their answers.
     fn server_side_emit_with_ack(&self, event: &str, args: &ArgsBuf, timeout: Duration) -> AdapterFuture<Vec<ArgsBuf>> {
         let _ = (event, args, timeout);
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 
-/// What an adapter answers later.
+/// The future that an adapter returns.
 pub type AdapterFuture<T> = Pin<Box<dyn Future<Output = Result<T, AdapterError>> + Send>>;
 
-/// Why a question to other servers has no answer.
+/// Why a request to the other servers failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterError {
-    /// The question could not be put.
+    /// The request could not be sent.
     #[error(transparent)]
     Emit(#[from] EmitError),
     /// Some servers did not answer in time.
     #[error("timeout reached: only {received} responses received out of {expected}")]
     TimedOut {
-        /// How many answers came.
+        /// The number of answers that arrived.
         received: usize,
-        /// How many were expected.
+        /// The number of answers that were expected.
         expected: usize,
     },
     /// The connection to the other servers failed.
@@ -102,7 +104,8 @@ pub enum AdapterError {
     Bus(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Makes the adapter of a namespace from its local sockets and what other servers' events are for.
+/// Makes the adapter of a namespace. The adapter gets the sockets of this server, and calls [`ServerEvents::received`]
+/// for events that other servers emit.
 pub type AdapterFactory = Arc<dyn Fn(Arc<Local>, Arc<ServerEvents>) -> Arc<dyn Adapter> + Send + Sync>;
 
 /// The adapter of a single server.
@@ -110,7 +113,7 @@ pub type AdapterFactory = Arc<dyn Fn(Arc<Local>, Arc<ServerEvents>) -> Arc<dyn A
 pub struct InMemory(Arc<Local>);
 
 impl InMemory {
-    /// An adapter that knows only the sockets of this server.
+    /// Makes an adapter that reaches only the sockets of this server.
     pub fn new(local: Arc<Local>) -> Self {
         Self(local)
     }

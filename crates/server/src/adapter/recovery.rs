@@ -1,9 +1,11 @@
-//! Connection state recovery: a client that was cut off for a while takes up where it left off.
+//! Connection state recovery: a client that reconnects after a short disconnection gets back its socket id, its rooms
+//! and its values, and receives the events it missed.
 //!
-//! Every event of the namespace that asks for no acknowledgement carries an offset as its last argument: the epoch of the
-//! namespace's log and a number. An event that is not volatile gets the next number and is kept for a while. A volatile
-//! event repeats the last number. A client that comes back names the last offset it has seen. The stock clients take the
-//! last argument of every such event for the offset if it is a string, so that no event may lack one.
+//! Every event of the namespace that asks for no acknowledgement carries an offset as its last argument. The offset
+//! consists of the epoch of the namespace's log and a number. An event that is not volatile gets the next number, and
+//! the log keeps it for a while. A volatile event repeats the last number. A client that reconnects sends the last
+//! offset it has received. The official clients take the last argument of every such event for the offset if it is a
+//! string; therefore every such event has one.
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 use hashbrown::HashMap;
@@ -21,23 +23,23 @@ use crate::{
 
 /// The settings of connection state recovery.
 ///
-/// Events get a number as one more argument, as they do from the JavaScript server, whichever client they are for: a
-/// handler of python-socketio that takes a fixed number of arguments then needs `*args`.
+/// With recovery, every client receives an additional last argument with most events: the offset. The JavaScript server
+/// does the same. An event handler of python-socketio that takes a fixed number of arguments then also needs `*args`.
 #[derive(Debug, Clone)]
 pub struct RecoveryConfig {
-    /// How long a client may have been away, from when its connection was seen to break. A client that comes back before
-    /// that ends its former socket. If a handler of the former socket still runs, the client waits for it, and starts
-    /// anew after 5 seconds. Default 2 minutes.
+    /// The longest disconnection after which a client is recovered. It starts when the server notices that the
+    /// connection broke. A client that reconnects before the server has noticed ends its former socket. If a handler of
+    /// the former socket still runs, the client waits for it; after 5 seconds it gets a new socket instead. Default 2
+    /// minutes.
     pub max_disconnection: Duration,
-    /// Whether a client that is recovered skips the namespace's middleware; its connect handler runs in any case.
-    /// Default true.
+    /// Whether a recovered client skips the namespace's middleware. The connect handlers run in any case. Default true.
     pub skip_middleware: bool,
-    /// The most clients of each namespace that are remembered while they are away; beyond it, the one that left first is
-    /// forgotten. Default 100,000.
+    /// The most disconnected clients that each namespace remembers. Beyond it, the namespace forgets the client that
+    /// disconnected first. Default 100,000.
     pub max_absent: usize,
-    /// The most bytes of packets that are kept for each namespace. A client that may have missed one that had to go
-    /// before its time is not recovered, and neither is one that missed more than the `outbox_bytes` of its connection take.
-    /// Default 16 MiB.
+    /// The most bytes of packets that each namespace keeps. Beyond it, the namespace drops its oldest packets. It does
+    /// not recover a client that may have missed a dropped packet, nor one that missed more bytes than the
+    /// `outbox_bytes` of its connection. Default 16 MiB.
     pub max_bytes: usize,
 }
 
@@ -52,8 +54,8 @@ impl Default for RecoveryConfig {
     }
 }
 
-/// The private id of a socket, by which its client proves that it may take the socket up again. It begins with the
-/// socket's id, which is public, so that the socket is found by it; a secret follows.
+/// The private id of a socket. A client that asks for recovery sends it as a proof. It consists of the socket's public
+/// id, by which the server finds the socket, and a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PrivateId(Arc<str>);
 
@@ -72,49 +74,49 @@ impl PrivateId {
     }
 }
 
-/// It is no character of an id, nor of an epoch.
+/// Separates the parts of private ids and of offsets. Neither ids nor epochs contain it.
 const SEPARATOR: char = '.';
 
-/// What a socket starts with.
+/// The recovery state that a socket begins with.
 pub(crate) struct Identity {
     pub(crate) pid: PrivateId,
     pub(crate) since: u64,
     pub(crate) reached: Instant,
     pub(crate) extensions: Option<Box<Values>>,
-    /// What the client missed, if it takes up where it left off.
+    /// The packets that the client missed, if it is recovered.
     pub(crate) missed: Option<Vec<Frame>>,
 }
 
-/// What is kept of a socket whose connection broke.
+/// The state that the namespace keeps of a socket whose connection broke.
 pub(crate) struct Left {
     pub(crate) sid: Sid,
     pub(crate) rooms: Vec<Arc<str>>,
     pub(crate) extensions: Option<Box<Values>>,
-    /// The last number there was when the client first came.
+    /// The number of the last packet when the client first connected.
     pub(crate) since: u64,
-    /// What was published before this time and was for the client has reached it.
+    /// The client has received every packet for it that was published before this time.
     pub(crate) reached: Instant,
     /// When the connection broke.
     pub(crate) at: Instant,
 }
 
-/// How many characters of base64url an epoch has: 48 bits.
+/// The length of an epoch in characters of base64url: 48 bits.
 const EPOCH_LENGTH: usize = 8;
 
-/// What a client that comes back says of itself in its CONNECT payload.
+/// The part of a client's CONNECT payload that asks for recovery.
 #[derive(Deserialize)]
 struct Claim {
     pid: Option<String>,
     offset: Option<String>,
 }
 
-/// The packets and the absent clients of one namespace.
+/// The packets that one namespace keeps, and its disconnected clients.
 pub(crate) struct Recovery {
     config: RecoveryConfig,
-    /// What tells this log's offsets from those of every other: of a server before it was restarted, of another server, or
-    /// of a namespace that had the same name.
+    /// A random text at the beginning of every offset. It distinguishes the offsets of this log from those of the same
+    /// server before a restart, of another server, and of an earlier namespace with the same name.
     epoch: Box<str>,
-    /// How long packets are kept: the time a client may be away, and the time it takes to notice that it is.
+    /// How long the log keeps packets: `max_disconnection`, and the time it takes to notice that a connection broke.
     keep: Duration,
     state: Mutex<State>,
 }
@@ -125,21 +127,22 @@ struct State {
     bytes: usize,
     /// The number of the last packet.
     last: u64,
-    /// The number and the time of the newest packet that is kept no more.
+    /// The number and the time of the newest packet that the log has dropped.
     forgotten: Option<(u64, Instant)>,
-    /// Those who may come back.
+    /// The disconnected clients.
     absent: HashMap<PrivateId, Left>,
-    /// When the connection of each of the absent broke, oldest first.
+    /// The times at which the connections of the disconnected clients broke, oldest first.
     departures: VecDeque<(Instant, PrivateId)>,
-    /// The connections whose clients wait for their former socket to leave.
+    /// The wakers of connections whose client waits until its former socket has left, with the private id of that
+    /// socket.
     waiting: Vec<(PrivateId, Waker)>,
 }
 
-/// What came of a client's wish to be recovered.
+/// The outcome of a client's request for recovery.
 pub(crate) enum Restored<R> {
     /// The client is recovered: its socket has entered the namespace.
     Entered(R),
-    /// The client's former socket has not left the namespace yet. The waker is woken when it has.
+    /// The client's former socket has not left the namespace yet. The waker is called when it has left.
     FormerIsPresent,
     /// The client cannot be recovered.
     Unknown,
@@ -163,9 +166,9 @@ impl Recovery {
         self.config.skip_middleware
     }
 
-    /// Gives a packet its offset and delivers it; unless it is volatile, it is numbered and kept. The order of the
-    /// numbers is the order of delivery, because the lock is held for both; what is delivered is written after it is
-    /// released.
+    /// Adds the offset to a packet and delivers it. If the packet is not volatile, it gets the next number, and the log
+    /// keeps it. One lock covers numbering and delivery, so that packets are delivered in the order of their numbers.
+    /// The batch writes them to the connections after the lock is released.
     pub(crate) fn publish(
         &self,
         target: &Target,
@@ -190,8 +193,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Lets `enter` put the socket of a new client into the namespace; no packet is published meanwhile, so that it is
-    /// known which ones are for the client.
+    /// Calls `enter`, which adds the socket of a new client to the namespace. No packet is published meanwhile: every
+    /// packet is published either before the client enters or after.
     pub(crate) fn begin<R>(&self, socket: &Sid, enter: impl FnOnce(Identity) -> R) -> R {
         let pid = PrivateId::new(socket);
         let state = self.state.lock();
@@ -199,8 +202,8 @@ impl Recovery {
         enter(Identity { pid, since: state.last, reached, extensions: None, missed: None })
     }
 
-    /// Lets `take_out` take a socket out of the namespace, and keeps what it returns of a socket whose connection broke.
-    /// Clients that wait for the socket are woken.
+    /// Calls `take_out`, which removes a socket from the namespace. If its connection broke, `take_out` returns the
+    /// state to keep. This then wakes the connections that wait until the socket has left.
     pub(crate) fn leave<R>(&self, take_out: impl FnOnce() -> (Option<(PrivateId, Option<Left>)>, R)) -> R {
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
@@ -210,7 +213,8 @@ impl Recovery {
             waker.wake();
         }
         let Some(left) = left else { return result };
-        // Its handlers may have kept it for a while, so that others who left later stand in the queue already.
+        // Handlers may have delayed this socket, so that the queue may already hold clients whose connections broke
+        // later.
         let behind = state.departures.partition_point(|(at, _)| *at <= left.at);
         state.departures.insert(behind, (left.at, pid.clone()));
         state.absent.insert(pid, left);
@@ -218,10 +222,10 @@ impl Recovery {
         result
     }
 
-    /// Lets a client take up where it left off, if its CONNECT payload proves that it can, and what it missed has no more
-    /// than `space` bytes. `enter` puts its socket back into the namespace; no packet is published meanwhile, so that none
-    /// is lost or doubled. `is_present` tells whether the socket with this id and private id is still in the namespace; if
-    /// so, `waker` is woken when it has left.
+    /// Recovers a client if its CONNECT payload has a known private id and offset, and the packets it missed have at
+    /// most `space` bytes. `enter` adds its socket to the namespace again. No packet is published meanwhile, so that
+    /// the client neither loses a packet nor receives one twice. `is_present` tells whether the socket with this id and
+    /// private id is still in the namespace; if it is, `waker` is called when the socket has left.
     pub(crate) fn restore<R>(
         &self,
         auth: Option<&RawValue>,
@@ -251,7 +255,7 @@ impl Recovery {
         }
     }
 
-    /// Takes an absent client out of the table, and returns what was kept of it and what it missed.
+    /// Removes a disconnected client from the table. Returns its state and the packets that it missed.
     fn missed(
         &self,
         state: &mut State,
@@ -261,13 +265,15 @@ impl Recovery {
     ) -> Option<(Left, Vec<Frame>)> {
         let left = state.absent.get(pid)?;
         let seen = match &offset {
-            // The client does not get what was sent before it first came, whatever offset it names.
+            // The client does not get packets from before it first connected, even if it sends an older offset.
             Some(offset) => self.number(offset).filter(|seen| *seen <= state.last)?.max(left.since),
             // The client has never received a numbered packet.
             None => left.since,
         };
         if state.forgotten.is_some_and(|(number, at)| number > seen && at >= left.reached) {
-            tracing::debug!("a client is not recovered: packets it may have missed had to go; raise `max_bytes`");
+            tracing::debug!(
+                "did not recover a client: it may have missed packets that the log has dropped; raise `max_bytes`"
+            );
             return None;
         }
         let missed: Vec<Frame> = state
@@ -277,7 +283,9 @@ impl Recovery {
             .flat_map(|logged| logged.packet.frames().iter().cloned())
             .collect();
         if missed.iter().map(|frame| frame.websocket().len()).sum::<usize>() > space {
-            tracing::debug!("a client is not recovered: it missed more than its outbox takes; raise `outbox_bytes`");
+            tracing::debug!(
+                "did not recover a client: it missed more bytes than its outbox takes; raise `outbox_bytes`"
+            );
             return None;
         }
         Some((state.absent.remove(pid)?, missed))
@@ -288,15 +296,16 @@ impl Recovery {
         format!("{}{SEPARATOR}{number:x}", self.epoch)
     }
 
-    /// The number of the packet with this offset; none of an offset that this log has not given out.
+    /// The number in this offset; none if the offset does not come from this log.
     fn number(&self, offset: &str) -> Option<u64> {
         let digits = offset.strip_prefix(&*self.epoch)?.strip_prefix(SEPARATOR)?;
         let number = u64::from_str_radix(digits, 16).ok()?;
         (self.offset(number) == offset).then_some(number)
     }
 
-    /// Takes out what is due. Of clients it is left in `dropped`, which is declared before the lock is taken so that it is
-    /// dropped after the release: among it are values of the user's, whose `Drop` may emit.
+    /// Removes the packets and the clients that exceed the limits. It moves the clients to `dropped`. The caller
+    /// declares `dropped` before it takes the lock, so that the clients' values are dropped after the lock is released:
+    /// their `Drop` is user code, which may emit.
     fn purge(&self, state: &mut State, now: Instant, dropped: &mut Vec<Left>) {
         while let Some(oldest) = state.log.front()
             && (state.bytes > self.config.max_bytes || now.duration_since(oldest.at) > self.keep)
@@ -310,7 +319,7 @@ impl Recovery {
             if !expired && state.departures.len() <= self.config.max_absent {
                 break;
             }
-            // A client that came back and left again stands further back in the queue too.
+            // A client that reconnected and disconnected again has a second, later entry in the queue.
             if state.absent.get(pid).is_some_and(|left| left.at == *at) {
                 dropped.extend(state.absent.remove(pid));
             }
@@ -331,8 +340,7 @@ mod tests {
     use super::*;
     use crate::wire::parser::Parser;
 
-    /// What is numbered while a client enters would be lost or doubled: it would be missing from what the client missed,
-    /// and yet not be delivered to it, or both.
+    /// If a packet were numbered while a client enters, the client would lose it or receive it twice.
     #[test]
     fn nothing_is_published_while_a_client_enters() {
         let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
@@ -378,8 +386,8 @@ mod tests {
         }
     }
 
-    /// The time for which packets are kept is that in which a broken connection is noticed, but for one that is not read
-    /// while a handler is at work.
+    /// Packets are kept for the time it takes to notice a broken connection. Noticing takes longer if a busy handler
+    /// keeps the connection from being read.
     #[tokio::test(start_paused = true)]
     async fn however_late_its_end_was_noticed_nobody_is_recovered_without_what_it_may_have_missed() {
         let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
@@ -395,7 +403,7 @@ mod tests {
         }
     }
 
-    /// A value of the user's that is kept for a client, and whether the lock was held when it was dropped.
+    /// A value of a client. It records whether the lock was held when it was dropped.
     struct Kept {
         recovery: Arc<Recovery>,
         dropped: Arc<Mutex<Vec<bool>>>,
@@ -407,7 +415,7 @@ mod tests {
         }
     }
 
-    /// Their `Drop` may emit, which would wait for the lock for ever.
+    /// The `Drop` of such a value may emit. If the lock were held, the emit would wait for it for ever.
     #[tokio::test(start_paused = true)]
     async fn values_of_those_who_do_not_come_back_are_dropped_when_the_lock_is_released() {
         let recovery = Arc::new(Recovery::new(RecoveryConfig::default(), Duration::ZERO));
@@ -436,7 +444,7 @@ mod tests {
         recovery.leave(|| (Some((PrivateId(pid.into()), Some(left))), ()));
     }
 
-    /// What is kept of a socket whose connection has broken now.
+    /// The state of a socket whose connection broke just now.
     fn left(reached: Instant) -> Left {
         Left { sid: Sid::random(), rooms: Vec::new(), extensions: None, since: 0, reached, at: Instant::now() }
     }

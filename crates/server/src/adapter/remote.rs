@@ -6,7 +6,7 @@ use sockeye_protocol::socketio::{Arguments, Map, Value};
 
 use crate::{EmitError, IntoRooms, Namespace, Operator, Socket};
 
-/// What servers tell each other of a socket, in the form of the JavaScript reference.
+/// A description of a socket, as servers send it to each other. It has the form of the JavaScript reference.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoteSocketData {
     /// The socket's id.
@@ -15,35 +15,35 @@ pub struct RemoteSocketData {
     pub handshake: RemoteHandshake,
     /// The rooms the socket is in, its own first.
     pub rooms: Vec<String>,
-    /// What [`Socket::set_data`] has set.
+    /// The data set by [`Socket::set_data`].
     pub data: Value,
 }
 
-/// What servers tell each other of the request that opened a connection.
+/// A description of the request that opened a connection, as servers send it to each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoteHandshake {
-    /// The headers as an object, names in lower case; the last one of a name counts.
+    /// The headers as an object with names in lower case. If a name occurs several times, the last value counts.
     pub headers: Value,
-    /// When the connection was opened, as JavaScript writes a date in UTC.
+    /// The time when the connection was opened, in the format of JavaScript's `Date.toString()` in UTC.
     pub time: String,
     /// The client's address.
     pub address: String,
     /// Whether a web page of another origin opened it.
     pub xdomain: bool,
-    /// Whether it is encrypted.
+    /// Whether the connection is encrypted.
     pub secure: bool,
-    /// When the connection was opened, in milliseconds since the Unix epoch.
+    /// The time when the connection was opened, in milliseconds since the Unix epoch.
     pub issued: u64,
     /// The request target.
     pub url: String,
     /// The query's parameters as an object.
     pub query: Value,
-    /// What the client sent along with CONNECT.
+    /// The payload of the client's CONNECT packet (`auth` in the JavaScript client).
     pub auth: Value,
 }
 
 impl RemoteSocketData {
-    /// What there is to tell of a socket of this server.
+    /// Describes a socket of this server.
     pub fn of(socket: &Socket) -> Self {
         Self {
             id: socket.id().to_string(),
@@ -55,7 +55,7 @@ impl RemoteSocketData {
 }
 
 impl RemoteHandshake {
-    /// The handshake of a socket of this server.
+    /// Describes the handshake of a socket of this server.
     pub fn of(socket: &Socket) -> Self {
         let handshake = socket.handshake();
         let auth = socket.auth().and_then(|auth| serde_json::from_str(auth.get()).ok());
@@ -76,7 +76,7 @@ impl RemoteHandshake {
     }
 }
 
-/// A time, in seconds since the Unix epoch, as JavaScript's `Date` turns into text where the time zone is UTC.
+/// Formats a time, in seconds since the Unix epoch, like JavaScript's `Date.toString()` in the time zone UTC.
 fn date_text(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
@@ -102,7 +102,7 @@ fn date_text(seconds: u64) -> String {
     )
 }
 
-/// A socket of this server or of another one of the cluster.
+/// A socket of this server or of another server of the cluster.
 #[derive(Debug, Clone)]
 pub struct RemoteSocket {
     namespace: Namespace,
@@ -125,12 +125,12 @@ impl RemoteSocket {
         &self.data.handshake
     }
 
-    /// The rooms the socket was in when it was asked.
+    /// The rooms that the socket was in when it was fetched.
     pub fn rooms(&self) -> &[String] {
         &self.data.rooms
     }
 
-    /// The data that was set on the socket.
+    /// The data set by [`Socket::set_data`].
     pub fn data(&self) -> &Value {
         &self.data.data
     }
@@ -143,12 +143,12 @@ impl RemoteSocket {
         self.operator().emit(event, args)
     }
 
-    /// Has the socket join rooms.
+    /// Makes the socket join rooms.
     pub fn join(&self, rooms: impl IntoRooms) {
         self.operator().sockets_join(rooms);
     }
 
-    /// Has the socket leave rooms.
+    /// Makes the socket leave rooms.
     pub fn leave(&self, rooms: impl IntoRooms) {
         self.operator().sockets_leave(rooms);
     }

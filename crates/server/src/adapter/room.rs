@@ -1,6 +1,6 @@
 use sockeye_engine::Sid;
 
-/// What may be named as one or several rooms: a string, a socket's id, or an array, slice or vector of them.
+/// One or several room names: a string, a socket's id, or an array, slice or vector of them.
 pub trait IntoRooms {
     /// Calls `each` with every name.
     fn for_each_room(&self, each: &mut dyn FnMut(&str));

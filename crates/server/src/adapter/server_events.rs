@@ -6,7 +6,7 @@ use sockeye_protocol::socketio::ArgsBuf;
 
 use crate::{IntoReply, Reply};
 
-/// What a namespace does with events that other servers emit to it.
+/// The handlers of a namespace for events that other servers emit.
 #[derive(Default)]
 pub struct ServerEvents {
     handlers: RwLock<HashMap<Box<str>, Vec<Run>>>,
@@ -27,12 +27,12 @@ impl ServerEvents {
         self.handlers.write().entry(event.into()).or_default().push(run);
     }
 
-    /// Takes on the handlers of the parent.
+    /// Copies the handlers of the parent namespace.
     pub(crate) fn inherit(&self, parent: &Self) {
         self.handlers.write().clone_from(&parent.handlers.read());
     }
 
-    /// Runs the handlers of an event, and returns the first answer that is one; for adapters to call.
+    /// Runs the handlers of an event and returns the first answer, if any handler answers. Adapters call it.
     pub async fn received(&self, event: &str, args: &ArgsBuf) -> Option<ArgsBuf> {
         let handlers = self.handlers.read().get(event).cloned().unwrap_or_default();
         let mut answer = None;
@@ -44,7 +44,7 @@ impl ServerEvents {
     }
 }
 
-/// The arguments of a reply; none of a handler that returned nothing.
+/// The arguments of a reply, or none if the handler returned no answer.
 fn args_of(reply: Reply) -> Option<ArgsBuf> {
     match reply {
         Reply::Empty => None,

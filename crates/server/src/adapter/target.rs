@@ -4,20 +4,20 @@ use smallvec::SmallVec;
 
 use crate::IntoRooms;
 
-/// Names of rooms, nearly always one.
+/// Room names; nearly always one.
 pub type RoomNames = SmallVec<[Arc<str>; 1]>;
 
-/// Whom a broadcast is for.
+/// The sockets that a broadcast or a command reaches.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
-    /// The rooms whose members it reaches, each member once; none means every socket of the namespace. A socket's id is
-    /// the name of the room it is alone in.
+    /// The rooms whose members it reaches, each member once. If empty, it reaches every socket of the namespace. A
+    /// socket's id is also the name of a room with only that socket.
     pub rooms: RoomNames,
-    /// The rooms whose members it leaves out.
+    /// The rooms whose members it does not reach.
     pub except: RoomNames,
-    /// Whether it stays on this server.
+    /// Whether it reaches only sockets of this server.
     pub local: bool,
-    /// Whether it is dropped for sockets that are not ready to receive.
+    /// Whether a socket that is not ready to receive misses it.
     pub volatile: bool,
 }
 

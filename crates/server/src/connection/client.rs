@@ -29,7 +29,7 @@ use crate::{
     wire::parser::{Decoder, ReadError},
 };
 
-/// The Socket.IO side of one connection: it decodes packets and gives them to the sockets that share the connection.
+/// The Socket.IO side of one connection. It decodes packets and passes them to the sockets that share the connection.
 pub(crate) struct Client {
     registry: Arc<Registry>,
     session: Arc<Session>,
@@ -37,26 +37,26 @@ pub(crate) struct Client {
     members: SmallVec<[Member; 1]>,
     others: Option<Box<Others>>,
     allowance: Allowance,
-    /// Until when the client must have joined a namespace.
+    /// The time by which the client must have joined a namespace.
     connect_by: Option<Instant>,
-    /// Until when the attachments of a packet that has begun must be there.
+    /// The time by which the attachments of an incomplete packet must have arrived.
     attachments_by: Option<Instant>,
-    /// Set once the client has broken the protocol or the session has ended: nothing more is handled.
+    /// Set when the client breaks the protocol or the session ends. After that the client's packets are not handled.
     over: bool,
-    /// Whether a client of Socket.IO 2 is still to be let into `/`, which it need not ask for.
+    /// Whether a client of Socket.IO 2 still has to join `/`. The server joins it there without a CONNECT packet.
     joins_by_itself: bool,
 }
 
-/// The namespaces that the client is not in, as far as they matter. Most connections have none.
+/// Namespaces that the client has left, or waits to join. Most connections have none.
 #[derive(Default)]
 struct Others {
-    /// Those that the client has left, the latest last.
+    /// The namespaces that the client has left, the latest last.
     left: Vec<Box<str>>,
-    /// Those that the client asks for with the offer to recover a session whose socket has not left yet.
+    /// Requests for recovery whose former socket has not left its namespace yet.
     awaiting: Vec<Awaiting>,
 }
 
-/// A client's request to join, which waits for the client's former socket to leave the namespace.
+/// A client's request to join a namespace that waits until the client's former socket has left it.
 struct Awaiting {
     namespace: Box<str>,
     auth: Option<Box<RawValue>>,
@@ -70,17 +70,18 @@ enum Wait {
     Over,
 }
 
-/// How many of the namespaces that a client has left are remembered.
+/// The most namespaces left by a client that the connection remembers.
 const MAX_LEFT: usize = 16;
 
-/// How long a client waits for its former socket to leave. Only a handler that runs for long keeps it that long.
+/// How long a client waits for its former socket to leave. It waits this long only if a handler of that socket keeps
+/// running.
 const FORMER_SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What happens to a client that asks for a namespace.
+/// The outcome of a client's request to join a namespace.
 enum Entry {
-    /// Its socket is in the namespace, which means this to rooms.
+    /// The client's socket is in the namespace. The events are to be passed to the observers of rooms.
     Entered(Socket, RoomEvents),
-    /// It waits for its former socket to leave.
+    /// The client waits until its former socket has left.
     AwaitsFormer,
 }
 
@@ -112,7 +113,8 @@ impl Client {
                 Revision::V4 => socketio::Revision::V5,
             },
         };
-        // The decoder is taken out so that the packet, which may borrow from it, can be handled by the rest.
+        // `self` gives up the decoder for this call, because the packet may borrow from the decoder while `handle`
+        // borrows `self`.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::MessagePack);
         let result = decoder.decode(message, &limits, |packet| self.handle(packet, cx));
         let is_waiting = decoder.is_waiting();
@@ -125,7 +127,7 @@ impl Client {
         self.decoder = decoder;
         match result? {
             Some(handled) => handled,
-            // An acknowledgement without an id is ignored, but not from a client that has joined nothing.
+            // The server ignores an acknowledgement without an id, unless the client has joined no namespace.
             None if self.members.is_empty() && !is_waiting => Err(MembershipViolation::NotJoined.into()),
             None => Ok(()),
         }
@@ -176,13 +178,13 @@ impl Client {
         };
         member.receive(event, cx);
         if member.socket().closes_connection() {
-            // What came with this event is for namespaces that the client is out of now.
+            // The client is now in no namespace, so that the packets behind this event are not handled.
             let _under_way = self.disconnect_all(cx);
         }
         Ok(())
     }
 
-    /// Counts something that makes work against the client's rate.
+    /// Counts one event or request to join against `max_event_rate`.
     fn pay(&mut self) {
         if !self.allowance.take() {
             self.registry.common.counters.rate_limited.add();
@@ -207,7 +209,7 @@ impl Client {
         Ok(())
     }
 
-    /// Puts the client into the namespace that it asks for, has it wait for its former socket, or refuses it.
+    /// Adds the client to the namespace, makes it wait for its former socket, or refuses it.
     fn join(&mut self, request: Awaiting, cx: &mut Context<'_>) {
         let (session, name, auth) = (&self.session, &*request.namespace, &request.auth);
         let former = match request.wait {
@@ -226,7 +228,7 @@ impl Client {
                 tracing::warn!(
                     asked = &name[..name.floor_char_boundary(MAX_CHILD_NAME)],
                     known = ?self.registry.some_names(),
-                    "refused a client that asked for a namespace there is not"
+                    "refused a client because its namespace does not exist"
                 );
                 refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new("Invalid namespace"));
                 return;
@@ -242,13 +244,13 @@ impl Client {
         };
         socket.namespace().local().tell(events);
         let mut member = Member::new(socket);
-        // The handlers' first step is taken at once, so that those that do not wait are through before what follows.
+        // This polls the handlers at once, so that handlers that do not wait finish before the next packet is handled.
         let _under_way = member.poll(cx);
         self.members.push(member);
         self.connect_by = None;
     }
 
-    /// Lets those requests go on whose former socket has left, or has had its time.
+    /// Retries the requests whose former socket has left or whose wait is over.
     fn join_awaiting(&mut self, cx: &mut Context<'_>) {
         let Some(others) = &mut self.others else { return };
         for request in std::mem::take(&mut others.awaiting) {
@@ -263,7 +265,7 @@ impl Client {
         }
     }
 
-    /// Logs why a connection is closed whose client broke the protocol.
+    /// Logs how the client of a closed connection broke the protocol.
     fn log_violation(&self, violation: &Violation) {
         static THROTTLE: LogThrottle = LogThrottle::new();
         let sid = self.session.id().short();
@@ -273,7 +275,7 @@ impl Client {
             return log_limit(sid, setting, limit, consequence);
         }
         let joined = !self.members.is_empty() || self.others.as_ref().is_some_and(|others| !others.left.is_empty());
-        let hint = if joined { "" } else { "; it does not begin as Socket.IO does: its client may use another parser" };
+        let hint = if joined { "" } else { "; its client has joined no namespace and may use another parser" };
         if THROTTLE.permits(&violation.to_string()) {
             tracing::warn!(sid, %violation, "closed a connection that broke the protocol{hint}");
         } else {
@@ -287,7 +289,7 @@ impl Client {
         refuse(&self.registry.common, &self.session, name, &ConnectRefusal::new(limit.to_string()));
     }
 
-    /// Takes the client out of every namespace that it is in, telling it so, and closes the connection.
+    /// Disconnects the client from all its namespaces with a DISCONNECT packet each, and closes the connection.
     fn disconnect_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.over = true;
         for member in self.members.iter().filter(|member| member.socket().is_connected()) {
@@ -317,8 +319,9 @@ impl Client {
         }
     }
 
-    /// Whether a packet of the client is to be handled. If not, it may have been on its way when the client and the
-    /// namespace parted, and has no consequence; the reference closes the connection, and with it all other namespaces.
+    /// Whether to handle a packet of the client. A packet for a namespace that the client has just left is ignored: the
+    /// client may have sent it before it knew that it had left. The reference instead closes the connection, and with
+    /// it the client's other namespaces.
     fn accepts(&self, namespace: &str, packet: ClientPacket) -> Result<bool, Violation> {
         let accepted = self.membership(namespace).accept(packet)? == Acceptance::Handle;
         if !accepted {
@@ -331,7 +334,7 @@ impl Client {
         Ok(accepted)
     }
 
-    /// Forgets the sockets that have left or were refused.
+    /// Removes the sockets that have left or were refused.
     fn forget_members_over(&mut self) {
         for member in self.members.iter().filter(|member| member.membership() == ServerMembership::Left) {
             self.others.get_or_insert_default().note_left(member.socket().namespace().name());
@@ -347,7 +350,7 @@ impl Client {
 }
 
 impl Others {
-    /// When the first request has waited long enough for its former socket.
+    /// The time at which the first wait for a former socket ends.
     fn deadline(&self) -> Option<Instant> {
         let until = |request: &Awaiting| match request.wait {
             Wait::Until(until) => Some(until),
@@ -356,7 +359,7 @@ impl Others {
         self.awaiting.iter().filter_map(until).min()
     }
 
-    /// Ends the waits that have lasted long enough.
+    /// Ends the waits whose time is up.
     fn end_waits(&mut self, now: Instant) {
         for request in &mut self.awaiting {
             if matches!(request.wait, Wait::Until(until) if now >= until) {
@@ -397,7 +400,7 @@ impl SessionHandler for Client {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.joins_by_itself) && !self.over {
-            // Nobody has joined yet, so that this cannot be a second time.
+            // The client has joined no namespace yet, so that this cannot be a second CONNECT for `/`.
             let _joined = self.connect("/", None, cx);
         }
         if self.others.as_ref().is_some_and(|others| !others.awaiting.is_empty()) && !self.over {
@@ -442,7 +445,7 @@ impl SessionHandler for Client {
                 self.session.id().short(),
                 "connect_timeout",
                 timeout,
-                "closed a connection that has not joined a namespace in time",
+                "closed a connection because it did not join a namespace in time",
             );
             self.registry.common.counters.connect_timeouts.add();
             self.connect_by = None;
@@ -454,7 +457,7 @@ impl SessionHandler for Client {
                 self.session.id().short(),
                 "attachments_timeout",
                 timeout,
-                "closed a connection whose attachments are late",
+                "closed a connection because the attachments of a packet did not arrive in time",
             );
             self.registry.common.counters.attachment_timeouts.add();
             self.attachments_by = None;
@@ -462,7 +465,7 @@ impl SessionHandler for Client {
             self.session.close();
         }
         if let Some(others) = &mut self.others {
-            // The task polls this client next, which then starts anew.
+            // The task polls this client next, which then joins with a new socket.
             others.end_waits(now);
         }
         self.allowance.reopen(now);
@@ -481,17 +484,19 @@ impl SessionHandler for Client {
     }
 }
 
-/// The setting that a packet exceeds, its value, and what the log says of it.
+/// The setting that a packet exceeds, the value of the setting, and the text of the log line.
 fn exceeded_setting(error: &DecodeError) -> Option<(&'static str, usize, &'static str)> {
     match error {
         DecodeError::TooManyAttachments { limit } => {
-            Some(("max_attachments", *limit, "closed a connection whose packet announces too many attachments"))
+            Some(("max_attachments", *limit, "closed a connection because a packet announces too many attachments"))
         }
-        DecodeError::AttachmentsTooLarge { limit } => {
-            Some(("max_attachment_bytes", *limit, "closed a connection whose packet has too large attachments"))
-        }
+        DecodeError::AttachmentsTooLarge { limit } => Some((
+            "max_attachment_bytes",
+            *limit,
+            "closed a connection because the attachments of a packet are too large",
+        )),
         DecodeError::TooDeep { limit } => {
-            Some(("max_depth", *limit, "closed a connection whose packet is nested too deeply"))
+            Some(("max_depth", *limit, "closed a connection because a packet is nested too deeply"))
         }
         _ => None,
     }
@@ -508,7 +513,7 @@ enum Violation {
     ConnectError,
 }
 
-/// Refuses a client in the form that its revision of the protocol knows.
+/// Sends a client a refusal in the form of its protocol revision.
 pub(crate) fn refuse(common: &Common, session: &Arc<Session>, namespace: &str, refusal: &ConnectRefusal) {
     common.counters.connects_refused.add();
     let parser = &common.config.parser;
@@ -519,13 +524,13 @@ pub(crate) fn refuse(common: &Common, session: &Arc<Session>, namespace: &str, r
         },
         |buffer, wire| send(session, buffer, wire),
     );
-    // A session that is closed already needs no answer.
+    // A closed session needs no answer.
     log_encoding(sent.map(drop));
 }
 
-/// Puts a socket into a namespace: a new one, or one that is recovered. If the client offers to recover a session whose
-/// socket is still in the namespace, that socket ends, and `former` is woken when it has left; without `former` the client
-/// starts anew.
+/// Adds a new or a recovered socket to a namespace. If the client asks to recover a socket that is still in the
+/// namespace, this ends that socket and calls the waker `former` when it has left. Without `former` the client gets a
+/// new socket.
 fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>, former: Option<&Waker>) -> Entry {
     let insert = |id: Sid, auth, identity| {
         let socket = Socket::new(id, namespace.clone(), session.clone(), auth, identity);
@@ -569,7 +574,7 @@ fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValu
     }
 }
 
-/// In Socket.IO 2 a socket's id is derived from its session's.
+/// Makes the id of a new socket. In Socket.IO 2 it is derived from the id of the session.
 fn new_id(namespace: &Namespace, session: &Session) -> Sid {
     match (session.revision(), namespace.name()) {
         (Revision::V4, _) => Sid::random(),
@@ -578,7 +583,8 @@ fn new_id(namespace: &Namespace, session: &Session) -> Sid {
     }
 }
 
-/// In Socket.IO 2 the query of the namespace stands for what later clients send along with CONNECT.
+/// Makes the auth payload of a client of Socket.IO 2 from the query in its CONNECT packet; later clients send the
+/// payload itself.
 fn query_as_auth(query: &str) -> Option<Box<RawValue>> {
     let auth: serde_json::Map<String, serde_json::Value> = form_urlencoded::parse(query.as_bytes())
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()))

@@ -12,7 +12,7 @@ use crate::{
     handler::{AckId, Admission, ConnectContext, DisconnectContext, FailedEvent, OnConnect, OnDisconnect},
 };
 
-/// One socket and its handlers, which run one after the other.
+/// One socket and its running handlers. They run one after the other.
 pub(crate) struct Member {
     socket: Socket,
     stage: Stage,
@@ -45,7 +45,7 @@ impl Member {
         &self.socket
     }
 
-    /// How many bytes of events wait for a handler.
+    /// The number of bytes of events that wait for a handler.
     pub(crate) fn backlog_bytes(&self) -> usize {
         match &self.stage {
             Stage::Joined(events) => events.queued_bytes(),
@@ -58,7 +58,7 @@ impl Member {
         self.socket.membership()
     }
 
-    /// Whether the client has been let in and its handlers take events.
+    /// Whether the client has joined and its events are handled.
     pub(crate) fn is_joined(&self) -> bool {
         matches!(self.stage, Stage::Joined(_))
     }
@@ -117,15 +117,16 @@ impl Member {
         }
     }
 
-    /// Runs the connect handlers until one waits, one refuses the client, or the client is let in.
+    /// Runs the connect handlers until one waits, one refuses the client, or all of them have admitted it.
     fn poll_connecting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Stage::Connecting(handlers) = &mut self.stage else { return Poll::Ready(()) };
-            // A handler that has begun runs to its end, whatever became of the client meanwhile.
+            // A handler that has begun runs to its end, even if the client has left meanwhile.
             if !handlers.is_running() {
                 match self.socket.leaving() {
                     None => {}
-                    // The connection is gone: the disconnect handlers undo what the connect handlers have set up.
+                    // The connection is closed. The disconnect handlers run, so that they can undo the work of the
+                    // connect handlers.
                     Some(reason @ DisconnectReason::Connection(_)) => {
                         self.leave(reason);
                         return Poll::Ready(());
@@ -158,7 +159,7 @@ impl Member {
         }
     }
 
-    /// Takes the socket out of its namespace and runs the disconnect handlers.
+    /// Removes the socket from its namespace and runs the disconnect handlers.
     fn leave(&mut self, reason: DisconnectReason) {
         let namespace = self.socket.namespace().clone();
         let own = self.socket.with_handlers(|handlers| handlers.disconnect.clone()).unwrap_or_default();
@@ -167,7 +168,7 @@ impl Member {
         self.stage = Stage::Leaving(reason, handlers);
     }
 
-    /// Refuses the client. The disconnect handlers do not run, because the client never was in the namespace.
+    /// Refuses the client. The disconnect handlers do not run, because the client has never been in the namespace.
     fn refuse(&mut self, refusal: &ConnectRefusal) {
         let is_told = self.socket.begin_refusal();
         self.take_out(None);
@@ -181,7 +182,8 @@ impl Member {
         let namespace = self.socket.namespace();
         let is_recoverable = reason.is_some_and(DisconnectReason::is_recoverable);
         let events = match namespace.recovery() {
-            // A client that comes back finds its former socket either in the namespace or among the absent.
+            // The closure runs under the lock of recovery, so that a client that reconnects finds its former socket
+            // either in the namespace or among the disconnected clients.
             Some(recovery) => recovery.leave(|| {
                 let (rooms, events) = namespace.local().remove(&self.socket);
                 let left = self.socket.finish_leaving(rooms);
@@ -201,7 +203,7 @@ impl Member {
         }
     }
 
-    /// Counts and logs that a connect or disconnect handler failed.
+    /// Counts and logs the failure of a connect or disconnect handler.
     fn report(&self, kind: &str, failure: &HandlerFailure) {
         let (namespace, sid) = (self.socket.namespace().name(), self.socket.id().short());
         match failure {
@@ -222,8 +224,8 @@ impl Member {
 }
 
 impl Drop for Member {
-    /// Takes the socket out of its namespace if the connection's task ends before the socket has left, by a panic or with
-    /// its runtime. The disconnect handlers cannot run any more.
+    /// Removes the socket from its namespace if the connection's task ends first, because it panicked or its runtime
+    /// was shut down. The disconnect handlers cannot run then.
     fn drop(&mut self) {
         if matches!(self.stage, Stage::Connecting(_) | Stage::Joined(_)) {
             self.socket.begin_leaving(DisconnectReason::Connection(CloseReason::TransportError));
@@ -262,7 +264,8 @@ impl RunnerSocket for Socket {
     }
 }
 
-/// Starts the handlers of an event: middleware, those of every event, the namespace's, the socket's own.
+/// Starts the handlers of an event in this order: event middleware, `on_any` handlers, the namespace's handlers, the
+/// socket's handlers.
 fn start(
     events: &mut Runner<Socket>,
     socket: &Socket,

@@ -2,18 +2,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many events a connection may send: a bucket that fills at a steady rate and holds a second's worth. When it is
-/// empty the connection is not read for a moment, which slows its client down and loses nothing.
+/// Limits the rate of a connection's events with a token bucket. The bucket fills at a steady rate and holds the tokens
+/// of one second. While it is empty, the server does not read the connection: the client slows down, and no event is
+/// lost.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     rate: u32,
-    /// Below zero for the event that found the bucket empty: it is handled all the same, and paid for later.
+    /// Negative after events that found the bucket empty. The server handles these events all the same; later tokens
+    /// pay for them.
     left: i64,
     filled: Option<Instant>,
     closed_until: Option<Instant>,
 }
 
-/// How long an empty bucket is given to fill at the least, because waking up costs something too.
+/// The shortest pause for an empty bucket. Shorter ones would wake the task too often.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Allowance {
@@ -21,13 +23,13 @@ impl Allowance {
         Self { rate, left: rate.into(), filled: None, closed_until: None }
     }
 
-    /// Takes one event out of the bucket. False if that has emptied it, so that the connection must pause.
+    /// Takes a token for one event. Returns false if the bucket is empty, so that the connection must pause.
     pub(crate) fn take(&mut self) -> bool {
         self.left -= 1;
         if self.left >= 0 {
             return true;
         }
-        // The clock is only read when the bucket is empty.
+        // It reads the clock only when the bucket is empty.
         let now = Instant::now();
         self.fill(now);
         if self.left < 0 {
@@ -36,7 +38,7 @@ impl Allowance {
         self.left >= 0
     }
 
-    /// How long the bucket takes to fill up to where it owes nothing.
+    /// The time until the bucket is no longer negative.
     fn until_paid(&self) -> Duration {
         let owed = self.left.unsigned_abs().saturating_mul(1_000_000) / u64::from(self.rate.max(1));
         Duration::from_micros(owed).max(PAUSE)
@@ -59,12 +61,12 @@ impl Allowance {
     }
 
     fn fill(&mut self, now: Instant) {
-        // The first bucket lasted as long as it did; from now on time counts.
+        // The bucket starts full, so that the time before this first fill does not count.
         let filled = *self.filled.get_or_insert(now);
         let earned = now.duration_since(filled).as_secs_f64() * f64::from(self.rate);
         if earned >= 1.0 {
             self.filled = Some(now);
-            // A float that is too large becomes the largest number, which the rate then bounds.
+            // The cast turns a float that is too large into the largest integer, and `min` bounds it by the rate.
             self.left = self.left.saturating_add(earned as i64).min(self.rate.into());
         }
     }

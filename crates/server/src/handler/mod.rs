@@ -65,7 +65,7 @@ pub struct FailedEvent<'a> {
 }
 
 impl FailedEvent<'_> {
-    /// What the client is told without an error handler.
+    /// The text that the client receives if there is no error handler.
     pub fn message(&self) -> String {
         self.failure.message()
     }

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{EmitError, LimitError, Namespace, Socket};
 
-/// Why no acknowledgement came.
+/// Why an acknowledgement failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
@@ -33,16 +33,16 @@ pub enum AckError {
     /// The socket left before it answered.
     #[error("the socket has been disconnected before it acknowledged the event")]
     Disconnected,
-    /// The client answered with something else.
-    #[error("the acknowledgement is not what was expected: {0}")]
+    /// The arguments of the answer could not be deserialised into the requested type.
+    #[error("the arguments of the acknowledgement do not have the requested type: {0}")]
     Arguments(#[from] ArgumentError),
 }
 
-/// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
-/// as `(i64, String)`. An answer without arguments is taken for `null`, which `()` is decoded from.
-/// [`raw`](Self::raw) returns the arguments still encoded. If the future is dropped, the answer is not waited for.
+/// The future of an acknowledgement. It resolves to the first argument of the answer, or to all arguments if `T` is a
+/// tuple, such as `(i64, String)`. An answer without arguments counts as `null`, from which `()` can be deserialised.
+/// [`raw`](Self::raw) returns the encoded arguments. If the future is dropped, the answer is ignored.
 #[derive(Debug)]
-#[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
+#[must_use = "the acknowledgement arrives only if the future is awaited; to emit without one, use `emit`"]
 pub struct AckFuture<T> {
     state: State,
     answer: PhantomData<fn() -> T>,
@@ -51,7 +51,7 @@ pub struct AckFuture<T> {
 #[derive(Debug)]
 enum State {
     Failed(Option<EmitError>),
-    Waiting { socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, patience: Patience },
+    Waiting { socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, deadline: AckDeadline },
 }
 
 impl<T> AckFuture<T> {
@@ -60,19 +60,20 @@ impl<T> AckFuture<T> {
     }
 
     pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<ArgsBuf>, timeout: Duration) -> Self {
-        let patience = Patience::new(timeout);
-        Self { state: State::Waiting { socket, id, answer, patience }, answer: PhantomData }
+        let deadline = AckDeadline::new(timeout);
+        Self { state: State::Waiting { socket, id, answer, deadline }, answer: PhantomData }
     }
 
-    /// Waits for the answer as it comes, with all its arguments: `answer.as_args().all::<(i64, String)>()`.
+    /// Waits for the answer and returns all its arguments encoded. Read them by `answer.as_args().all::<(i64,
+    /// String)>()`.
     ///
     /// # Errors
-    /// As the future itself, but for the type of the argument.
+    /// As the future itself, except that the type of the arguments is not checked.
     pub async fn raw(mut self) -> Result<ArgsBuf, AckError> {
         std::future::poll_fn(|cx| self.poll_answer(cx)).await
     }
 
-    /// Calls `callback` in a task of its own with what the future resolves to.
+    /// Spawns a task that calls `callback` with the output of the future.
     pub(crate) fn call_with_answer<F, Fut>(self, namespace: Namespace, callback: F)
     where
         T: DeserializeOwned + Send + 'static,
@@ -94,9 +95,9 @@ impl<T> AckFuture<T> {
                 Some(error) => Poll::Ready(Err(error.into())),
                 None => Poll::Pending,
             },
-            State::Waiting { answer, patience, .. } => match Pin::new(answer).poll(cx) {
+            State::Waiting { answer, deadline, .. } => match Pin::new(answer).poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(answer.map_err(|_| AckError::Disconnected)),
-                Poll::Pending => patience.poll(cx).map(|()| Err(AckError::TimedOut)),
+                Poll::Pending => deadline.poll(cx).map(|()| Err(AckError::TimedOut)),
             },
         }
     }
@@ -118,46 +119,48 @@ impl<T> Drop for AckFuture<T> {
     }
 }
 
-/// The acknowledgements of a broadcast, as a stream: one item a socket, in the order they come, with
-/// [`AckError::TimedOut`] for those that do not answer in time, and [`AckError::Emit`] for those that owe so many answers
-/// already that they were not asked. [`collect`](Self::collect) waits for all.
+/// The acknowledgements of a broadcast, as a stream. It yields one item for each socket, in the order in which the
+/// answers arrive: [`AckError::TimedOut`] if the socket does not answer in time, and [`AckError::Emit`] if it did not
+/// get the event because it has `max_pending_acks` unanswered acknowledgements. [`collect`](Self::collect) waits for
+/// all.
 #[derive(Debug)]
-#[must_use = "the acknowledgements are only waited for when the stream is polled; to emit without them, use `emit`"]
+#[must_use = "the acknowledgements arrive only if the stream is polled; to emit without them, use `emit`"]
 pub struct BroadcastAcks<T> {
     id: u64,
     sockets: HashMap<Sid, Socket>,
     answers: mpsc::UnboundedReceiver<(Sid, Answer)>,
-    patience: Patience,
+    deadline: AckDeadline,
     answer: PhantomData<fn() -> T>,
 }
 
-/// What came of a broadcast's acknowledgements.
+/// The result of a broadcast with acknowledgements.
 #[derive(Debug)]
 pub struct BroadcastAnswers<T> {
-    /// The answers that came.
+    /// The answers that arrived.
     pub answers: Vec<(Sid, T)>,
-    /// The sockets that gave none, and why.
+    /// The sockets that gave no valid answer, and the reasons.
     pub missing: Vec<(Sid, AckError)>,
 }
 
 impl<T> BroadcastAcks<T> {
     pub(crate) fn new(id: u64, answers: mpsc::UnboundedReceiver<(Sid, Answer)>, timeout: Duration) -> Self {
-        Self { id, sockets: HashMap::new(), answers, patience: Patience::new(timeout), answer: PhantomData }
+        Self { id, sockets: HashMap::new(), answers, deadline: AckDeadline::new(timeout), answer: PhantomData }
     }
 
-    /// Waits for these sockets, too, which have been asked.
+    /// Adds sockets that were asked for an acknowledgement.
     pub(crate) fn expect(&mut self, sockets: Vec<Socket>) {
         self.sockets.extend(sockets.into_iter().map(|socket| (socket.id().clone(), socket)));
     }
 
-    /// How many sockets have not answered yet.
+    /// The number of sockets that have not answered yet.
     pub fn outstanding(&self) -> usize {
         self.sockets.len()
     }
 }
 
 impl<T: DeserializeOwned> BroadcastAcks<T> {
-    /// Waits until every socket has answered, has left, or the time is up. Partial answers are kept.
+    /// Waits until every socket has answered or left, or until the timeout. After the timeout, the result has the
+    /// answers that arrived before it.
     pub async fn collect(mut self) -> BroadcastAnswers<T> {
         let mut collected = BroadcastAnswers { answers: Vec::new(), missing: Vec::new() };
         while let Some((sid, answer)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
@@ -185,10 +188,10 @@ impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
                 let answer = answer.and_then(|args| Ok(decode_answer(args.as_args())?));
                 return Poll::Ready(Some((sid, answer)));
             }
-            if self.patience.poll(cx).is_pending() {
+            if self.deadline.poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // The time is up: each socket that is left is one item.
+            // After the timeout, the stream yields one item for each socket without an answer.
             let Some(sid) = self.sockets.keys().next().cloned() else { return Poll::Ready(None) };
             if let Some(socket) = self.sockets.remove(&sid) {
                 socket.forget_ack(self.id);
@@ -206,16 +209,16 @@ impl<T> Drop for BroadcastAcks<T> {
     }
 }
 
-/// How long an answer is waited for. The time runs at once, but the timer is made when somebody waits, because events are
-/// emitted outside of a runtime, too.
+/// The deadline of an acknowledgement. Its time starts at once, but the timer is created at the first poll, because
+/// `emit_with_ack` may be called outside of a runtime.
 #[derive(Debug)]
-struct Patience {
-    /// None is beyond all time.
+struct AckDeadline {
+    /// None if the deadline is later than an `Instant` can be.
     ends: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl AckDeadline {
     fn new(timeout: Duration) -> Self {
         Self { ends: Instant::now().checked_add(timeout), timer: None }
     }
@@ -226,33 +229,33 @@ impl Patience {
     }
 }
 
-/// What became of one socket's acknowledgement of a broadcast.
+/// One socket's answer to a broadcast, or why there is none.
 type Answer = Result<ArgsBuf, AckError>;
 
-/// Where the sockets that a broadcast asks leave their answers.
+/// The channel to which sockets send their answers to a broadcast.
 pub(crate) type Answers = mpsc::UnboundedSender<(Sid, Answer)>;
 
-/// The acknowledgements one socket still owes.
+/// The unanswered acknowledgements of one socket.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAcks {
     waiting: HashMap<u64, PendingAck>,
 }
 
-/// Who waits for an acknowledgement.
+/// The receiver of an acknowledgement.
 #[derive(Debug)]
 pub(crate) enum PendingAck {
     One(oneshot::Sender<ArgsBuf>),
     Broadcast(Sid, Answers),
 }
 
-/// The ids of a server's acknowledgements. All sockets share them, for two reasons: one encoding of a broadcast serves
-/// every recipient, and clients answer an event although they have come back as another socket since, which must not be
-/// taken for the answer to what that one was asked.
+/// The ids of a server's acknowledgements. All sockets share them, for two reasons. First, all recipients of a
+/// broadcast receive the same encoded packet. Second, a client may answer an event after it has reconnected with a new
+/// socket; the server must not take this answer for an answer to an event of the new socket.
 #[derive(Debug, Default)]
 pub(crate) struct AckIds(AtomicU32);
 
 impl AckIds {
-    /// The next id, which fits into a signed number of 32 bits, because the Java client takes no other.
+    /// The next id. It fits into a signed 32-bit integer, because the Java client accepts no larger one.
     pub(crate) fn next(&self) -> u64 {
         u64::from(self.0.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1))
     }
@@ -271,24 +274,24 @@ impl PendingAcks {
         self.waiting.remove(&id)
     }
 
-    /// Tells everyone who waits that no answer will come.
+    /// Fails all acknowledgements with [`AckError::Disconnected`].
     pub(crate) fn disconnected(self) {
         self.waiting.into_values().for_each(PendingAck::disconnected);
     }
 }
 
 impl PendingAck {
-    /// Tells whoever waits that no answer will come.
+    /// Fails the acknowledgement with [`AckError::Disconnected`].
     pub(crate) fn disconnected(self) {
         match self {
             Self::One(answer) => drop(answer),
-            // Whoever waited may have given up.
+            // The receiver may have been dropped.
             Self::Broadcast(sid, answers) => drop(answers.send((sid, Err(AckError::Disconnected)))),
         }
     }
 
     pub(crate) fn resolve(self, args: ArgsBuf) {
-        // Whoever waited may have given up in this moment.
+        // The receiver may just have been dropped.
         match self {
             Self::One(answer) => drop(answer.send(args)),
             Self::Broadcast(sid, answers) => drop(answers.send((sid, Ok(args)))),

@@ -1,4 +1,5 @@
-//! What users hold: the server, its namespaces, their sockets, and what they emit and are answered with.
+//! The types that users of the crate hold: the server, its namespaces, their sockets, operators that emit, and
+//! acknowledgements.
 pub(crate) mod ack;
 pub(crate) mod jobs;
 pub(crate) mod namespace;

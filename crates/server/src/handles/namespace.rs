@@ -28,7 +28,7 @@ use crate::{
 
 /// A namespace: its handlers, and the sockets that have joined it. Cheap to clone, and usable from any task or thread.
 ///
-/// What it can emit and command is that of an [`Operator`] without any choice made.
+/// Its emits and commands reach all its sockets, like those of an [`Operator`] without any selection.
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 
@@ -38,21 +38,21 @@ struct Inner {
     registry: WeakRegistry,
     local: Arc<Local>,
     adapter: Arc<dyn Adapter>,
-    /// Replaced as a whole when one is added, so that events never wait for a lock.
+    /// Adding a handler replaces the whole table, so that events never wait for a lock.
     handlers: ArcSwap<Handlers>,
     observers: ArcSwap<Vec<Observer>>,
     is_observed: AtomicBool,
     server_events: Arc<ServerEvents>,
     jobs: Jobs,
     recovery: Option<Recovery>,
-    /// Whether a client has asked for it, and its parent made it.
+    /// Whether its parent namespace created it for a client.
     is_made_for_client: bool,
 }
 
 type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
 
 impl Namespace {
-    /// A namespace; the child of a parent gets what has been added to the parent.
+    /// Makes a namespace. The child of a parent namespace gets the handlers, observers and jobs of the parent.
     pub(crate) fn new(
         name: Arc<str>,
         registry: &Arc<Registry>,
@@ -94,7 +94,8 @@ impl Namespace {
         &self.0.name
     }
 
-    /// The server. If that has been dropped, an empty server with its settings, without its state.
+    /// The server. After the server was dropped, this returns an empty server with the same settings, but without
+    /// state.
     pub fn server(&self) -> Server {
         match self.0.registry.upgrade() {
             Some(registry) => Server::of_registry(registry),
@@ -102,35 +103,37 @@ impl Namespace {
         }
     }
 
-    /// Handles clients that ask to join. Middleware runs first. The handler runs before the client is let in: returning
-    /// an error, or calling [`Socket::disconnect`], refuses it. What the handler emits to the socket arrives behind the
-    /// CONNECT packet. Several handlers run in the order they were added.
+    /// Handles clients that ask to join. Middleware runs first. The handler runs before the client is admitted: it
+    /// refuses the client by returning an error or by calling [`Socket::disconnect`]. Events that the handler emits to
+    /// the socket arrive after the CONNECT packet. Several handlers run in the order in which they were added.
     pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.connect.push(handler.clone()))
     }
 
-    /// Adds a middleware: it sees every client that asks to join before the connect handlers do, and refuses it by an
-    /// error. It is skipped for clients whose state is recovered, unless the settings of recovery say otherwise.
+    /// Adds a middleware. It runs for every client that asks to join, before the connect handlers, and refuses the
+    /// client by returning an error. It does not run for recovered clients, unless
+    /// [`skip_middleware`](crate::RecoveryConfig::skip_middleware) is false.
     pub fn middleware<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.middleware.push(handler.clone()))
     }
 
-    /// Handles sockets that have left. Their rooms can still be read, and the [reason](crate::Reason).
+    /// Handles sockets that have left. The handler can still read their rooms, and the [reason](crate::Reason).
     pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.disconnect.push(handler.clone()))
     }
 
-    /// Handles an event. The events of one socket are handled one after the other, in the order they came; several
-    /// handlers of one event run in the order they were added, and the first that answers the acknowledgement wins.
+    /// Handles an event. The events of one socket are handled one after the other, in the order of their arrival.
+    /// Several handlers of one event run in the order in which they were added; the first answer is the
+    /// acknowledgement.
     pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.events.on(event, handler.clone(), false))
     }
 
-    /// Handles the next event of this name, whichever socket sends it, and no other.
+    /// Handles only the next event of this name from any socket of the namespace.
     pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.events.on(event, handler.clone(), true))
@@ -141,26 +144,27 @@ impl Namespace {
         self.change(|handlers| handlers.events.off(event))
     }
 
-    /// Handles every event, before its own handlers.
+    /// Handles every event, before the event's handlers.
     pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.any.push(handler.clone()))
     }
 
-    /// Handles every event that has no handler of its own.
+    /// Handles every event that has no other handler.
     pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.fallback.push(handler.clone()))
     }
 
-    /// Adds a middleware for events: it runs before an event's handlers, and ends the event by an error, with which it
-    /// is acknowledged, or by disconnecting the socket.
+    /// Adds a middleware for events. It runs before an event's handlers. It stops the event by returning an error,
+    /// which is then the acknowledgement, or by disconnecting the socket.
     pub fn event_middleware<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
         let handler = erase(handler);
         self.change(|handlers| handlers.before_event.push(handler.clone()))
     }
 
-    /// Sees every event that goes out to a socket, broadcasts included, as often as there are recipients.
+    /// Calls an observer for every event that is sent to a socket. For a broadcast it is called once for each
+    /// recipient.
     pub fn on_any_outgoing(&self, observer: impl Fn(&Socket, &str, Args<'_>) + Send + Sync + 'static) -> &Self {
         let observer: Observer = Arc::new(observer);
         self.0.observers.rcu(|observers| {
@@ -172,14 +176,14 @@ impl Namespace {
         self
     }
 
-    /// Handles the errors of event handlers: what it returns is what the event is acknowledged with. Without it, that
-    /// is `{"error": text}`.
+    /// Handles the errors of event handlers. Its return value is the acknowledgement of the event. Without an error
+    /// handler the acknowledgement is `{"error": text}`.
     pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&FailedEvent<'_>) -> R + Send + Sync + 'static) -> &Self {
         let handler: crate::handler::ErrorHandler = Arc::new(move |error| handler(error).into_reply());
         self.change(|handlers| handlers.error = Some(handler.clone()))
     }
 
-    /// Sees rooms come and go, and sockets enter and leave them.
+    /// Calls an observer when rooms are created or deleted, and when sockets join or leave rooms.
     pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
         let common = self.0.common.clone();
         self.0.local.observe_rooms(Arc::new(move |event: &RoomEvent| {
@@ -191,7 +195,7 @@ impl Namespace {
         self
     }
 
-    /// Handles an event that another server of the cluster has emitted to its fellows.
+    /// Handles an event that another server of the cluster has emitted by [`Operator::server_side_emit`].
     pub fn on_server_event<F, R>(
         &self,
         event: &str,
@@ -205,9 +209,9 @@ impl Namespace {
         self
     }
 
-    /// Runs something at intervals for as long as the namespace has sockets: it begins when the first one comes, or at
-    /// once if there are some, and ends when there is none any more. It is run once for all, however many sockets there
-    /// are. Added outside of a runtime, it begins when the next one comes.
+    /// Runs a job at intervals while the namespace has sockets. The job starts when the first socket joins, or at once
+    /// if there are sockets; it stops when the last socket leaves. It runs once for the whole namespace, not for each
+    /// socket. A job that is added outside of a runtime starts when the next socket joins.
     pub fn every<F>(&self, interval: Duration, run: impl FnOnce(Self) -> F + Clone + Send + Sync + 'static) -> &Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -219,32 +223,32 @@ impl Namespace {
         self
     }
 
-    /// Everything emitted through the result reaches the members of these rooms.
+    /// Events emitted through the result reach the members of these rooms.
     pub fn to(&self, rooms: impl IntoRooms) -> Operator {
         self.everyone().to(rooms)
     }
 
-    /// Everything emitted through the result leaves out the members of these rooms.
+    /// Events emitted through the result do not reach the members of these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> Operator {
         self.everyone().except(rooms)
     }
 
-    /// Everything emitted through the result is dropped for sockets that are not ready to receive.
+    /// Events emitted through the result are dropped for sockets that are not ready to receive.
     pub fn volatile(&self) -> Operator {
         self.everyone().volatile()
     }
 
-    /// Everything emitted through the result stays on this server.
+    /// Events emitted through the result reach only sockets of this server.
     pub fn local_only(&self) -> Operator {
         self.everyone().local_only()
     }
 
-    /// Acknowledgements asked for through the result are waited for this long.
+    /// Emits through the result wait this long for acknowledgements.
     pub fn timeout(&self, timeout: Duration) -> Operator {
         self.everyone().timeout(timeout)
     }
 
-    /// An operator that chooses every socket, for all its verbs.
+    /// An operator that selects every socket of the namespace.
     pub fn everyone(&self) -> Operator {
         Operator::new(self.clone())
     }
@@ -266,17 +270,17 @@ impl Namespace {
         self.emit("message", args)
     }
 
-    /// The sockets of this server, by their ids and rooms.
+    /// The sockets of the namespace on this server, and their rooms.
     pub fn local(&self) -> &Arc<Local> {
         &self.0.local
     }
 
-    /// How broadcasts and commands reach the sockets.
+    /// The adapter, which delivers broadcasts and commands to the sockets.
     pub fn adapter(&self) -> &Arc<dyn Adapter> {
         &self.0.adapter
     }
 
-    /// The socket of this id, if it is connected to this server.
+    /// The socket with this id, if it is connected to this server.
     pub fn socket(&self, id: &str) -> Option<Socket> {
         self.0.local.socket(id)
     }
@@ -315,7 +319,7 @@ impl Namespace {
         self.0.registry.upgrade()
     }
 
-    /// Refers to the namespace without keeping it.
+    /// A weak reference to the namespace.
     pub(crate) fn downgrade(&self) -> WeakNamespace {
         WeakNamespace(Arc::downgrade(&self.0))
     }
@@ -324,7 +328,8 @@ impl Namespace {
         self.0.handlers.load()
     }
 
-    /// The handlers there are, if some of them run once for this event, which removes those.
+    /// If some handlers run once for this event: removes them from the table, and returns the table as it was before.
+    /// Otherwise none.
     pub(crate) fn take_once(&self, table: &Handlers, event: &str) -> Option<Arc<Handlers>> {
         if !table.events.runs_once(event) {
             return None;
@@ -336,7 +341,7 @@ impl Namespace {
         }))
     }
 
-    /// A socket has been let in.
+    /// Starts the jobs, because a socket was admitted.
     pub(crate) fn entered(&self) {
         self.0.jobs.start(self);
     }
@@ -348,7 +353,8 @@ impl Namespace {
         let parser = &self.config().parser;
         match &self.0.recovery {
             Some(recovery) => {
-                // Serialising the arguments runs the user's code, which may emit, so that no lock is held yet.
+                // Serialising the arguments runs user code, which may emit, so that it happens before the lock is
+                // taken.
                 let packet = WithoutOffset::new(parser, self.name(), event, args, keep)?;
                 let deliver = |packet: &EncodedPacket| self.0.adapter.broadcast(packet, target);
                 outgoing::after(|| recovery.publish(target, |offset| packet.add_offset(offset), deliver))
@@ -361,7 +367,7 @@ impl Namespace {
         }
     }
 
-    /// Emits to the sockets of this server, which it returns, and has them leave their acknowledgements in `answers`.
+    /// Emits to the target's sockets on this server and returns them. They send their acknowledgements to `answers`.
     pub(crate) fn ask(
         &self,
         event: &str,
@@ -410,7 +416,7 @@ impl Namespace {
         limit
     }
 
-    /// Logs a broadcast, if the settings say so.
+    /// Logs a broadcast if `log_events` is set.
     fn log_emit(&self, event: &str, target: &Target) {
         if self.config().log_events {
             let rooms = target.rooms.iter().map(|room| self.shown(room)).collect::<Vec<_>>();
@@ -418,8 +424,8 @@ impl Namespace {
         }
     }
 
-    /// A room's name as it may stand in a log: of a socket's own room the beginning, because in Socket.IO 2 a socket's id
-    /// holds its session's.
+    /// A room's name for the log. A room named after a socket's id is shortened, because in Socket.IO 2 the socket's id
+    /// contains the secret id of its session.
     fn shown(&self, room: &str) -> String {
         match self.socket(room) {
             Some(socket) => socket.id().short().to_owned(),
@@ -437,7 +443,7 @@ impl Namespace {
     }
 }
 
-/// A namespace that its holder does not keep.
+/// A weak reference to a namespace.
 pub(crate) struct WeakNamespace(Weak<Inner>);
 
 impl WeakNamespace {

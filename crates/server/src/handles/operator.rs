@@ -11,7 +11,7 @@ use crate::{
     wire::packet::check_name,
 };
 
-/// Chooses whom an emit, or a command, is for. Each method narrows or widens the choice and returns a new one.
+/// Selects the sockets that an emit or a command reaches. Each selecting method returns a changed operator.
 #[derive(Debug, Clone)]
 #[must_use = "an operator does nothing until something is emitted through it"]
 pub struct Operator {
@@ -20,7 +20,7 @@ pub struct Operator {
     timeout: Option<Duration>,
 }
 
-/// Where the sockets are among whom an operator chooses.
+/// The namespaces whose sockets an operator selects from.
 #[derive(Debug, Clone)]
 enum Place {
     One(Namespace),
@@ -32,7 +32,7 @@ impl Operator {
         Self { place: Place::One(namespace), target: Target::default(), timeout: None }
     }
 
-    /// Chooses among the sockets of all children that there are when it is used.
+    /// Makes an operator for the sockets of all children. It looks the children up each time it emits or commands.
     pub(crate) fn of_children(parent: ParentNamespace) -> Self {
         Self { place: Place::Children(parent), target: Target::default(), timeout: None }
     }
@@ -43,19 +43,19 @@ impl Operator {
         self
     }
 
-    /// Leaves out the members of these rooms.
+    /// Excludes the members of these rooms.
     pub fn except(mut self, rooms: impl IntoRooms) -> Self {
         add_rooms(&mut self.target.except, rooms);
         self
     }
 
-    /// Drops what is emitted for sockets that are not ready to receive.
+    /// Makes emits volatile: a socket that is not ready to receive does not get the event.
     pub fn volatile(mut self) -> Self {
         self.target.volatile = true;
         self
     }
 
-    /// Stays on this server.
+    /// Restricts the selection to sockets of this server.
     pub fn local_only(mut self) -> Self {
         self.target.local = true;
         self
@@ -84,8 +84,8 @@ impl Operator {
         self.emit("message", args)
     }
 
-    /// Emits an event and waits for the acknowledgement of every chosen socket of this server, one by one as a stream,
-    /// or all of them by [`collect`](BroadcastAcks::collect).
+    /// Emits an event to every selected socket of this server and asks each for an acknowledgement. The result is a
+    /// stream of the answers; [`collect`](BroadcastAcks::collect) waits for all of them.
     ///
     /// # Errors
     /// If the data cannot be serialised, or the name is reserved.
@@ -103,12 +103,12 @@ impl Operator {
         Ok(acks)
     }
 
-    /// The chosen sockets of this server.
+    /// The selected sockets of this server.
     pub fn sockets(&self) -> Vec<Socket> {
         self.namespaces().iter().flat_map(|namespace| namespace.local().sockets(&self.target)).collect()
     }
 
-    /// The chosen sockets of every server, as far as it is known of them elsewhere.
+    /// Fetches descriptions of the selected sockets of every server.
     ///
     /// # Errors
     /// If another server does not answer in time.
@@ -121,7 +121,7 @@ impl Operator {
         Ok(sockets)
     }
 
-    /// Has the chosen sockets join rooms. One that would be in too many joins none of them.
+    /// Makes the selected sockets join rooms. A socket that would be in more than `max_rooms` joins none of them.
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
@@ -130,19 +130,19 @@ impl Operator {
         }
     }
 
-    /// Has the chosen sockets leave rooms.
+    /// Makes the selected sockets leave rooms.
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
         self.namespaces().iter().for_each(|namespace| namespace.adapter().leave(&self.target, &names));
     }
 
-    /// Disconnects the chosen sockets from the namespace, as [`Socket::disconnect`] does.
+    /// Disconnects the selected sockets from the namespace, as [`Socket::disconnect`] does.
     pub fn disconnect_sockets(&self) {
         self.namespaces().iter().for_each(|namespace| namespace.adapter().disconnect(&self.target));
     }
 
-    /// Closes the connections of the chosen sockets, as [`Socket::close`] does.
+    /// Closes the connections of the selected sockets, as [`Socket::close`] does.
     pub fn close_sockets(&self) {
         self.namespaces().iter().for_each(|namespace| namespace.adapter().close(&self.target));
     }
@@ -179,7 +179,7 @@ impl Operator {
         self.timeout.unwrap_or(self.namespace().config().ack_timeout)
     }
 
-    /// The namespace, or the one that the children are made like.
+    /// The namespace, or the template of the children.
     fn namespace(&self) -> &Namespace {
         match &self.place {
             Place::One(namespace) => namespace,
@@ -194,7 +194,8 @@ impl Operator {
         }
     }
 
-    /// The namespaces in which an event is emitted. Each of them looks at the name, but perhaps there is no child.
+    /// The namespaces in which an event is emitted. Each namespace checks the event's name; this checks it too, in case
+    /// there are no children.
     fn namespaces_to_hear(&self, event: &str) -> Result<Cow<'_, [Namespace]>, EmitError> {
         if let Place::Children(_) = &self.place {
             check_name(event)?;
@@ -203,7 +204,7 @@ impl Operator {
     }
 }
 
-/// How something is emitted to one socket.
+/// Emits to one socket, volatile or with another timeout. [`Socket::volatile`] and [`Socket::timeout`] return it.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens until something is emitted"]
 pub struct Direct {
@@ -217,7 +218,7 @@ impl Direct {
         Self { socket, volatile: false, timeout: None }
     }
 
-    /// Drops what is emitted unless the client is ready to receive it.
+    /// Makes emits volatile: the event is dropped unless the client is ready to receive it.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self
@@ -239,7 +240,7 @@ impl Direct {
         }
         let namespace = self.socket.namespace();
         match namespace.recovery() {
-            // The event gets its offset and is sent in one step, as those of broadcasts are.
+            // The event gets its offset and is sent under the recovery lock, like a broadcast.
             Some(_) => {
                 let mut target = Target { local: true, volatile: self.volatile, ..Target::default() };
                 target.rooms.push(self.socket.id().as_str().into());

@@ -1,10 +1,10 @@
-//! Who sees outgoing events sees them with no lock held, because it may emit itself.
+//! Calls the `on_any_outgoing` observers. They run while no lock is held, because an observer may emit.
 use std::cell::RefCell;
 
 use crate::{Socket, adapter::EncodedPacket};
 
-/// Shows a broadcast's packet to those who want to see what goes out to `socket`: now, or when the call of [`after`]
-/// that this thread is in has ended.
+/// Calls the observers for a broadcast's packet to `socket`. Inside a call of [`after`] on this thread, it calls them
+/// when that call ends.
 pub(crate) fn show(socket: &Socket, packet: &EncodedPacket) {
     let waits = WAITING.with_borrow_mut(|waiting| match waiting {
         Some(waiting) => {
@@ -18,7 +18,7 @@ pub(crate) fn show(socket: &Socket, packet: &EncodedPacket) {
     }
 }
 
-/// Runs something that delivers packets under a lock, and has them seen afterwards.
+/// Calls `run`, which delivers packets under a lock, and then calls the observers for those packets.
 pub(crate) fn after<R>(run: impl FnOnce() -> R) -> R {
     let before = Before(WAITING.replace(Some(Vec::new())));
     let result = run();
@@ -32,7 +32,7 @@ pub(crate) fn after<R>(run: impl FnOnce() -> R) -> R {
 
 type Waiting = Option<Vec<(Socket, EncodedPacket)>>;
 
-/// What this thread's list was before, put back even if what runs panics.
+/// The thread's former list of packets. `Drop` restores it, even after a panic.
 struct Before(Waiting);
 
 impl Drop for Before {

@@ -9,17 +9,17 @@ use crate::{
     handler::{FailedEvent, Handler, OnConnect, OnDisconnect, OnEvent},
 };
 
-/// Stands for the namespaces that are made when clients ask for them, its children. Cheap to clone, and usable from any
-/// task or thread.
+/// A parent namespace: the server creates its children, which are namespaces, when clients ask for them. Cheap to
+/// clone, and usable from any task or thread.
 ///
-/// What is added to it, as to a namespace, is for the children that are made from then on. What it emits and commands is
-/// for the children that there are on this server.
+/// A child that is created later gets the handlers that were added to the parent before. Emits and commands reach the
+/// children that exist on this server.
 #[derive(Debug, Clone)]
 pub struct ParentNamespace(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What children are made like. It has no sockets itself.
+    /// The template of the children. It has no sockets.
     template: Namespace,
     children: RwLock<Vec<Namespace>>,
 }
@@ -29,7 +29,7 @@ impl ParentNamespace {
         Self(Arc::new(Inner { template, children: RwLock::default() }))
     }
 
-    /// The namespaces there are.
+    /// The children that exist on this server.
     pub fn children(&self) -> Vec<Namespace> {
         self.0.children.read().clone()
     }
@@ -120,7 +120,7 @@ impl ParentNamespace {
         self
     }
 
-    /// As [`Namespace::every`], in each child by itself.
+    /// As [`Namespace::every`]. The job runs separately in each child.
     pub fn every<F>(
         &self,
         interval: Duration,
@@ -158,7 +158,7 @@ impl ParentNamespace {
         self.everyone().timeout(timeout)
     }
 
-    /// An operator that chooses every socket of every child, for all its verbs.
+    /// An operator that selects every socket of every child.
     pub fn everyone(&self) -> Operator {
         Operator::of_children(self.clone())
     }
@@ -192,8 +192,8 @@ impl ParentNamespace {
     }
 }
 
-/// Makes a `matches` for [`Server::of_matching`](crate::Server::of_matching) of a pattern, in which `*` stands for any
-/// characters but `/`.
+/// Makes the `matches` of [`Server::of_matching`](crate::Server::of_matching) from a pattern, in which `*` stands for
+/// any characters except `/`.
 ///
 /// ```
 /// let matches = sockeye::matching("/orders/*");

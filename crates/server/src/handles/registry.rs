@@ -58,7 +58,7 @@ pub(crate) const MAX_CHILD_NAME: usize = 256;
 pub(crate) enum EnterError {
     /// No namespace has this name, and no parent namespace matches it.
     Unknown,
-    /// Clients have made as many namespaces as the settings allow.
+    /// Clients have created `max_child_namespaces` namespaces.
     Limit(LimitError),
     /// The `matches` of a parent namespace panicked, or an observer of new namespaces did.
     Panicked,

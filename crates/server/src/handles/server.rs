@@ -25,22 +25,22 @@ use crate::{
     handles::registry::{Common, Registry, SocketIo},
 };
 
-/// The handle to a Socket.IO server. Cheap to clone, and usable from any task or thread; emitting and the other verbs
-/// on it are those of the namespace `/`.
+/// The handle to a Socket.IO server. Cheap to clone, and usable from any task or thread. Its methods that emit or
+/// select sockets are those of the namespace `/`.
 ///
-/// A server is [served](Self::serve) on an address of its own, or [mounted](Self::service) in another HTTP server.
+/// A server [listens](Self::serve) on an address itself, or is [mounted](Self::service) in another HTTP server.
 ///
-/// When the last handle is dropped, and the last service made of it, the connections are closed, and the server is freed
-/// with its state once their handlers have ended. A [`Namespace`] or a [`Socket`](crate::Socket) that is kept does not
-/// keep it. A handler that has captured a handle does, for ever: let it ask
-/// [`Socket::server`](crate::Socket::server) instead.
+/// When the last handle and the last service are dropped, the connections close; the server and its state are freed
+/// when the last handlers have ended. A [`Namespace`] or a [`Socket`](crate::Socket) does not keep the server alive. A
+/// handler that captures a `Server` keeps it alive for ever: call [`Socket::server`](crate::Socket::server) in the
+/// handler instead.
 #[derive(Clone)]
 pub struct Server {
     registry: Arc<Registry>,
     engine: Engine<SocketIo>,
 }
 
-/// Collects what a server is made of.
+/// Builds a server.
 #[derive(Default)]
 pub struct ServerBuilder {
     config: Config,
@@ -56,14 +56,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds a value that handlers can take as [`State<T>`](crate::State), one of each type. The server keeps it in an `Arc`;
-    /// [`Server::state`] returns that.
+    /// Adds a value that handlers take as [`State<T>`](crate::State), one of each type. The server keeps it in an
+    /// `Arc`, which [`Server::state`] returns.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(self, value: T) -> Self {
         self.shared_state(Arc::new(value))
     }
 
-    /// Adds a value, as [`state`](Self::state) does, that is in an `Arc` already. Handlers take it as `State<T>`, not as
+    /// Adds a value that is already in an `Arc`, as [`state`](Self::state) does. Handlers take it as `State<T>`, not as
     /// `State<Arc<T>>`.
     #[must_use]
     pub fn shared_state<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
@@ -71,14 +71,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how broadcasts reach the sockets of other servers.
+    /// Sets the adapter, which delivers broadcasts to the sockets of other servers.
     #[must_use]
     pub fn adapter(mut self, factory: AdapterFactory) -> Self {
         self.adapter = Some(factory);
         self
     }
 
-    /// Makes the server, with its namespace `/`.
+    /// Makes the server and its namespace `/`.
     pub fn build(self) -> Server {
         let Self { config, state, adapter } = self;
         let server = Server::new_with(Common { config, ..Common::default() }, state, adapter);
@@ -100,28 +100,31 @@ impl Default for Server {
 }
 
 impl Server {
-    /// A server with default settings.
+    /// Makes a server with default settings.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Begins a server with other settings, state for its handlers, or another adapter.
+    /// A builder for a server with other settings, state for its handlers, or another adapter.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
 
-    /// The namespace of this name, which is made if it is new; a missing leading slash is added. If it is new and a
-    /// [parent](Self::of_matching) matches its name, it is the child of that parent, as if a client had asked for it.
+    /// Returns the namespace with this name, and creates it if it does not exist. A missing leading slash is added. If
+    /// a [parent](Self::of_matching) matches the name of a new namespace, the namespace becomes a child of that parent,
+    /// as if a client had asked for it.
     pub fn of(&self, name: &str) -> Namespace {
         self.registry.of(with_slash(name))
     }
 
-    /// A parent of all namespaces that do not exist yet and whose name `matches`. They are made when a client asks for
-    /// one of them, or [`of`](Self::of) does. `matches` is also given what the client sent along with CONNECT, and
-    /// nothing when `of` asks. No client makes a namespace whose name has more than 256 bytes. A new child gets the
-    /// handlers, and all else, that the parent has then. What is emitted on the parent reaches all of its children.
+    /// Adds a parent namespace. When a client or [`of`](Self::of) asks for a namespace that does not exist, and
+    /// `matches` returns true for its name, the server creates it as a child of this parent. The second argument of
+    /// `matches` is the payload of the client's CONNECT packet; it is none if `of` asks. Clients cannot create a
+    /// namespace whose name has more than 256 bytes. A new child gets the handlers, observers and jobs that the parent
+    /// has then. Events emitted on the parent reach all its children.
     ///
-    /// The first parent that matches makes the namespace. [`matching`](crate::matching) makes a `matches` of a pattern.
+    /// If several parents match, the one that was added first creates the namespace. [`matching`](crate::matching)
+    /// makes a `matches` from a pattern.
     pub fn of_matching(
         &self,
         matches: impl Fn(&str, Option<&RawValue>) -> bool + Send + Sync + 'static,
@@ -129,17 +132,17 @@ impl Server {
         self.registry.add_parent(Arc::new(matches))
     }
 
-    /// Sees every namespace that is made from now on.
+    /// Calls an observer for every namespace that is created from now on.
     pub fn on_new_namespace(&self, observer: impl Fn(&Namespace) + Send + Sync + 'static) {
         self.registry.observe_namespaces(Arc::new(observer));
     }
 
-    /// What the connections under the server have counted.
+    /// The counters of the server's Engine.IO connections.
     pub fn engine_metrics(&self) -> EngineMetrics {
         self.engine.metrics()
     }
 
-    /// What the server has counted.
+    /// The counters of the server.
     pub fn metrics(&self) -> Metrics {
         self.registry.common.counters.snapshot()
     }
@@ -149,12 +152,12 @@ impl Server {
         &self.registry.common.config
     }
 
-    /// The value of this type that the server was given.
+    /// The value of this type that was added by [`ServerBuilder::state`].
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.registry.state()
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn connection_count(&self) -> usize {
         self.engine.session_count()
     }
@@ -167,26 +170,26 @@ impl Server {
         self.of("/").emit(event, args)
     }
 
-    /// Everything emitted through the result reaches the members of these rooms of the namespace `/`.
+    /// Events emitted through the result reach the members of these rooms of the namespace `/`.
     pub fn to(&self, rooms: impl IntoRooms) -> Operator {
         self.of("/").to(rooms)
     }
 
-    /// Everything emitted through the result leaves out the members of these rooms of the namespace `/`.
+    /// Events emitted through the result do not reach the members of these rooms of the namespace `/`.
     pub fn except(&self, rooms: impl IntoRooms) -> Operator {
         self.of("/").except(rooms)
     }
 
-    /// The tower and hyper service, to mount in another HTTP server at the path of the settings.
+    /// The tower and hyper service. Mount it in another HTTP server at the `path` of the engine's settings.
     pub fn service(&self) -> EngineService<impl Application> {
         self.engine.service()
     }
 
-    /// Serves on every address that `address` stands for, until the process ends or the future is dropped. Connections
-    /// that are WebSockets by then go on, unless [`close`](Self::close) ends them.
+    /// Listens on every address that `address` resolves to, until the process ends or the future is dropped.
+    /// Connections that use a WebSocket then stay open until [`close`](Self::close) closes them.
     ///
     /// # Errors
-    /// If one of them cannot be listened on.
+    /// If it cannot listen on one of the addresses.
     pub async fn serve(&self, address: impl ToSocketAddrs + fmt::Debug) -> Result<(), ServeError> {
         let listeners = listen(address).await?;
         let forever = Graceful { stop: pending(), limit: Duration::ZERO };
@@ -194,8 +197,8 @@ impl Server {
         Ok(())
     }
 
-    /// Serves on listeners until told to stop. `fallback` answers the paths that are not this server's;
-    /// [`NotFound`] answers them with 404. [`listen`](crate::listen) makes the listeners.
+    /// Serves on listeners until `graceful` stops it. `fallback` answers requests for all other paths; [`NotFound`]
+    /// answers them with 404. [`listen`](crate::listen) makes the listeners.
     pub async fn serve_with<S, B, F>(&self, listeners: Vec<TcpListener>, fallback: S, graceful: Graceful<F>)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -207,8 +210,8 @@ impl Server {
         self.engine.serve(listeners, fallback, graceful).await;
     }
 
-    /// Closes every connection, so that clients reconnect elsewhere, and admits no more until the server is served
-    /// again. Handlers and namespaces are kept.
+    /// Closes every connection, so that clients reconnect elsewhere, and refuses new ones until [`serve`](Self::serve)
+    /// or [`serve_with`](Self::serve_with) is called again. Handlers and namespaces are kept.
     pub fn close(&self) {
         self.engine.close();
     }
@@ -224,10 +227,10 @@ impl Server {
         Self { registry, engine }
     }
 
-    /// A handle to the server with this registry.
+    /// A handle to the server that has this registry.
     pub(crate) fn of_registry(registry: Arc<Registry>) -> Self {
         let engine = registry.engine.get().and_then(WeakEngine::upgrade).unwrap_or_else(|| {
-            // All handles are dropped, and only the last handlers still run.
+            // All handles have been dropped; only the last handlers still run.
             let engine = Engine::new(registry.common.config.engine.clone(), SocketIo(registry.clone()));
             engine.close();
             engine

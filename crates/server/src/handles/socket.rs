@@ -39,23 +39,23 @@ struct Inner {
     namespace: Namespace,
     session: Arc<Session>,
     auth: Option<Box<RawValue>>,
-    /// The number of a [`ServerMembership`]. It changes under the lock of `shared`, and is read without.
+    /// A [`ServerMembership`] as a number. It is written under the lock of `shared` and read without it.
     membership: AtomicU8,
-    /// Whether the socket has handlers of its own, so that events of the others need no lock to know.
+    /// Whether the socket itself has handlers. If it has none, its events take no lock.
     has_handlers: AtomicBool,
-    /// Whether the whole connection is to be closed, which its task does when it next takes its turn.
+    /// Whether to close the whole connection. The connection's task closes it when it is next polled.
     closes_connection: AtomicBool,
     shared: Mutex<Shared>,
 }
 
-/// What is rarely touched, behind one lock.
+/// The rarely used state of a socket, behind one lock.
 #[derive(Default)]
 struct Shared {
-    /// What was emitted before the client was let in; it is sent behind the CONNECT packet.
+    /// Packets that were emitted before the client was admitted. They are sent after the CONNECT packet.
     held: Option<Box<Held>>,
-    /// Why the membership ends, from the moment it does.
+    /// Why the membership ends; none until it ends.
     leaving: Option<DisconnectReason>,
-    /// Whether the server has disconnected the socket, which it may do after the client has left.
+    /// Whether the server has disconnected the socket. It can do so even after the client has left.
     is_expelled: bool,
     /// The rooms the socket was in when it left.
     last_rooms: Vec<Arc<str>>,
@@ -66,30 +66,32 @@ struct Shared {
     recovery: Option<Box<Recovery>>,
 }
 
-/// Packets that wait for the client to be let in.
+/// Packets that wait until the client is admitted.
 #[derive(Default)]
 struct Held {
     frames: Vec<Frame>,
     bytes: usize,
 }
 
-/// What connection state recovery knows of a socket.
+/// The state of a socket for connection state recovery.
 struct Recovery {
     pid: PrivateId,
-    /// The number of the log's last packet when the client first came.
+    /// The number of the log's last packet when the client first connected.
     since: u64,
-    /// What was published before this time has reached the client, for all that is known when it comes.
+    /// The client has received every packet for it that was published before this time, as far as the server knows when
+    /// the client connects.
     reached: Instant,
     admitted_at: Option<Instant>,
     left_at: Option<Instant>,
-    /// What the client missed, until it is let in again.
+    /// The packets that the client missed, until it is admitted again.
     missed: Option<Vec<Frame>>,
     was_recovered: bool,
 }
 
 impl Recovery {
-    /// Until when what was published is known to have reached the client. A ping proves it for what it follows: neither
-    /// what the client missed nor what was held back for it was sent before it was let in.
+    /// The time before which every published packet has reached the client, as far as the server knows. An answered
+    /// ping proves that the packets sent before it have arrived. Only a ping after the admission counts, because the
+    /// missed and the held packets are not sent before the admission.
     fn reached(&self, session: &Session) -> Instant {
         let proof = self.admitted_at.and_then(|at| session.answered_ping().filter(|pinged| *pinged > at));
         proof.unwrap_or(self.reached)
@@ -129,7 +131,7 @@ impl Socket {
         }))
     }
 
-    /// The socket's public identifier, which is also the name of the room it is alone in.
+    /// The socket's public id. It is also the name of a room with only this socket.
     pub fn id(&self) -> &Sid {
         &self.0.id
     }
@@ -149,12 +151,13 @@ impl Socket {
         self.0.session.handshake()
     }
 
-    /// What the client sent along with CONNECT, as it came; for a client of Socket.IO 2 the query of its namespace.
+    /// The payload of the client's CONNECT packet (`auth` in the JavaScript client), as JSON text. For a client of
+    /// Socket.IO 2 it is the query in its CONNECT packet.
     pub fn auth(&self) -> Option<&RawValue> {
         self.0.auth.as_deref()
     }
 
-    /// How the client's packets travel at the moment.
+    /// The transport that the connection uses now.
     pub fn transport(&self) -> TransportKind {
         self.0.session.transport()
     }
@@ -169,7 +172,8 @@ impl Socket {
         self.membership() == ServerMembership::Joined
     }
 
-    /// Whether the client has taken up where it left off: same id, rooms and values, nothing missed.
+    /// Whether connection state recovery has recovered the socket: it has its former id, rooms and values, and the
+    /// client receives the events it missed.
     pub fn is_recovered(&self) -> bool {
         self.0.shared.lock().recovery.as_ref().is_some_and(|recovery| recovery.was_recovered)
     }
@@ -181,7 +185,8 @@ impl Socket {
     pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
         match self.namespace().recovery() {
             Some(_) if !self.membership().is_current() => Err(SendError::Closed.into()),
-            // The packet must be in the log in the order it is sent in, as those of broadcasts are.
+            // The log must hold the packets in the order in which they are sent, so that this takes the same way as a
+            // broadcast.
             Some(_) => Direct::new(self.clone()).emit(event, args),
             None => self.emit_expecting(event, None, &args),
         }
@@ -195,16 +200,16 @@ impl Socket {
         self.emit("message", args)
     }
 
-    /// Emits an event and waits for the client's acknowledgement, for as long as the server's `ack_timeout`.
+    /// Emits an event and waits for the client's acknowledgement, at most for the server's `ack_timeout`.
     pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> AckFuture<T> {
         self.emit_with_ack_within(self.namespace().config().ack_timeout, event, &args)
     }
 
-    /// Emits an event and calls `callback` with the first argument of the client's acknowledgement, or with all of them if
-    /// `T` is a tuple, or with why none came.
+    /// Emits an event and calls `callback` with the first argument of the client's acknowledgement, or with all
+    /// arguments if `T` is a tuple, or with the error.
     ///
-    /// A handler that awaits an acknowledgement holds up the later events of its socket. This does not: it returns at once,
-    /// and the callback runs in a task of its own, possibly while a handler of the same socket runs.
+    /// A handler that awaits an acknowledgement delays the later events of its socket. This method does not: it returns
+    /// at once, and the callback runs in a separate task, possibly while a handler of the same socket runs.
     ///
     /// ```
     /// # use sockeye::{AckError, Server, Socket};
@@ -227,27 +232,27 @@ impl Socket {
         self.emit_with_ack(event, args).call_with_answer(self.namespace().clone(), callback);
     }
 
-    /// What is emitted through the result is dropped unless the client is ready to receive it.
+    /// Events emitted through the result are dropped unless the client is ready to receive them.
     pub fn volatile(&self) -> Direct {
         Direct::new(self.clone()).volatile()
     }
 
-    /// Acknowledgements asked for through the result are waited for this long.
+    /// Emits through the result wait this long for acknowledgements.
     pub fn timeout(&self, timeout: Duration) -> Direct {
         Direct::new(self.clone()).timeout(timeout)
     }
 
-    /// Everything emitted through the result reaches the other sockets of the namespace, not this one.
+    /// Events emitted through the result reach the other sockets of the namespace, not this one.
     pub fn broadcast(&self) -> Operator {
         Operator::new(self.namespace().clone()).except(self.id())
     }
 
-    /// Everything emitted through the result reaches the members of these rooms, not this socket.
+    /// Events emitted through the result reach the members of these rooms, but not this socket.
     pub fn to(&self, rooms: impl IntoRooms) -> Operator {
         self.broadcast().to(rooms)
     }
 
-    /// Everything emitted through the result reaches the other sockets but for the members of these rooms.
+    /// Events emitted through the result reach the other sockets of the namespace, except the members of these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> Operator {
         self.broadcast().except(rooms)
     }
@@ -255,21 +260,22 @@ impl Socket {
     /// Joins rooms.
     ///
     /// # Errors
-    /// If the socket would be in more than the server's `max_rooms`; it then joins none of them.
+    /// If the socket would be in more than `max_rooms` rooms. It then joins none of them.
     pub fn join(&self, rooms: impl IntoRooms) -> Result<(), LimitError> {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
         self.namespace().join_rooms(self, &names)
     }
 
-    /// Leaves rooms. A socket cannot leave the room of its own id.
+    /// Leaves rooms. A socket cannot leave the room named after its id.
     pub fn leave(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
         add_rooms(&mut names, rooms);
         self.namespace().leave_rooms(self, &names);
     }
 
-    /// The rooms the socket is in, its own first; once it has left, those it was in then.
+    /// The rooms that the socket is in; the room named after its id comes first. After the socket has left the
+    /// namespace, the rooms that it was in when it left.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         let rooms = self.namespace().local().rooms_joined_by(self);
         if rooms.is_empty() { self.0.shared.lock().last_rooms.clone() } else { rooms }
@@ -280,34 +286,35 @@ impl Socket {
         self.rooms().iter().any(|joined| **joined == *room)
     }
 
-    /// Takes the client out of the namespace. Called in a connect handler, it refuses the client.
+    /// Disconnects the client from the namespace. In a connect handler, this refuses the client.
     ///
-    /// Handlers that have begun run to their end. Events that wait for them are not handled any more. Called by an event
-    /// middleware, it also ends the event at hand.
+    /// Handlers that have begun run to their end. Events that wait behind them are not handled. In an event middleware,
+    /// this also stops the current event: its handlers do not run.
     ///
-    /// The client is told, and official clients do not come back by themselves.
+    /// The client receives a DISCONNECT packet. The official clients do not reconnect by themselves after it.
     pub fn disconnect(&self) {
         self.leave_namespace();
         self.0.session.wake();
     }
 
-    /// Takes the client out of all its namespaces, as [`disconnect`](Self::disconnect) does, and closes the connection.
+    /// Disconnects the client from all its namespaces, as [`disconnect`](Self::disconnect) does, and closes the
+    /// connection.
     pub fn close(&self) {
-        // This comes first: the connection's task may forget the socket as soon as it leaves.
+        // This is stored first, because the connection's task may drop the socket as soon as the socket leaves.
         self.0.closes_connection.store(true, Ordering::Release);
         if !self.leave_namespace().is_current() {
-            // The connection's task may have forgotten the socket.
+            // The connection's task may already have dropped the socket.
             self.0.session.close();
         }
         self.0.session.wake();
     }
 
-    /// Whether the whole connection is to be closed.
+    /// Whether to close the whole connection.
     pub(crate) fn closes_connection(&self) -> bool {
         self.0.closes_connection.load(Ordering::Acquire)
     }
 
-    /// Handles an event of this socket alone; handlers of the namespace for the same event run first.
+    /// Handles an event of this socket only. The namespace's handlers of the same event run first.
     pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) {
         let handler = erase(handler);
         self.change_handlers(|handlers| handlers.events.on(event, handler, false));
@@ -319,35 +326,35 @@ impl Socket {
         self.change_handlers(|handlers| handlers.events.on(event, handler, true));
     }
 
-    /// Removes this socket's own handlers of an event.
+    /// Removes this socket's handlers of an event. The namespace's handlers remain.
     pub fn off(&self, event: &str) {
         self.change_handlers(|handlers| handlers.events.off(event));
     }
 
-    /// Handles the end of this socket; the namespace's disconnect handler runs first.
+    /// Handles the disconnection of this socket. The namespace's disconnect handlers run first.
     pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) {
         let handler = erase(handler);
         self.change_handlers(|handlers| handlers.disconnect.push(handler));
     }
 
-    /// Keeps a value with this socket, one of each type, and returns the one it replaces.
+    /// Stores a value with this socket, one of each type. Returns the value that it replaces.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let mut shared = self.0.shared.lock();
         shared.extensions.get_or_insert_default().insert(value)
     }
 
-    /// The value of this type that is kept with the socket.
+    /// The value of this type that is stored with the socket.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let shared = self.0.shared.lock();
         shared.extensions.as_ref()?.get()
     }
 
-    /// Sets the data that other servers see of this socket when they fetch it.
+    /// Sets the data that `fetch_sockets` returns for this socket, also on other servers.
     pub fn set_data(&self, data: Value) {
         self.insert(Data(data));
     }
 
-    /// The data that [`set_data`](Self::set_data) has set.
+    /// The data set by [`set_data`](Self::set_data).
     pub fn data(&self) -> Value {
         self.extension::<Data>().map_or(Value::Null, |data| data.0.clone())
     }
@@ -380,7 +387,8 @@ impl Socket {
         }
     }
 
-    /// Notes that this socket is to acknowledge a broadcast, or says at once why it will not.
+    /// Expects this socket to acknowledge a broadcast and returns true. If it cannot, this sends the reason to
+    /// `answers` and returns false.
     pub(crate) fn expect_broadcast_ack(&self, id: u64, answers: &Answers) -> bool {
         let expected = {
             let mut shared = self.0.shared.lock();
@@ -390,7 +398,7 @@ impl Socket {
                     let limit = self.namespace().config().max_pending_acks;
                     Some(shared.acks.get_or_insert_default().expect(id, ack, limit))
                 }
-                // It may have left altogether, and given up on those it knew of.
+                // The socket may already have failed its acknowledgements, so that nothing would answer a new one.
                 Some(_) => None,
             }
         };
@@ -399,7 +407,7 @@ impl Socket {
             Some(Err(limit)) => EmitError::from(self.namespace().limit_hit(limit)).into(),
             None => AckError::Disconnected,
         };
-        // Whoever asks still listens.
+        // The caller holds the receiver, so that sending cannot fail.
         let _asking = answers.send((self.id().clone(), Err(why)));
         false
     }
@@ -434,7 +442,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends a broadcast's packet to this socket, unless it is volatile and would have to wait.
+    /// Sends a broadcast's packet to this socket. If `volatile`, it sends the packet only if the client is ready to
+    /// receive.
     pub(crate) fn deliver(&self, packet: &EncodedPacket, volatile: bool) {
         if self.namespace().is_observed() {
             outgoing::show(self, packet);
@@ -442,7 +451,7 @@ impl Socket {
         match self.membership() {
             ServerMembership::Joined if volatile && !self.0.session.is_writable() => {}
             ServerMembership::Joined => {
-                // A session that is closing or too slow deals with that itself.
+                // The session itself handles that it is closing or too slow.
                 let _closed = match packet.frames() {
                     [frame] => self.0.session.send(frame.clone()),
                     frames => self.0.session.send_all(frames.iter().cloned()),
@@ -453,12 +462,13 @@ impl Socket {
         }
     }
 
-    /// Whether the client would get a packet at once.
+    /// Whether the client is ready to receive a packet.
     pub(crate) fn is_writable(&self) -> bool {
         self.is_connected() && self.0.session.is_writable()
     }
 
-    /// Lets the client in: sends what it missed, CONNECT, and what was held back. False if the socket was disconnected.
+    /// Admits the client: sends the packets it missed, CONNECT, and the held packets. Returns false if the socket was
+    /// disconnected.
     pub(crate) fn admit(&self) -> bool {
         let namespace = self.namespace();
         let mut shared = self.0.shared.lock();
@@ -467,7 +477,8 @@ impl Socket {
             return false;
         }
         let missed = shared.recovery.as_mut().and_then(|recovery| recovery.missed.take());
-        // A closed session is noticed by its own task; the socket then leaves in the ordinary way.
+        // Errors need no handling here: the task of a closed session notices the end, and the socket then leaves as
+        // usual.
         let mut sent = self.0.session.send_all(missed.unwrap_or_default());
         let pid = shared.recovery.as_ref().map(|recovery| recovery.pid.clone());
         let answered = with_encoded(
@@ -485,7 +496,8 @@ impl Socket {
             sent = sent.and(self.0.session.send_all(held.frames));
         }
         match &mut shared.recovery {
-            // It would come back for the same again and again.
+            // The missed packets do not fit the outbox. The client would fail in the same way each time it reconnects,
+            // so that it is not recovered again.
             recovery if sent == Err(SendError::SlowConsumer) => *recovery = None,
             Some(recovery) => recovery.admitted_at = Some(Instant::now()),
             None => {}
@@ -499,7 +511,7 @@ impl Socket {
         ServerMembership::try_from(self.0.membership.load(Ordering::Acquire)).unwrap_or(ServerMembership::Left)
     }
 
-    /// Changes the membership, and returns what it was and what the client is to be sent.
+    /// Changes the membership. Returns the former membership and the packet to send to the client.
     fn change_membership(&self, _lock: &mut Shared, input: Input) -> (ServerMembership, Option<Answer>) {
         let former = self.membership();
         let mut membership = former;
@@ -508,19 +520,19 @@ impl Socket {
         (former, answer)
     }
 
-    /// Ends the attempt to join. True if the client is to be told.
+    /// Ends the attempt to join. Returns true if the client is to receive CONNECT_ERROR.
     pub(crate) fn begin_refusal(&self) -> bool {
         self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
         self.change_membership(&mut self.0.shared.lock(), Input::Refuse).1.is_some()
     }
 
-    /// Notes that the disconnect handlers have run.
+    /// Records that the disconnect handlers have run.
     pub(crate) fn handlers_ended(&self) {
         self.change_membership(&mut self.0.shared.lock(), Input::HandlersEnded);
     }
 
-    /// Ends the membership for this reason, of which the first counts, and gives up on acknowledgements. Returns what the
-    /// membership was and what the client is to be sent.
+    /// Ends the membership for this reason and fails the unanswered acknowledgements. Only the first reason counts.
+    /// Returns the former membership and the packet to send to the client.
     pub(crate) fn begin_leaving(&self, reason: DisconnectReason) -> (ServerMembership, Option<Answer>) {
         let mut shared = self.0.shared.lock();
         let changed = self.change_membership(&mut shared, Input::Leave(reason.left_by()));
@@ -532,14 +544,14 @@ impl Socket {
         shared.held = None;
         let acks = shared.acks.take();
         drop(shared);
-        // A handler may be waiting for one of them, and the socket cannot leave before that has ended.
+        // A handler may await one of them, and the socket cannot leave before that handler has ended.
         if let Some(acks) = acks {
             acks.disconnected();
         }
         changed
     }
 
-    /// Whether this is the socket of the private id, and its client may take it up again.
+    /// Whether this socket has the private id and can be recovered.
     pub(crate) fn is_recoverable_by(&self, pid: &PrivateId) -> bool {
         let shared = self.0.shared.lock();
         !shared.is_expelled
@@ -547,7 +559,7 @@ impl Socket {
             && shared.recovery.as_ref().is_some_and(|recovery| recovery.pid == *pid)
     }
 
-    /// Ends this socket and its connection, whose client has come back on another connection.
+    /// Ends this socket and its connection, because its client has reconnected on another connection.
     pub(crate) fn make_way(&self) {
         let (former, _) = self.begin_leaving(DisconnectReason::Connection(CloseReason::TransportClose));
         if former.is_current() {
@@ -556,22 +568,22 @@ impl Socket {
         }
     }
 
-    /// Why the socket is leaving, if it is.
+    /// Why the socket leaves or has left; none if it has not.
     pub(crate) fn leaving(&self) -> Option<DisconnectReason> {
         if self.membership().is_current() { None } else { self.0.shared.lock().leaving }
     }
 
-    /// Whether the server has disconnected the socket, so that nothing more of what its client asked for is to be done.
+    /// Whether the server has disconnected the socket. Events that wait for a handler are then not handled.
     pub(crate) fn is_expelled(&self) -> bool {
         !self.membership().is_current() && self.0.shared.lock().is_expelled
     }
 
-    /// Keeps the rooms for handlers to come.
+    /// Keeps the rooms, which disconnect handlers can still read.
     pub(crate) fn keep_rooms(&self, rooms: Vec<Arc<str>>) {
         self.0.shared.lock().last_rooms = rooms;
     }
 
-    /// Keeps the rooms for handlers to come, and returns what recovery needs.
+    /// Keeps the rooms, which disconnect handlers can still read. Returns the state that recovery keeps.
     pub(crate) fn finish_leaving(&self, rooms: Vec<Arc<str>>) -> Option<(PrivateId, Left)> {
         let mut shared = self.0.shared.lock();
         if shared.last_rooms.is_empty() {
@@ -590,7 +602,7 @@ impl Socket {
         })
     }
 
-    /// Calls `with` with the socket's own handlers, if it has any.
+    /// Calls `with` with the handlers of this socket, if it has any.
     pub(crate) fn with_handlers<R>(&self, with: impl FnOnce(&mut Handlers) -> R) -> Option<R> {
         if !self.0.has_handlers.load(Ordering::Acquire) {
             return None;
@@ -598,12 +610,12 @@ impl Socket {
         self.0.shared.lock().handlers.as_mut().map(|handlers| with(handlers))
     }
 
-    /// A number that tells sockets apart.
+    /// A number that distinguishes this socket from all other existing sockets.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// Begins to leave the namespace and tells the client. Returns what the membership was.
+    /// Begins to leave the namespace and sends DISCONNECT to the client. Returns the former membership.
     fn leave_namespace(&self) -> ServerMembership {
         let (former, answer) = self.begin_leaving(DisconnectReason::ServerNamespaceDisconnect);
         if answer == Some(Answer::Disconnect) {
@@ -612,7 +624,7 @@ impl Socket {
                 |buffer| self.namespace().config().parser.disconnect(buffer, self.revision(), name),
                 |buffer, wire| send(&self.0.session, buffer, wire),
             );
-            // A session that is closed already needs no farewell.
+            // A closed session needs no DISCONNECT packet.
             log_encoding(sent.map(drop));
         }
         former
@@ -623,7 +635,7 @@ impl Socket {
         self.0.has_handlers.store(true, Ordering::Release);
     }
 
-    /// Sends one packet to this socket alone.
+    /// Sends one packet to this socket only.
     fn write(&self, buffer: &[u8], wire: Wire) -> Result<(), SendError> {
         match self.membership() {
             ServerMembership::Joined => send(&self.0.session, buffer, wire),
@@ -635,7 +647,7 @@ impl Socket {
         }
     }
 
-    /// Keeps a packet until the client is let in, or sends it if that happened meanwhile.
+    /// Holds a packet until the client is admitted, or sends it if the client was admitted meanwhile.
     fn hold(&self, packet: Vec<Frame>) {
         let mut shared = self.0.shared.lock();
         match self.membership() {
@@ -647,7 +659,7 @@ impl Socket {
                     shared.held = None;
                     drop(shared);
                     let limit = self.namespace().config().engine.outbox_bytes;
-                    let consequence = "closed a connection: more was emitted to it before it was let in";
+                    let consequence = "closed a connection because too much was emitted to it before it joined";
                     log_limit(self.id().short(), "outbox_bytes", limit, consequence);
                     self.0.session.close();
                 }
@@ -688,10 +700,10 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// The data other servers see.
+/// The data set by [`Socket::set_data`].
 struct Data(Value);
 
-/// What the client is told when it is let in.
+/// The payload of the CONNECT packet that admits a client.
 #[derive(serde::Serialize)]
 struct Admission<'a> {
     sid: &'a str,

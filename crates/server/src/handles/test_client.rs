@@ -12,11 +12,11 @@ use crate::{
     wire::parser::Decoder,
 };
 
-/// A client in the same process, for tests of handlers: no port, no network, no waiting for time to pass.
+/// A client in the same process, for tests of handlers. It needs no port, no network and no delays.
 ///
-/// What it sends is handled when the call returns, as far as handlers do not wait for something else; what the server
-/// emitted by then is [received](Self::received). Pings are answered when the client is asked for anything that has come;
-/// one that is left alone for longer than the heartbeat allows is closed, as any client.
+/// When a call that sends something returns, the server has handled it, except for handlers that wait.
+/// [`received`](Self::received) then returns the events that the server has emitted. The client answers pings only
+/// during its calls: the server closes it, like any client, if it is not called for longer than the heartbeat allows.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +42,7 @@ pub struct TestClient {
     sid: String,
     pid: Option<String>,
     next_ack: u64,
-    /// Events that came while something else was waited for.
+    /// Events that arrived while the client waited for something else.
     events: VecDeque<ReceivedEvent>,
     is_connected: bool,
 }
@@ -54,37 +54,37 @@ pub struct ReceivedEvent {
     pub name: String,
     /// The arguments.
     pub args: ArgsBuf,
-    /// The id to acknowledge it by, if the server asked for that.
+    /// The id for the acknowledgement, if the server asked for one.
     pub ack: Option<u64>,
 }
 
-/// Why a test client could not do what it was asked.
+/// Why a call of a test client failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestClientError {
-    /// The server has refused the client.
+    /// The server refused the client.
     #[error("the server refused the client: {message}")]
     Refused {
         /// The server's message.
         message: String,
-        /// The data that came with it.
+        /// The data of the refusal.
         data: Option<Value>,
     },
-    /// The server has closed the connection, or taken the client out of the namespace.
-    #[error("the server has closed the connection, or taken the client out of the namespace")]
+    /// The server closed the connection, or disconnected the client from the namespace.
+    #[error("the server closed the connection, or disconnected the client from the namespace")]
     Closed,
-    /// Nothing came in time.
-    #[error("nothing came within {0:?}")]
+    /// Nothing arrived in time.
+    #[error("nothing arrived within {0:?}")]
     TimedOut(Duration),
     /// The data could not be serialised.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The acknowledgement is something else.
+    /// The arguments could not be deserialised into the requested type.
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
 }
 
-/// What a test client connects with.
+/// Builds a test client.
 #[derive(Debug)]
 #[must_use = "the client connects when `connect` is called"]
 pub struct TestClientBuilder {
@@ -95,11 +95,11 @@ pub struct TestClientBuilder {
     headers: Vec<(String, String)>,
 }
 
-/// How long a test client waits for what it expects.
+/// How long a test client waits for an event or an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// Begins a client in this process, for tests.
+    /// A builder for a client in the same process, for tests.
     pub fn test_client(&self) -> TestClientBuilder {
         TestClientBuilder {
             server: self.clone(),
@@ -118,7 +118,7 @@ impl TestClientBuilder {
         self
     }
 
-    /// Sends this along with CONNECT.
+    /// Sends this payload in the CONNECT packet.
     pub fn auth(mut self, auth: serde_json::Value) -> Self {
         self.auth = Some(auth);
         self
@@ -142,7 +142,7 @@ impl TestClientBuilder {
     /// If the server refuses the client.
     ///
     /// # Panics
-    /// If a header or the query cannot stand in an HTTP request.
+    /// If a header or the query is not valid in an HTTP request.
     pub async fn connect(self) -> Result<TestClient, TestClientError> {
         let path = &self.server.config().engine.path;
         let mut request = Request::builder().uri(format!("{path}?EIO=4&transport=polling&{}", self.query));
@@ -179,12 +179,12 @@ impl TestClient {
         &self.sid
     }
 
-    /// The private id by which the client can take up where it left off, if the server offers that.
+    /// The private id for connection state recovery, if the server offers recovery.
     pub fn pid(&self) -> Option<&str> {
         self.pid.as_deref()
     }
 
-    /// Whether the client is in the namespace, as far as it knows.
+    /// Whether the client is in the namespace, as far as the messages it has received tell.
     pub fn is_connected(&mut self) -> bool {
         self.drain();
         self.is_connected
@@ -209,7 +209,7 @@ impl TestClient {
     /// Emits an event and returns the first argument of its acknowledgement, or all of them if `T` is a tuple.
     ///
     /// # Errors
-    /// If no acknowledgement comes, or it is something else.
+    /// If no acknowledgement arrives, or its arguments cannot be deserialised into `T`.
     pub async fn emit_with_ack<T: DeserializeOwned>(
         &mut self,
         event: &str,
@@ -238,16 +238,17 @@ impl TestClient {
         self.write(with_encoded(|buffer| parser.ack(buffer, &namespace, id, &args), into_frames)?).await
     }
 
-    /// What the server has emitted and has not been asked for yet.
+    /// The events that have arrived and were not returned before.
     pub fn received(&mut self) -> Vec<ReceivedEvent> {
         self.drain();
         self.events.drain(..).collect()
     }
 
-    /// The next event, waiting for it if need be.
+    /// Waits for the next event.
     ///
     /// # Errors
-    /// If none comes within ten seconds, the connection is closed, or the client is taken out of the namespace.
+    /// If no event arrives within ten seconds, the connection is closed, or the server disconnects the client from the
+    /// namespace.
     pub async fn receive(&mut self) -> Result<ReceivedEvent, TestClientError> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -260,7 +261,7 @@ impl TestClient {
     /// Leaves the namespace and closes the connection.
     ///
     /// # Errors
-    /// If the connection is closed already.
+    /// If the connection is already closed.
     pub async fn disconnect(mut self) -> Result<(), TestClientError> {
         let parser = self.server.config().parser.clone();
         let namespace = self.namespace.clone();
@@ -313,7 +314,7 @@ impl TestClient {
         Ok(())
     }
 
-    /// What comes next for a client that is in the namespace, or has been.
+    /// Waits for the next message of the server. Fails if the client is not in the namespace.
     async fn next_inside(&mut self) -> Result<Incoming, TestClientError> {
         if self.is_connected { self.next().await } else { Err(TestClientError::Closed) }
     }
@@ -342,7 +343,7 @@ impl TestClient {
         }
     }
 
-    /// Reads one message; events are kept, and pings answered.
+    /// Reads one message. It keeps events and answers pings.
     fn read(&mut self, frame: &Frame) -> Incoming {
         let text = String::from_utf8_lossy(frame.packet());
         let message = match (frame.is_binary(), text.strip_prefix('4')) {
@@ -388,7 +389,7 @@ impl TestClient {
     }
 }
 
-/// What a message of the server was, events apart.
+/// A message of the server that is not an event.
 enum Incoming {
     Connected { sid: String, pid: Option<String> },
     Refused { message: String, data: Option<Value> },

@@ -10,17 +10,17 @@ use crate::{
     wire::parser::{BegunEvent, Parser, Wire},
 };
 
-/// One event, encoded once for however many sockets.
+/// An event that is encoded once and sent to any number of sockets.
 #[derive(Debug, Clone)]
 pub struct EncodedPacket {
     frames: SmallVec<[Frame; 1]>,
     name: Box<str>,
-    /// Kept where something needs to see the arguments again.
+    /// Kept only if an adapter or an observer needs the arguments.
     args: Option<ArgsBuf>,
 }
 
 impl EncodedPacket {
-    /// Encodes an event; with `keep`, its arguments can be read again.
+    /// Encodes an event. With `keep`, [`args`](Self::args) returns its arguments.
     ///
     /// # Errors
     /// If the arguments cannot be serialised, or the name is reserved.
@@ -44,12 +44,12 @@ impl EncodedPacket {
         &self.frames
     }
 
-    /// How many bytes the frames have.
+    /// The total length of the frames in bytes.
     pub fn len(&self) -> usize {
         self.frames.iter().map(|frame| frame.websocket().len()).sum()
     }
 
-    /// Whether there is no frame, which only a custom parser can bring about.
+    /// Whether there are no frames. Only a custom parser can produce such a packet.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -74,7 +74,7 @@ pub(crate) struct WithoutOffset {
 }
 
 impl WithoutOffset {
-    /// Encodes an event; with `keep`, its arguments can be read again.
+    /// Encodes an event except for the offset. With `keep`, the packet keeps its arguments.
     pub(crate) fn new(
         parser: &Parser,
         namespace: &str,
@@ -97,7 +97,7 @@ impl WithoutOffset {
     }
 }
 
-/// Arguments, and the packet's offset as the last one.
+/// Arguments followed by the packet's offset.
 struct WithOffset<'a> {
     args: &'a ArgsBuf,
     offset: &'a str,
@@ -129,7 +129,8 @@ pub(crate) fn with_encoded<R>(
     encode: impl FnOnce(&mut Vec<u8>) -> Result<Wire, EncodeError>,
     send: impl FnOnce(&[u8], Wire) -> R,
 ) -> Result<R, EncodeError> {
-    // The buffer is taken out for the time of the call, because serialising runs code of the user's that may emit.
+    // The call takes the buffer out of the thread-local, because serialising runs user code, which may emit and need
+    // the buffer itself.
     let mut buffer = BUFFER.take();
     buffer.clear();
     let result = encode(&mut buffer).map(|wire| send(&buffer, wire));
@@ -143,7 +144,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), EmitError> {
     if socketio::is_reserved(name) { Err(EmitError::ReservedName(name.into())) } else { Ok(()) }
 }
 
-/// A buffer that one large packet has grown beyond this is not kept.
+/// A buffer with a larger capacity is dropped after use.
 const KEPT: usize = 64 * 1024;
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! How packets are written and read: as JSON with binary attachments, as MessagePack, or in a format of your own.
-//! Server and clients must use the same.
+//! Encodes and decodes packets: as JSON with binary attachments, as MessagePack, or in a custom format. Server and
+//! clients must use the same format.
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
@@ -13,60 +13,61 @@ use sockeye_protocol::socketio::{self, Args, ArgsBuf, Arguments, DecodeError, En
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Parser {
-    /// The format of every client's default parser.
+    /// JSON with binary attachments, the default format of every client.
     #[default]
     Json,
-    /// The format of `socket.io-msgpack-parser` and of python-socketio's `serializer='msgpack'`: one binary message a
-    /// packet, but for clients of Socket.IO 2, who join and leave in JSON.
+    /// The format of `socket.io-msgpack-parser` and of python-socketio's `serializer='msgpack'`. Every packet is one
+    /// binary message, except that clients of Socket.IO 2 send and receive CONNECT, CONNECT_ERROR and DISCONNECT as
+    /// JSON text.
     MessagePack,
-    /// A format of your own.
+    /// A custom format.
     Custom(Arc<dyn CustomParser>),
 }
 
-/// A format of your own.
+/// A custom format of packets.
 pub trait CustomParser: Send + Sync + 'static {
-    /// Writes a packet as the messages that carry it. With recovery it must not emit to the packet's namespace, whose
-    /// events are numbered while it runs.
+    /// Encodes a packet as one or more messages. With connection state recovery it must not emit to the packet's
+    /// namespace, because the server holds that namespace's recovery lock during the call.
     ///
     /// # Errors
-    /// If the packet has no form in this format.
+    /// If the format cannot represent the packet.
     fn encode(&self, packet: &CustomPacket) -> Result<Vec<CustomMessage>, ParserError>;
 
-    /// A decoder for one connection.
+    /// Makes the decoder of one connection.
     fn decoder(&self) -> Box<dyn CustomDecoder>;
 }
 
-/// Reads the packets of one connection. It must bound what it keeps.
+/// Decodes the packets of one connection. It must limit the size of the data it keeps between messages.
 pub trait CustomDecoder: Send + 'static {
-    /// Takes the connection's next message and returns the packet that it completes, if it does.
+    /// Decodes the connection's next message. Returns a packet if the message completes one.
     ///
     /// # Errors
-    /// If the message is no part of a packet. The connection is closed.
+    /// If the message is not part of a valid packet. The server then closes the connection.
     fn decode(&mut self, message: Message<'_>) -> Result<Option<CustomPacket>, ParserError>;
 }
 
-/// What a parser of your own may fail with.
+/// The error of a custom parser.
 pub type ParserError = Box<dyn Error + Send + Sync>;
 
-/// A packet as a parser of your own sees it.
+/// A packet in the form that a custom parser encodes and decodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CustomPacket {
     /// The namespace, with its leading slash.
     pub namespace: String,
-    /// What the packet says.
+    /// The type of the packet and its contents.
     pub body: CustomBody,
 }
 
-/// What a packet says.
+/// The type of a packet and its contents.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CustomBody {
-    /// A client asks to join, or a server lets it in.
+    /// CONNECT, with its payload: a client asks to join the namespace, or the server admits it.
     Connect(Option<Value>),
-    /// A client leaves, or a server takes it out.
+    /// DISCONNECT: the client leaves the namespace, or the server disconnects it.
     Disconnect,
     /// An event.
     Event {
-        /// The acknowledgement's id, if one is asked for.
+        /// The id of the acknowledgement, if the event asks for one.
         ack: Option<u64>,
         /// The event's name.
         name: String,
@@ -75,12 +76,12 @@ pub enum CustomBody {
     },
     /// An acknowledgement.
     Ack {
-        /// The id of the event's packet.
+        /// The id in the packet of the event.
         id: u64,
         /// The arguments.
         args: Vec<Value>,
     },
-    /// A server refuses a client.
+    /// CONNECT_ERROR, with its payload: the server refuses a client.
     ConnectError(Value),
 }
 
@@ -93,13 +94,13 @@ pub enum CustomMessage {
     Binary(Bytes),
 }
 
-/// What an encoder has left in its buffer, or beside it.
+/// The output of an encoder.
 pub(crate) enum Wire {
-    /// The buffer holds a text packet, its type character included; these attachments follow it.
+    /// The buffer holds a text packet including its type character; these attachments follow it.
     Text(Vec<Bytes>),
     /// The buffer holds a binary message.
     Binary,
-    /// The buffer is as it was; these frames carry the packet.
+    /// The buffer is unchanged; these frames carry the packet.
     Frames(Vec<Frame>),
 }
 
@@ -127,7 +128,7 @@ impl Parser {
         }
     }
 
-    /// Writes an event that lacks the last of its arguments, a string.
+    /// Encodes an event except for its last argument, which is a string.
     pub(crate) fn begin_event(
         &self,
         out: &mut Vec<u8>,
@@ -213,7 +214,7 @@ impl Parser {
             }
             Self::MessagePack if revision == Revision::V3 => control(out, CONNECT_ERROR, namespace, Some(payload)),
             Self::MessagePack => {
-                // By way of a value, because the data of a refusal is kept as JSON.
+                // The data of a refusal is kept as JSON text, so that it is converted to a value first.
                 msgpack::encode_connect_error(out, namespace, &value(payload)?)?;
                 Ok(Wire::Binary)
             }
@@ -261,9 +262,9 @@ impl fmt::Debug for Parser {
     }
 }
 
-/// An event in the making, as far as it is not in the buffer.
+/// The parts of an incomplete event that are not in the buffer.
 pub(crate) enum BegunEvent {
-    /// These attachments will follow it.
+    /// The attachments that follow the event.
     Json(Vec<Bytes>),
     MessagePack,
     Custom {
@@ -275,7 +276,7 @@ pub(crate) enum BegunEvent {
 }
 
 impl BegunEvent {
-    /// Adds the last argument, without running code that serialises.
+    /// Adds the last argument. With JSON and MessagePack this runs no `Serialize` implementation of the user.
     pub(crate) fn finish(self, out: &mut Vec<u8>, last: &str) -> Result<Wire, EncodeError> {
         match self {
             Self::Json(attachments) => socketio::append_argument(out, last).map(|()| Wire::Text(attachments)),
@@ -301,19 +302,19 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// Why a message was no part of a packet.
+/// Why a message is not part of a valid packet.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("the custom parser refused it: {0}")]
+    #[error("the custom parser returned an error: {0}")]
     Custom(ParserError),
     #[error("a text message came, but the MessagePack parser takes binary ones only; does the client use it too?")]
     TextForMessagePack,
 }
 
 impl Decoder {
-    /// Takes a message, and calls `each` with the packet that it completes, if it does.
+    /// Decodes a message, and calls `each` with the packet if the message completes one.
     pub(crate) fn decode<R>(
         &mut self,
         message: Message<'_>,
@@ -352,18 +353,18 @@ impl Decoder {
         }
     }
 
-    /// Whether attachments are still to come for a packet that has begun.
+    /// Whether an incomplete packet waits for attachments.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Self::Json(decoder) if decoder.is_waiting())
     }
 }
 
-/// A packet that joins or leaves, as `socket.io-msgpack-parser` 2 writes it: JSON, for Socket.IO 2 only.
+/// CONNECT, CONNECT_ERROR or DISCONNECT as JSON, as `socket.io-msgpack-parser` 2 encodes it. Only Socket.IO 2 uses it.
 #[derive(Serialize, Deserialize)]
 struct Control<'a> {
     #[serde(rename = "type")]
     kind: u8,
-    /// The namespace, and behind a question mark what the client sends along.
+    /// The namespace, followed by a question mark and the query if the client sends one.
     #[serde(borrow)]
     nsp: Cow<'a, str>,
     #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
@@ -386,7 +387,7 @@ fn control(
     Ok(Wire::Text(Vec::new()))
 }
 
-/// Arguments behind which another is to come.
+/// Arguments that are counted with one more, which is appended later.
 struct AndOneMore<'a, A>(&'a A);
 
 impl<A: Arguments> Arguments for AndOneMore<'_, A> {
@@ -403,7 +404,7 @@ impl<A: Arguments> Arguments for AndOneMore<'_, A> {
     }
 }
 
-/// Arguments that are values already.
+/// Arguments that are already [`Value`]s.
 struct Values<'a>(&'a [Value]);
 
 impl Arguments for Values<'_> {
@@ -450,7 +451,7 @@ fn custom(parser: &dyn CustomParser, namespace: &str, body: CustomBody) -> Resul
     Ok(Wire::Frames(frames.collect()))
 }
 
-/// Runs a parser of the user's own, whose panic is one more of its errors.
+/// Calls a custom parser and turns a panic into an error.
 fn guarded<R>(run: impl FnOnce() -> Result<R, ParserError>) -> Result<R, ParserError> {
     guard(run).unwrap_or_else(|panic| {
         tracing::error!(panic, "a custom parser panicked");
