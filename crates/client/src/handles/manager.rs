@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// One connection to a server, shared by the [`Socket`]s of several namespaces. Cheap to clone.
+/// One connection to a server, shared by the [`Socket`](crate::Socket)s of several namespaces. Cheap to clone.
 ///
 /// A manager runs in one task, which is there from the first `connect` to the last disconnect. When the last handle,
 /// of the manager or of one of its sockets, is dropped, the connection is closed: keep one for as long as handlers are
