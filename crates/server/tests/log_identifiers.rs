@@ -66,7 +66,7 @@ async fn no_identifier_stands_in_the_log_in_full() {
         "slow",
         "invalid",
         "protocol",
-        "has not joined",
+        "did not join a namespace",
         "in time",
     ] {
         assert!(text.contains(expected), "nothing was logged of what is looked for ({expected}):\n{text}");
