@@ -118,7 +118,10 @@ async fn a_connection_joins_a_limited_number_of_namespaces() {
     let client = Raw::open(&server, Revision::V4).await;
     client.send(&["40/a,", "40/b,", "40/c,"]).await;
     let answers = client.until("/c").await;
-    assert!(answers[2].starts_with(r#"44/c,{"message":"the connection has already joined 2 namespaces"#), "{answers:?}");
+    assert!(
+        answers[2].starts_with(r#"44/c,{"message":"the connection has already joined 2 namespaces"#),
+        "{answers:?}"
+    );
     assert_eq!((server.metrics().namespaces_limited, server.of("/c").local().len()), (1, 0));
     client.send(&["41/a,"]).await;
     client.send(&["40/c,"]).await;
