@@ -1,16 +1,13 @@
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
-use super::arguments::Arguments;
-use super::encode;
-use super::error::{EncodeError, ValueError};
+use super::error::ValueError;
 use super::json::{MAX_DEPTH, Scanner};
-use super::msgpack;
+use super::msgpack_data;
 use super::placeholder;
 use super::value::Value;
 
@@ -23,13 +20,13 @@ use super::value::Value;
 /// sends if it cuts a string through an emoji, becomes U+FFFD; a number beyond the range of `f64` becomes infinite.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
-    repr: Repr<'a>,
+    pub(super) repr: Repr<'a>,
     count: usize,
 }
 
 /// The encoded elements, without the brackets or the array head around them.
 #[derive(Clone, Copy, Debug)]
-enum Repr<'a> {
+pub(super) enum Repr<'a> {
     Json { elements: &'a str, attachments: &'a [Bytes] },
     MessagePack(&'a [u8]),
 }
@@ -113,18 +110,6 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Copies the encoded arguments.
-    #[must_use]
-    pub fn to_owned(&self) -> ArgsBuf {
-        let repr = match self.repr {
-            Repr::Json { elements, attachments } => {
-                OwnedRepr::Json { elements: elements.into(), attachments: attachments.to_vec() }
-            }
-            Repr::MessagePack(elements) => OwnedRepr::MessagePack(Bytes::copy_from_slice(elements)),
-        };
-        ArgsBuf { repr, count: self.count }
-    }
-
     /// Returns the JSON text without brackets, and the attachments.
     pub(super) const fn as_json(&self) -> Option<(&'a str, &'a [Bytes])> {
         match self.repr {
@@ -153,59 +138,9 @@ impl<'a> Args<'a> {
             Repr::Json { elements, attachments } => {
                 Rest::Json { scanner: Scanner::new(elements, MAX_DEPTH), attachments }
             }
-            Repr::MessagePack(elements) => Rest::MessagePack(msgpack::Reader::new(elements)),
+            Repr::MessagePack(elements) => Rest::MessagePack(msgpack_data::Reader::new(elements)),
         };
         Elements { rest, left: self.count, json }
-    }
-}
-
-/// Owned [`Args`]. Cloning them is cheap.
-#[derive(Clone, Debug)]
-pub struct ArgsBuf {
-    repr: OwnedRepr,
-    count: usize,
-}
-
-#[derive(Clone, Debug)]
-enum OwnedRepr {
-    Json { elements: Arc<str>, attachments: Vec<Bytes> },
-    MessagePack(Bytes),
-}
-
-impl ArgsBuf {
-    /// Encodes `args` as JSON once, so that they can be sent many times.
-    ///
-    /// # Errors
-    /// A value has no JSON form.
-    pub fn new(args: &impl Arguments) -> Result<Self, EncodeError> {
-        let (text, attachments) = encode::elements(args)?;
-        Ok(Self { repr: OwnedRepr::Json { elements: text.into(), attachments }, count: args.count() })
-    }
-
-    /// Returns the size of the encoded arguments and their attachments in bytes.
-    #[must_use]
-    pub fn encoded_len(&self) -> usize {
-        match &self.repr {
-            OwnedRepr::Json { elements, attachments } => {
-                elements.len() + attachments.iter().map(Bytes::len).sum::<usize>()
-            }
-            OwnedRepr::MessagePack(elements) => elements.len(),
-        }
-    }
-
-    /// The arguments, borrowed.
-    #[must_use]
-    pub fn as_args(&self) -> Args<'_> {
-        match &self.repr {
-            OwnedRepr::Json { elements, attachments } => Args::json(elements, self.count, attachments),
-            OwnedRepr::MessagePack(elements) => Args::message_pack(elements, self.count),
-        }
-    }
-}
-
-impl Default for ArgsBuf {
-    fn default() -> Self {
-        Args::EMPTY.to_owned()
     }
 }
 
@@ -227,7 +162,7 @@ enum Json {
 
 enum Rest<'a> {
     Json { scanner: Scanner<'a>, attachments: &'a [Bytes] },
-    MessagePack(msgpack::Reader<'a>),
+    MessagePack(msgpack_data::Reader<'a>),
 }
 
 enum Element<'a> {
@@ -264,7 +199,7 @@ impl<'a> Element<'a> {
                 }
                 seed.deserialize(value)
             }
-            Self::MessagePack(bytes) => seed.deserialize(&mut msgpack::Reader::new(bytes)),
+            Self::MessagePack(bytes) => seed.deserialize(&mut msgpack_data::Reader::new(bytes)),
         }
     }
 }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
-use super::args::{Args, ArgsBuf};
+use super::args::Args;
 use super::value::Value;
 
 /// Values that can be sent as the arguments of an event or of an acknowledgement.
@@ -11,7 +11,7 @@ use super::value::Value;
 /// * `&data`: exactly one argument, `data` being any `T: Serialize`;
 /// * `(a, b, …)`: several arguments, up to eight;
 /// * by value, as one argument: `String`, `Vec`, [`Bytes`], [`Value`], `serde_json::Value`, booleans and numbers;
-/// * [`Args`] and [`ArgsBuf`]: received arguments, which are forwarded byte for byte.
+/// * [`Args`] and [`ArgsBuf`](super::ArgsBuf): received arguments, which are forwarded byte for byte.
 ///
 /// A type that serialises as bytes, such as [`Bytes`] or [`Value::Binary`], is sent as binary data. serde serialises a
 /// `Vec<u8>` as an array of numbers; use [`Bytes`] instead.
@@ -121,19 +121,5 @@ impl Arguments for Args<'_> {
 
     fn encoded(&self) -> Option<Args<'_>> {
         Some(*self)
-    }
-}
-
-impl Arguments for ArgsBuf {
-    fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
-        self.as_args().serialize_elements(seq)
-    }
-
-    fn count(&self) -> usize {
-        self.as_args().len()
-    }
-
-    fn encoded(&self) -> Option<Args<'_>> {
-        Some(self.as_args())
     }
 }

@@ -1,6 +1,7 @@
 //! Socket.IO, protocol revisions 5 and 4: packets with binary attachments as JSON text, and the MessagePack parser.
 
 mod args;
+mod args_buf;
 mod arguments;
 mod binary;
 mod date;
@@ -11,14 +12,15 @@ mod extension;
 mod json;
 mod map_key;
 pub mod membership;
-/// The format of `socket.io-msgpack-parser`: each packet is one binary message.
 pub mod msgpack;
+mod msgpack_data;
 mod packet;
 mod placeholder;
 mod surrogates;
 mod value;
 
-pub use args::{Args, ArgsBuf, ArgumentError};
+pub use args::{Args, ArgumentError};
+pub use args_buf::ArgsBuf;
 pub use arguments::Arguments;
 pub use date::Date;
 pub use decoder::Decoder;

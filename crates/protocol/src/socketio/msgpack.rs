@@ -1,17 +1,17 @@
+//! Packets in the format of `socket.io-msgpack-parser`: each packet is one binary message.
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 use serde_json::value::RawValue;
 
-use super::reader::{Reader, Token};
-use super::writer::Writer;
-use crate::socketio::args::Args;
-use crate::socketio::arguments::Arguments;
-use crate::socketio::error::{DecodeError, EncodeError, ValueError};
-use crate::socketio::json::MAX_DEPTH;
-use crate::socketio::packet::{Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, refuse_reserved, split_query};
-use crate::socketio::value::{Number, Value};
+use super::msgpack_data::{Reader, Token, Writer};
+use super::args::Args;
+use super::arguments::Arguments;
+use super::error::{DecodeError, EncodeError, ValueError};
+use super::json::MAX_DEPTH;
+use super::packet::{Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, refuse_reserved, split_query};
+use super::value::{Number, Value};
 
 /// Reads a packet: a map with `type`, `nsp` and, depending on the type, `data` and `id`. Other members are ignored.
 ///

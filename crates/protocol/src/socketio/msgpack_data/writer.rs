@@ -9,22 +9,22 @@ use crate::socketio::extension::{DATE, UNDEFINED};
 use crate::socketio::value::Value;
 
 /// Writes MessagePack. Every Rust type gets the same shape as in `serde_json`.
-pub(super) struct Writer<'a> {
+pub(in crate::socketio) struct Writer<'a> {
     out: &'a mut Vec<u8>,
     /// Whether the content of a [`Date`](crate::socketio::Date) comes next.
     in_date: bool,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) const fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(in crate::socketio) const fn new(out: &'a mut Vec<u8>) -> Self {
         Self { out, in_date: false }
     }
 
-    pub(super) fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), ValueError> {
+    pub(in crate::socketio) fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), ValueError> {
         value.serialize(self)
     }
 
-    pub(super) fn string(&mut self, text: &str) -> Result<(), ValueError> {
+    pub(in crate::socketio) fn string(&mut self, text: &str) -> Result<(), ValueError> {
         match u8::try_from(text.len()) {
             Ok(length @ ..0x20) => self.out.push(0xa0 | length),
             Ok(length) => self.out.extend_from_slice(&[0xd9, length]),
@@ -34,7 +34,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    pub(super) fn map_head(&mut self, length: usize) -> Result<(), ValueError> {
+    pub(in crate::socketio) fn map_head(&mut self, length: usize) -> Result<(), ValueError> {
         match u8::try_from(length) {
             Ok(length @ ..0x10) => self.out.push(0x80 | length),
             _ => self.long_head(0xde, length)?,
@@ -42,7 +42,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    pub(super) fn array_head(&mut self, length: usize) -> Result<(), ValueError> {
+    pub(in crate::socketio) fn array_head(&mut self, length: usize) -> Result<(), ValueError> {
         match u8::try_from(length) {
             Ok(length @ ..0x10) => self.out.push(0x90 | length),
             _ => self.long_head(0xdc, length)?,
@@ -50,12 +50,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    pub(super) fn raw(&mut self, encoded: &[u8]) {
+    pub(in crate::socketio) fn raw(&mut self, encoded: &[u8]) {
         self.out.extend_from_slice(encoded);
     }
 
     /// Starts the elements of an array whose head the caller has written.
-    pub(super) const fn elements(&mut self) -> Open<'a, '_> {
+    pub(in crate::socketio) const fn elements(&mut self) -> Open<'a, '_> {
         Open { writer: self, patch: None, count: 0, is_raw_json: false }
     }
 
@@ -152,7 +152,7 @@ enum Kind {
 }
 
 /// An array or a map that is being written.
-pub(super) struct Open<'a, 'b> {
+pub(in crate::socketio) struct Open<'a, 'b> {
     writer: &'b mut Writer<'a>,
     /// Where to fill in the length at the end, if it is not yet known.
     patch: Option<usize>,

@@ -22,7 +22,7 @@ pub(in crate::socketio) struct Reader<'de> {
 
 /// One marker byte with the bytes that belong to it, decoded.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token<'de> {
+pub(in crate::socketio) enum Token<'de> {
     Nil,
     /// JavaScript's `undefined`, which `notepack.io` writes as an extension.
     Undefined,
@@ -65,7 +65,7 @@ impl<'de> Reader<'de> {
     }
 
     /// The bytes not yet read.
-    pub(super) const fn rest(&self) -> &'de [u8] {
+    pub(in crate::socketio) const fn rest(&self) -> &'de [u8] {
         self.rest
     }
 
@@ -100,7 +100,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads the next token; `None` if the bytes are malformed or end within it.
-    pub(super) fn token(&mut self) -> Option<Token<'de>> {
+    pub(in crate::socketio) fn token(&mut self) -> Option<Token<'de>> {
         let marker = self.u8()?;
         Some(match marker {
             0x00..=0x7f => Token::Unsigned(marker.into()),
