@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::ArgsBuf;
 
-use crate::{EventContext, Rejection};
+use crate::{EventContext, IntoReply, Rejection, Reply};
 
 /// A type that can be a parameter of a handler, because it can be extracted from the handler's context.
 ///
@@ -74,6 +74,12 @@ pub struct RawArgs(pub ArgsBuf);
 impl<S> FromContext<EventContext<'_, S>> for RawArgs {
     fn from_context(context: &mut EventContext<'_, S>) -> Result<Self, Rejection> {
         Ok(Self(context.args().to_owned()))
+    }
+}
+
+impl IntoReply for RawArgs {
+    fn into_reply(self) -> Reply {
+        Reply::Args(self.0)
     }
 }
 

@@ -3,6 +3,7 @@
 //! The server and the client are built on this crate and re-export what is in it, so that handlers look the same on both
 //! sides. Each of them adds its [kinds](HandlerKind) of handlers and what can be [extracted](FromContext) for those alone.
 mod ack;
+mod acknowledge;
 mod error;
 mod event;
 mod extract;
@@ -19,7 +20,8 @@ mod shape;
 mod state;
 mod values;
 
-pub use ack::{Ack, AckId, Acknowledge};
+pub use ack::Ack;
+pub use acknowledge::{AckId, Acknowledge};
 pub use error::{HandlerError, with_causes};
 pub use event::{EventContext, OnEvent};
 pub use extract::{Args, Binary, Data, EventName, FromContext, Parameters, Payload, RawArgs};

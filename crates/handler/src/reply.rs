@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
-use crate::{AckId, Acknowledge, HandlerError, RawArgs, shape::ByShape};
+use crate::{AckId, Acknowledge, HandlerError, shape::ByShape};
 
 /// What an event is acknowledged with, if the peer asked for it.
 ///
@@ -60,7 +60,7 @@ impl Reply {
 /// * text, numbers, booleans, [`Bytes`], JSON values, `Option`, `Vec`, maps: one argument;
 /// * a tuple of up to eight values that serialise: as many arguments;
 /// * a type of your own: one argument, if it implements [`ReplyData`];
-/// * [`RawArgs`]: the arguments that came, unchanged;
+/// * [`RawArgs`](crate::RawArgs): the arguments that came, unchanged;
 /// * [`Result<T, HandlerError>`](HandlerError), for any `T` that serialises, own types included: `Ok(())` has no arguments,
 ///   a tuple several, and anything else is one argument. The peer is sent an error as `{"error": text}`.
 #[diagnostic::on_unimplemented(
@@ -110,12 +110,6 @@ impl IntoReply for Reply {
 impl IntoReply for () {
     fn into_reply(self) -> Reply {
         Reply::Empty
-    }
-}
-
-impl IntoReply for RawArgs {
-    fn into_reply(self) -> Reply {
-        Reply::Args(self.0)
     }
 }
 
