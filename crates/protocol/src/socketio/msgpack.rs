@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde::ser::SerializeSeq;
 use serde_json::value::RawValue;
 
-use super::msgpack_data::{Reader, Token, Writer};
 use super::args::Args;
 use super::arguments::Arguments;
 use super::error::{DecodeError, EncodeError, ValueError};
 use super::json::MAX_DEPTH;
+use super::msgpack_data::{Reader, Token, Writer};
 use super::packet::{Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, refuse_reserved, split_query};
 use super::value::{Number, Value};
 

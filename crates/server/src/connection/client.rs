@@ -1,32 +1,30 @@
 use std::{
     sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
-use sockeye_engine::{
-    Application, CloseReason, LogThrottle, Message, Revision, Session, SessionHandler, Sid, log_limit,
-};
+use sockeye_engine::{Application, CloseReason, Message, Revision, Session, SessionHandler, log_limit};
 use sockeye_handler::INTERNAL;
 use sockeye_protocol::socketio::{
-    self, Ack, DecodeError, Event, Limits, Packet,
+    self, Ack, Event, Limits, Packet,
     membership::{Acceptance, ClientPacket, MembershipViolation, ServerMembership},
 };
 use tokio::time::Instant;
 
 use crate::{
-    ConnectRefusal, DisconnectReason, LimitError, Namespace, Socket,
-    adapter::{
-        RoomEvents,
-        recovery::{PrivateId, Restored},
+    ConnectRefusal, DisconnectReason, LimitError,
+    connection::{
+        entry::{Entry, enter},
+        member::Member,
+        other_namespaces::{FORMER_SOCKET_TIMEOUT, JoinRequest, OtherNamespaces, Wait},
+        rate::Allowance,
+        refusal::refuse,
+        violation::Violation,
     },
-    connection::{member::Member, rate::Allowance},
-    handles::registry::{Common, EnterError, MAX_CHILD_NAME, Registry, SocketIo},
-    handles::socket::{log_encoding, send},
-    wire::packet::with_encoded,
-    wire::parser::{Decoder, ReadError},
+    handles::registry::{EnterError, MAX_CHILD_NAME, Registry, SocketIo},
+    wire::parser::Decoder,
 };
 
 /// The Socket.IO side of one connection. It decodes packets and passes them to the sockets that share the connection.
@@ -35,7 +33,7 @@ pub(crate) struct Client {
     session: Arc<Session>,
     decoder: Decoder,
     members: SmallVec<[Member; 1]>,
-    others: Option<Box<Others>>,
+    others: Option<Box<OtherNamespaces>>,
     allowance: Allowance,
     /// The time by which the client must have joined a namespace.
     connect_by: Option<Instant>,
@@ -45,44 +43,6 @@ pub(crate) struct Client {
     over: bool,
     /// Whether a client of Socket.IO 2 still has to join `/`. The server joins it there without a CONNECT packet.
     joins_by_itself: bool,
-}
-
-/// Namespaces that the client has left, or waits to join. Most connections have none.
-#[derive(Default)]
-struct Others {
-    /// The namespaces that the client has left, the latest last.
-    left: Vec<Box<str>>,
-    /// Requests for recovery whose former socket has not left its namespace yet.
-    awaiting: Vec<Awaiting>,
-}
-
-/// A client's request to join a namespace that waits until the client's former socket has left it.
-struct Awaiting {
-    namespace: Box<str>,
-    auth: Option<Box<RawValue>>,
-    wait: Wait,
-}
-
-/// How long a client waits for its former socket.
-#[derive(Clone, Copy)]
-enum Wait {
-    Until(Instant),
-    Over,
-}
-
-/// The most namespaces left by a client that the connection remembers.
-const MAX_LEFT: usize = 16;
-
-/// How long a client waits for its former socket to leave. It waits this long only if a handler of that socket keeps
-/// running.
-const FORMER_SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The outcome of a client's request to join a namespace.
-enum Entry {
-    /// The client's socket is in the namespace. The events are to be passed to the observers of rooms.
-    Entered(Socket, RoomEvents),
-    /// The client waits until its former socket has left.
-    AwaitsFormer,
 }
 
 impl Client {
@@ -205,12 +165,12 @@ impl Client {
             return Ok(());
         }
         let wait = Wait::Until(Instant::now() + FORMER_SOCKET_TIMEOUT);
-        self.join(Awaiting { namespace: name.into(), auth, wait }, cx);
+        self.join(JoinRequest { namespace: name.into(), auth, wait }, cx);
         Ok(())
     }
 
     /// Adds the client to the namespace, makes it wait for its former socket, or refuses it.
-    fn join(&mut self, request: Awaiting, cx: &mut Context<'_>) {
+    fn join(&mut self, request: JoinRequest, cx: &mut Context<'_>) {
         let (session, name, auth) = (&self.session, &*request.namespace, &request.auth);
         let former = match request.wait {
             Wait::Until(_) => Some(cx.waker()),
@@ -265,22 +225,9 @@ impl Client {
         }
     }
 
-    /// Logs how the client of a closed connection broke the protocol.
-    fn log_violation(&self, violation: &Violation) {
-        static THROTTLE: LogThrottle = LogThrottle::new();
-        let sid = self.session.id().short();
-        if let Violation::Read(ReadError::Decode(error)) = violation
-            && let Some((setting, limit, consequence)) = exceeded_setting(error)
-        {
-            return log_limit(sid, setting, limit, consequence);
-        }
-        let joined = !self.members.is_empty() || self.others.as_ref().is_some_and(|others| !others.left.is_empty());
-        let hint = if joined { "" } else { "; its client has joined no namespace and may use another parser" };
-        if THROTTLE.permits(&violation.to_string()) {
-            tracing::warn!(sid, %violation, "closed a connection that broke the protocol{hint}");
-        } else {
-            tracing::debug!(sid, %violation, "closed a connection that broke the protocol{hint}");
-        }
+    /// Whether the client is or was in a namespace.
+    fn has_joined(&self) -> bool {
+        !self.members.is_empty() || self.others.as_ref().is_some_and(|others| !others.left.is_empty())
     }
 
     fn refuse_beyond(&self, name: &str, limit: LimitError) {
@@ -349,34 +296,6 @@ impl Client {
     }
 }
 
-impl Others {
-    /// The time at which the first wait for a former socket ends.
-    fn deadline(&self) -> Option<Instant> {
-        let until = |request: &Awaiting| match request.wait {
-            Wait::Until(until) => Some(until),
-            Wait::Over => None,
-        };
-        self.awaiting.iter().filter_map(until).min()
-    }
-
-    /// Ends the waits whose time is up.
-    fn end_waits(&mut self, now: Instant) {
-        for request in &mut self.awaiting {
-            if matches!(request.wait, Wait::Until(until) if now >= until) {
-                request.wait = Wait::Over;
-            }
-        }
-    }
-
-    fn note_left(&mut self, namespace: &str) {
-        self.left.retain(|left| **left != *namespace);
-        if self.left.len() == MAX_LEFT {
-            self.left.remove(0);
-        }
-        self.left.push(namespace.into());
-    }
-}
-
 impl Application for SocketIo {
     type Handler = Client;
 
@@ -391,7 +310,7 @@ impl SessionHandler for Client {
             return;
         }
         if let Err(violation) = self.decode(message, cx) {
-            self.log_violation(&violation);
+            violation.log(self.session.id().short(), self.has_joined());
             self.registry.common.counters.protocol_violations.add();
             self.over = true;
             self.session.close();
@@ -481,105 +400,6 @@ impl SessionHandler for Client {
         for member in &self.members {
             member.socket().begin_leaving(DisconnectReason::Connection(reason));
         }
-    }
-}
-
-/// The setting that a packet exceeds, the value of the setting, and the text of the log line.
-fn exceeded_setting(error: &DecodeError) -> Option<(&'static str, usize, &'static str)> {
-    match error {
-        DecodeError::TooManyAttachments { limit } => {
-            Some(("max_attachments", *limit, "closed a connection because a packet announces too many attachments"))
-        }
-        DecodeError::AttachmentsTooLarge { limit } => Some((
-            "max_attachment_bytes",
-            *limit,
-            "closed a connection because the attachments of a packet are too large",
-        )),
-        DecodeError::TooDeep { limit } => {
-            Some(("max_depth", *limit, "closed a connection because a packet is nested too deeply"))
-        }
-        _ => None,
-    }
-}
-
-/// How a client broke the protocol.
-#[derive(Debug, thiserror::Error)]
-enum Violation {
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error(transparent)]
-    Membership(#[from] MembershipViolation),
-    #[error("the client sent CONNECT_ERROR, which only servers send")]
-    ConnectError,
-}
-
-/// Sends a client a refusal in the form of its protocol revision.
-pub(crate) fn refuse(common: &Common, session: &Arc<Session>, namespace: &str, refusal: &ConnectRefusal) {
-    common.counters.connects_refused.add();
-    let parser = &common.config.parser;
-    let sent = with_encoded(
-        |buffer| match session.revision() {
-            Revision::V4 => parser.connect_error(buffer, Revision::V4, namespace, refusal),
-            Revision::V3 => parser.connect_error(buffer, Revision::V3, namespace, &refusal.for_socket_io_2()),
-        },
-        |buffer, wire| send(session, buffer, wire),
-    );
-    // A closed session needs no answer.
-    log_encoding(sent.map(drop));
-}
-
-/// Adds a new or a recovered socket to a namespace. If the client asks to recover a socket that is still in the
-/// namespace, this ends that socket and calls the waker `former` when it has left. Without `former` the client gets a
-/// new socket.
-fn enter(namespace: &Namespace, session: &Arc<Session>, auth: Option<Box<RawValue>>, former: Option<&Waker>) -> Entry {
-    let insert = |id: Sid, auth, identity| {
-        let socket = Socket::new(id, namespace.clone(), session.clone(), auth, identity);
-        let events = namespace.local().insert(&socket);
-        (socket, events)
-    };
-    let Some(recovery) = namespace.recovery().filter(|_| session.revision() == Revision::V4) else {
-        let (socket, events) = insert(new_id(namespace, session), auth, None);
-        return Entry::Entered(socket, events);
-    };
-    let begin = |auth| {
-        let id = Sid::random();
-        let (socket, events) = recovery.begin(&id.clone(), |identity| insert(id, auth, Some(identity)));
-        Entry::Entered(socket, events)
-    };
-    let Some(waker) = former else { return begin(auth) };
-    let space = namespace.config().engine.outbox_bytes.saturating_sub(session.buffered_bytes());
-    let mut former = None;
-    let is_present = |id: &str, pid: &PrivateId| {
-        former = namespace.socket(id).filter(|socket| socket.is_recoverable_by(pid));
-        former.is_some()
-    };
-    let restored = recovery.restore(auth.as_deref(), space, waker, is_present, |id, rooms, identity| {
-        let (socket, mut events) = insert(id, auth.clone(), Some(identity));
-        // The former socket was within the limit.
-        let _unlimited = namespace.local().join_untold(&socket, &rooms, usize::MAX, &mut events);
-        (socket, events)
-    });
-    match restored {
-        Restored::Entered((socket, events)) => {
-            namespace.counters().recovered.add();
-            Entry::Entered(socket, events)
-        }
-        Restored::FormerIsPresent => {
-            if let Some(former) = former {
-                former.make_way();
-            }
-            Entry::AwaitsFormer
-        }
-        Restored::Unknown => begin(auth),
-    }
-}
-
-/// Makes the id of a new socket. In Socket.IO 2 it is derived from the id of the session.
-fn new_id(namespace: &Namespace, session: &Session) -> Sid {
-    match (session.revision(), namespace.name()) {
-        (Revision::V4, _) => Sid::random(),
-        (Revision::V3, "/") => session.id().clone(),
-        (Revision::V3, name) => format!("{name}#{}", session.id()).into(),
     }
 }
 

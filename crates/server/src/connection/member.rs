@@ -6,7 +6,7 @@ use sockeye_handler::{
 };
 use sockeye_protocol::socketio::{Args, Event, membership::ServerMembership};
 
-use super::client::refuse;
+use super::refusal::refuse;
 use crate::{
     ConnectRefusal, DisconnectReason, Reply, Socket,
     handler::{AckId, Admission, ConnectContext, DisconnectContext, FailedEvent, OnConnect, OnDisconnect},
