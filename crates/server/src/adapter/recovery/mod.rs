@@ -6,6 +6,10 @@
 //! the log keeps it for a while. A volatile event repeats the last number. A client that reconnects sends the last
 //! offset it has received. The official clients take the last argument of every such event for the offset if it is a
 //! string; therefore every such event has one.
+mod config;
+mod log;
+mod private_id;
+
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 use hashbrown::HashMap;
@@ -20,62 +24,9 @@ use crate::{
     EmitError,
     adapter::{EncodedPacket, Target},
 };
-
-/// The settings of connection state recovery.
-///
-/// With recovery, every client receives an additional last argument with most events: the offset. The JavaScript server
-/// does the same. An event handler of python-socketio that takes a fixed number of arguments then also needs `*args`.
-#[derive(Debug, Clone)]
-pub struct RecoveryConfig {
-    /// The longest disconnection after which a client is recovered. It starts when the server notices that the
-    /// connection broke. A client that reconnects before the server has noticed ends its former socket. If a handler of
-    /// the former socket still runs, the client waits for it; after 5 seconds it gets a new socket instead. Default 2
-    /// minutes.
-    pub max_disconnection: Duration,
-    /// Whether a recovered client skips the namespace's middleware. The connect handlers run in any case. Default true.
-    pub skip_middleware: bool,
-    /// The most disconnected clients that each namespace remembers. Beyond it, the namespace forgets the client that
-    /// disconnected first. Default 100,000.
-    pub max_absent: usize,
-    /// The most bytes of packets that each namespace keeps. Beyond it, the namespace drops its oldest packets. It does
-    /// not recover a client that may have missed a dropped packet, nor one that missed more bytes than the
-    /// `outbox_bytes` of its connection. Default 16 MiB.
-    pub max_bytes: usize,
-}
-
-impl Default for RecoveryConfig {
-    fn default() -> Self {
-        Self {
-            max_disconnection: Duration::from_secs(120),
-            skip_middleware: true,
-            max_absent: 100_000,
-            max_bytes: 16 * 1024 * 1024,
-        }
-    }
-}
-
-/// The private id of a socket. A client that asks for recovery sends it as a proof. It consists of the socket's public
-/// id, by which the server finds the socket, and a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PrivateId(Arc<str>);
-
-impl PrivateId {
-    pub(crate) fn new(socket: &Sid) -> Self {
-        Self(format!("{socket}{SEPARATOR}{}", Sid::random()).into())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The id of the socket.
-    fn socket(&self) -> &str {
-        self.0.split_once(SEPARATOR).map_or("", |(socket, _)| socket)
-    }
-}
-
-/// Separates the parts of private ids and of offsets. Neither ids nor epochs contain it.
-const SEPARATOR: char = '.';
+pub use config::RecoveryConfig;
+use log::Log;
+pub(crate) use private_id::PrivateId;
 
 /// The recovery state that a socket begins with.
 pub(crate) struct Identity {
@@ -100,9 +51,6 @@ pub(crate) struct Left {
     pub(crate) at: Instant,
 }
 
-/// The length of an epoch in characters of base64url: 48 bits.
-const EPOCH_LENGTH: usize = 8;
-
 /// The part of a client's CONNECT payload that asks for recovery.
 #[derive(Deserialize)]
 struct Claim {
@@ -113,22 +61,11 @@ struct Claim {
 /// The packets that one namespace keeps, and its disconnected clients.
 pub(crate) struct Recovery {
     config: RecoveryConfig,
-    /// A random text at the beginning of every offset. It distinguishes the offsets of this log from those of the same
-    /// server before a restart, of another server, and of an earlier namespace with the same name.
-    epoch: Box<str>,
-    /// How long the log keeps packets: `max_disconnection`, and the time it takes to notice that a connection broke.
-    keep: Duration,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
-    log: VecDeque<Logged>,
-    bytes: usize,
-    /// The number of the last packet.
-    last: u64,
-    /// The number and the time of the newest packet that the log has dropped.
-    forgotten: Option<(u64, Instant)>,
+    log: Log,
     /// The disconnected clients.
     absent: HashMap<PrivateId, Left>,
     /// The times at which the connections of the disconnected clients broke, oldest first.
@@ -148,18 +85,11 @@ pub(crate) enum Restored<R> {
     Unknown,
 }
 
-struct Logged {
-    number: u64,
-    at: Instant,
-    target: Target,
-    packet: EncodedPacket,
-}
-
 impl Recovery {
     pub(crate) fn new(config: RecoveryConfig, noticed_after: Duration) -> Self {
-        let keep = config.max_disconnection.saturating_add(noticed_after);
-        let epoch = Sid::random().as_str().chars().take(EPOCH_LENGTH).collect();
-        Self { config, keep, epoch, state: Mutex::default() }
+        let log = Log::new(config.max_bytes, config.max_disconnection.saturating_add(noticed_after));
+        let state = State { log, absent: HashMap::new(), departures: VecDeque::new(), waiting: Vec::new() };
+        Self { config, state: Mutex::new(state) }
     }
 
     pub(crate) fn skips_middleware(&self) -> bool {
@@ -179,16 +109,12 @@ impl Recovery {
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
         if target.volatile {
-            deliver(&add_offset(&self.offset(state.last))?);
+            deliver(&add_offset(&state.log.last_offset())?);
             return Ok(());
         }
-        let next = state.last + 1;
-        let packet = add_offset(&self.offset(next))?;
-        state.last = next;
-        state.bytes += packet.len();
-        deliver(&packet);
+        let packet = add_offset(&state.log.next_offset())?;
         let now = Instant::now();
-        state.log.push_back(Logged { number: next, at: now, target: target.clone(), packet });
+        deliver(state.log.append(packet, target.clone(), now));
         self.purge(&mut state, now, &mut dropped);
         Ok(())
     }
@@ -199,7 +125,7 @@ impl Recovery {
         let pid = PrivateId::new(socket);
         let state = self.state.lock();
         let reached = Instant::now();
-        enter(Identity { pid, since: state.last, reached, extensions: None, missed: None })
+        enter(Identity { pid, since: state.log.last(), reached, extensions: None, missed: None })
     }
 
     /// Calls `take_out`, which removes a socket from the namespace. If its connection broke, `take_out` returns the
@@ -237,7 +163,7 @@ impl Recovery {
         let Some(Claim { pid: Some(pid), offset }) = auth.and_then(|auth| serde_json::from_str(auth.get()).ok()) else {
             return Restored::Unknown;
         };
-        let pid = PrivateId(pid.into());
+        let pid = PrivateId::from(pid);
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
         self.purge(&mut state, Instant::now(), &mut dropped);
@@ -266,22 +192,17 @@ impl Recovery {
         let left = state.absent.get(pid)?;
         let seen = match &offset {
             // The client does not get packets from before it first connected, even if it sends an older offset.
-            Some(offset) => self.number(offset).filter(|seen| *seen <= state.last)?.max(left.since),
+            Some(offset) => state.log.number(offset)?.max(left.since),
             // The client has never received a numbered packet.
             None => left.since,
         };
-        if state.forgotten.is_some_and(|(number, at)| number > seen && at >= left.reached) {
+        if state.log.has_dropped(seen, left.reached) {
             tracing::debug!(
                 "did not recover a client: it may have missed packets that the log has dropped; raise `max_bytes`"
             );
             return None;
         }
-        let missed: Vec<Frame> = state
-            .log
-            .iter()
-            .filter(|logged| logged.number > seen && logged.is_for(left))
-            .flat_map(|logged| logged.packet.frames().iter().cloned())
-            .collect();
+        let missed = state.log.after(seen, &left.rooms);
         if missed.iter().map(|frame| frame.websocket().len()).sum::<usize>() > space {
             tracing::debug!(
                 "did not recover a client: it missed more bytes than its outbox takes; raise `outbox_bytes`"
@@ -291,29 +212,11 @@ impl Recovery {
         Some((state.absent.remove(pid)?, missed))
     }
 
-    /// The offset of the packet with this number.
-    fn offset(&self, number: u64) -> String {
-        format!("{}{SEPARATOR}{number:x}", self.epoch)
-    }
-
-    /// The number in this offset; none if the offset does not come from this log.
-    fn number(&self, offset: &str) -> Option<u64> {
-        let digits = offset.strip_prefix(&*self.epoch)?.strip_prefix(SEPARATOR)?;
-        let number = u64::from_str_radix(digits, 16).ok()?;
-        (self.offset(number) == offset).then_some(number)
-    }
-
     /// Removes the packets and the clients that exceed the limits. It moves the clients to `dropped`. The caller
     /// declares `dropped` before it takes the lock, so that the clients' values are dropped after the lock is released:
     /// their `Drop` is user code, which may emit.
     fn purge(&self, state: &mut State, now: Instant, dropped: &mut Vec<Left>) {
-        while let Some(oldest) = state.log.front()
-            && (state.bytes > self.config.max_bytes || now.duration_since(oldest.at) > self.keep)
-        {
-            state.forgotten = Some((oldest.number, oldest.at));
-            state.bytes -= oldest.packet.len();
-            state.log.pop_front();
-        }
+        state.log.purge(now);
         while let Some((at, pid)) = state.departures.front() {
             let expired = now.duration_since(*at) > self.config.max_disconnection;
             if !expired && state.departures.len() <= self.config.max_absent {
@@ -325,13 +228,6 @@ impl Recovery {
             }
             state.departures.pop_front();
         }
-    }
-}
-
-impl Logged {
-    fn is_for(&self, left: &Left) -> bool {
-        let is_in = |room: &Arc<str>| left.rooms.contains(room);
-        (self.target.rooms.is_empty() || self.target.rooms.iter().any(is_in)) && !self.target.except.iter().any(is_in)
     }
 }
 
@@ -369,34 +265,18 @@ mod tests {
         assert!(matches!(missed, Restored::Entered(Some(1))));
     }
 
-    #[test]
-    fn a_number_is_read_only_from_an_offset_that_this_log_has_given_out() {
-        let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
-        let other = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
-        for number in [0, 1, 0xfff, u64::MAX] {
-            assert_eq!(recovery.number(&recovery.offset(number)), Some(number));
-            assert_eq!(recovery.number(&other.offset(number)), None);
-        }
-        let offset = |digits: &str| format!("{}.{digits}", recovery.epoch);
-        for wrong in ["", "+1", "01", "-1", "F", " 1", "1 ", "1.1", "10000000000000000"] {
-            assert_eq!(recovery.number(&offset(wrong)), None, "{wrong:?}");
-        }
-        for wrong in ["", "30", ".30", "chat", &*recovery.epoch, &offset("30")[1..]] {
-            assert_eq!(recovery.number(wrong), None, "{wrong:?}");
-        }
-    }
-
     /// Packets are kept for the time it takes to notice a broken connection. Noticing takes longer if a busy handler
     /// keeps the connection from being read.
     #[tokio::test(start_paused = true)]
     async fn however_late_its_end_was_noticed_nobody_is_recovered_without_what_it_may_have_missed() {
         let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
+        let keep = recovery.config.max_disconnection;
         let (pid, reached) = recovery.begin(&Sid::random(), |identity| (identity.pid, identity.reached));
         let encode = |offset: &str| EncodedPacket::event(&Parser::default(), "/", None, "x", &offset, false);
         recovery.publish(&Target::default(), encode, |_| {}).unwrap();
-        tokio::time::sleep(recovery.keep * 2).await;
+        tokio::time::sleep(keep * 2).await;
         let auth = serde_json::value::to_raw_value(&serde_json::json!({ "pid": pid.as_str() })).unwrap();
-        for (reached, recovers) in [(reached, false), (reached + recovery.keep, true)] {
+        for (reached, recovers) in [(reached, false), (reached + keep, true)] {
             recovery.leave(|| (Some((pid.clone(), Some(left(reached)))), ()));
             let restored = recovery.restore(Some(&auth), usize::MAX, Waker::noop(), |_, _| false, |_, _, _| ());
             assert_eq!(matches!(restored, Restored::Entered(())), recovers);
@@ -441,7 +321,7 @@ mod tests {
     }
 
     fn leave_as(recovery: &Recovery, pid: &str, left: Left) {
-        recovery.leave(|| (Some((PrivateId(pid.into()), Some(left))), ()));
+        recovery.leave(|| (Some((PrivateId::from(pid.to_owned()), Some(left))), ()));
     }
 
     /// The state of a socket whose connection broke just now.
