@@ -31,7 +31,8 @@ pub use log_throttle::{LogThrottle, excerpt, log_limit};
 #[cfg(feature = "tls")]
 pub use options::TlsError;
 pub use options::{
-    Config, ConnectionError, Cookie, Cors, Hooks, OriginError, OriginPattern, OriginPolicy, SameSite, Tls, Transports,
+    Config, ConnectionError, Cookie, Cors, Hooks, Hosts, OriginError, OriginPattern, OriginPolicy, SameSite, Tls,
+    Transports,
 };
 pub use outgoing::{Frame, FrameBuilder};
 pub use refusal::Refusal;

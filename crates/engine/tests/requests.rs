@@ -2,7 +2,7 @@
 //! 6.6.11, gave to the same bytes.
 mod support;
 
-use sockeye_engine::{Config, OriginPolicy};
+use sockeye_engine::{Config, Hosts, OriginPolicy};
 use support::{Server, sid, start, websocket_with};
 
 const POLLING: &str = "EIO=4&transport=polling";
@@ -214,5 +214,45 @@ async fn pages_of_the_own_host_and_of_listed_origins_connect_with_default_ports_
         assert_eq!(answer.status, status, "Host {host}, Origin {origin}");
         let allowed = answer.header("access-control-allow-origin");
         assert_eq!(allowed, (status == 200).then_some(origin), "Host {host}, Origin {origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_names_exactly_one_host_on_every_path() {
+    let server = start(Config::default()).await;
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (target, more) in [
+        (&*format!("/socket.io/?{POLLING}"), "Connection: close\r\n"),
+        (&format!("/socket.io/?{WEBSOCKET}"), &format!("Connection: Upgrade, close\r\n{upgrade}")),
+        ("/page", "Connection: close\r\n"),
+    ] {
+        for hosts in ["", "Host: a\r\nHost: a\r\n"] {
+            let request = format!("GET {target} HTTP/1.1\r\n{hosts}{more}\r\n");
+            assert_eq!(server.raw(request.as_bytes()).await.status, 400, "{request}");
+        }
+    }
+    let old = format!("GET /socket.io/?{POLLING} HTTP/1.0\r\n\r\n");
+    assert_eq!(server.raw(old.as_bytes()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_allowed_is_refused_in_both_revisions_on_both_transports_and_on_other_paths() {
+    let hosts = Hosts::list(["chat.example"]);
+    let server = start(Config { allowed_hosts: hosts, allow_eio3: true, ..Config::default() }).await;
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (target, more, admitted) in [
+        ("/socket.io/?EIO=4&transport=polling", "Connection: close\r\n", 200),
+        ("/socket.io/?EIO=3&transport=polling", "Connection: close\r\n", 200),
+        ("/socket.io/?EIO=4&transport=websocket&sid=nobody", websocket, 400),
+        ("/socket.io/?EIO=3&transport=websocket&sid=nobody", websocket, 400),
+        ("/page", "Connection: close\r\n", 404),
+    ] {
+        for (host, status) in [("CHAT.example:8000", admitted), ("localhost", admitted), ("evil.example", 403)] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n");
+            let answer = server.raw(request.as_bytes()).await;
+            assert_eq!(answer.status, status, "{request}{}", answer.body);
+            assert_eq!(answer.body.contains("`allowed_hosts`"), status == 403, "{}", answer.body);
+        }
     }
 }

@@ -28,7 +28,7 @@ where
 {
     let config = engine.config();
     let mut body = Box::pin(body);
-    let admitted = config.origins.check_request(parts);
+    let admitted = config.check_request(parts);
     let is_admitted = admitted.is_ok();
     let answered = match admitted {
         Ok(()) => answer(engine, parts, body.as_mut()).await,

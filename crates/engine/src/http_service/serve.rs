@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version, header::HOST, request::Parts};
 use http_body::Body;
 use http_body_util::Either;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -23,8 +23,9 @@ use tokio::{
 use tower_service::Service;
 
 use crate::{
-    Application, Config, Engine, EngineService, RemoteAddr,
+    Application, Config, Engine, EngineService, Refusal, RemoteAddr, ResponseBody,
     handshake::Secure,
+    http_service::service::ResponseFuture,
     log_throttle::log_limit,
     transport::switching::{Hold, Switching},
 };
@@ -215,19 +216,22 @@ where
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
-    ) -> impl Future<Output = Result<Response<Either<crate::ResponseBody, B>>, Infallible>> + use<A, S, B> {
-        request.extensions_mut().insert(RemoteAddr(peer.address));
+    ) -> impl Future<Output = Result<Response<Either<ResponseBody, B>>, Infallible>> + use<A, S, B> {
+        let extensions = request.extensions_mut();
+        extensions.insert(RemoteAddr(peer.address));
         if peer.secure {
-            request.extensions_mut().insert(Secure);
+            extensions.insert(Secure);
         }
-        let answer = if self.engine.matches(request.uri().path()) {
-            // The fallback must not get it, because it would not know to write an answer that was held back.
-            if let Some(hold) = &peer.hold {
-                request.extensions_mut().insert(hold.clone());
-            }
-            Either::Left(self.engine.respond(request))
-        } else {
-            Either::Right((self.fallback.clone(), request))
+        let is_own = self.engine.matches(request.uri().path());
+        // The fallback must not get it, because it would not know to write an answer that was held back.
+        if let (true, Some(hold)) = (is_own, &peer.hold) {
+            request.extensions_mut().insert(hold.clone());
+        }
+        let (parts, body) = request.into_parts();
+        let answer = match self.check_host(&parts, is_own) {
+            Ok(()) if is_own => Either::Left(self.engine.respond(Request::from_parts(parts, body))),
+            Ok(()) => Either::Right((self.fallback.clone(), Request::from_parts(parts, body))),
+            Err(refusal) => Either::Left(ResponseFuture::ready(self.engine.refuse(&parts, refusal))),
         };
         async move {
             match answer {
@@ -238,6 +242,15 @@ where
                 }
             }
         }
+    }
+
+    /// Checks that a request names a host, as HTTP/1.1 requires (RFC 9112 section 3.2), and one that is allowed. The latter
+    /// the engine checks itself where the request is for its own path.
+    fn check_host(&self, request: &Parts, is_own: bool) -> Result<(), Refusal> {
+        if request.version == Version::HTTP_11 && !request.headers.contains_key(HOST) {
+            return Err(Refusal::BadRequest("the request has no Host header, which HTTP/1.1 requires"));
+        }
+        if is_own { Ok(()) } else { self.engine.engine().config().allowed_hosts.check(request) }
     }
 }
 

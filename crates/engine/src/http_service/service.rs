@@ -127,8 +127,8 @@ impl<A: Application> EngineService<A> {
     /// Checks a WebSocket handshake and says what it is for.
     fn wanted(&self, parts: &Parts) -> Result<Wanted, Refusal> {
         let config = self.engine.config();
+        config.check_request(parts)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
-        config.origins.check_request(parts)?;
         if query.transport.as_deref() != Some("websocket") || !config.transports.websocket {
             return Err(Refusal::UnknownTransport);
         }
@@ -191,8 +191,8 @@ impl<A: Application> EngineService<A> {
         response
     }
 
-    /// Refuses a WebSocket handshake.
-    fn refuse(&self, parts: &Parts, refusal: Refusal) -> Response<ResponseBody> {
+    /// Refuses a WebSocket handshake, or a request for another path.
+    pub(super) fn refuse(&self, parts: &Parts, refusal: Refusal) -> Response<ResponseBody> {
         self.engine.refused(parts, &refusal);
         let mut response = refusal.into_handshake_response();
         decorate(self.engine.config(), parts, &mut response, None);
@@ -275,7 +275,7 @@ enum Answer {
 }
 
 impl ResponseFuture {
-    fn ready(response: Response<ResponseBody>) -> Self {
+    pub(super) fn ready(response: Response<ResponseBody>) -> Self {
         Self(Answer::Ready(Some(Box::new(response))))
     }
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::{Cookie, Cors, Frame, Hooks, OriginPolicy, Tls};
+use http::request::Parts;
+
+use crate::{Cookie, Cors, Frame, Hooks, Hosts, OriginPolicy, Refusal, Tls};
 
 /// The settings of an engine. The defaults are those of the JavaScript reference, and every limit is on.
 ///
@@ -31,6 +33,9 @@ pub struct Config {
     pub allow_upgrades: bool,
     /// Whether clients of Engine.IO 3 (Socket.IO 2) are served. Default false.
     pub allow_eio3: bool,
+    /// Which hosts requests may name. Others are refused with status 403, and by [`Engine::serve`](crate::Engine::serve)
+    /// on every path. Default every host.
+    pub allowed_hosts: Hosts,
     /// Which web origins may connect. Default the server's own.
     pub origins: OriginPolicy,
     /// What admitted pages of other origins may do. Default all a session needs.
@@ -84,6 +89,7 @@ impl Default for Config {
             transports: Transports::ALL,
             allow_upgrades: true,
             allow_eio3: false,
+            allowed_hosts: Hosts::default(),
             origins: OriginPolicy::default(),
             cors: Cors::default(),
             cookie: None,
@@ -101,6 +107,14 @@ impl Default for Config {
             log_packets: false,
             close_timeout: Duration::from_secs(2),
         }
+    }
+}
+
+impl Config {
+    /// Checks the host that a request names and the origin of the page that makes it.
+    pub(crate) fn check_request(&self, request: &Parts) -> Result<(), Refusal> {
+        self.allowed_hosts.check(request)?;
+        self.origins.check_request(request)
     }
 }
 

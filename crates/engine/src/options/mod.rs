@@ -3,6 +3,7 @@ mod config;
 mod cookie;
 mod cors;
 mod hooks;
+mod host;
 mod origin;
 #[cfg(feature = "tls")]
 mod tls;
@@ -14,6 +15,7 @@ pub use config::{Config, Transports};
 pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
 pub use hooks::{ConnectionError, Hooks};
+pub use host::Hosts;
 pub use origin::{OriginError, OriginPattern, OriginPolicy};
 pub use tls::Tls;
 #[cfg(feature = "tls")]

@@ -1,4 +1,4 @@
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use http::{HeaderMap, header::ORIGIN, request::Parts, uri::Authority};
 
@@ -6,6 +6,7 @@ use crate::{
     Refusal,
     headers::{list, text},
     log_throttle::{LogThrottle, excerpt},
+    options::host::{is_loopback, split_port},
 };
 
 /// Which web origins may open sessions. A request without an `Origin` header does not come from a web page and is
@@ -105,7 +106,7 @@ impl OriginPolicy {
                 let parsed = Origin::parse(origin);
                 patterns.iter().any(|pattern| pattern.matches(&parsed)) || is_same_origin(origin, headers, authority)
             }
-            Self::Loopback => Origin::parse(origin).is_loopback(),
+            Self::Loopback => is_loopback(Origin::parse(origin).host),
             Self::Check(admits) => admits(origin),
         };
         if admitted {
@@ -267,14 +268,6 @@ impl<'a> Origin<'a> {
         let (host, port) = split_port(authority).unwrap_or((authority, None));
         Self { port: port.or_else(|| default_port(&scheme)), scheme, host }
     }
-
-    fn is_loopback(&self) -> bool {
-        let host = self.host.to_ascii_lowercase();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-    }
 }
 
 const REFUSED: &str = "refused a connection from a web page of another origin";
@@ -293,14 +286,6 @@ fn default_port(scheme: &str) -> Option<u16> {
         "http" => Some(80),
         "https" => Some(443),
         _ => None,
-    }
-}
-
-/// The host of an authority, in brackets if it is an IPv6 address, and its port; `None` if the port is no number.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => Some((host, Some(port.parse().ok()?))),
-        _ => Some((authority, None)),
     }
 }
 
