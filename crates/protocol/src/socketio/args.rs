@@ -177,7 +177,8 @@ impl<'a> Iterator for Elements<'a> {
         self.left = self.left.checked_sub(1)?;
         match &mut self.rest {
             Rest::Json { scanner, attachments } => {
-                let text = scanner.value().ok()?;
+                // The elements were checked when they came, so that the last one is all that is left.
+                let text = if self.left == 0 { scanner.rest() } else { scanner.value().ok()? };
                 scanner.eat(b',');
                 Some(Element::Json { text, attachments, json: self.json })
             }

@@ -101,13 +101,14 @@ impl<'a> Scanner<'a> {
         self.position += 1;
         loop {
             let rest = self.text.as_bytes().get(self.position..).ok_or(SYNTAX)?;
-            self.position += rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | ..0x20)).ok_or(SYNTAX)?;
+            self.position += plain_length(rest);
             match self.peek() {
                 Some(b'"') => {
                     self.position += 1;
                     return Ok(());
                 }
                 Some(b'\\') => self.skip_escape()?,
+                // A control character, or the end of the text.
                 _ => return Err(SYNTAX),
             }
         }
@@ -170,6 +171,29 @@ impl<'a> Scanner<'a> {
         }
         if self.position == start { Err(SYNTAX) } else { Ok(()) }
     }
+}
+
+/// Returns how many bytes at the start of `bytes` stand for themselves in a JSON string. Looks at eight at a time.
+fn plain_length(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = tail.iter().position(|&byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(tail.len());
+    words.len() * 8 + plain
+}
+
+/// Sets the highest bit of each byte of `word` that is a quote, a backslash or a control character. Bytes above the
+/// lowest of these may be marked wrongly, because subtraction borrows from them.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGHEST
 }
 
 pub(super) const SYNTAX: DecodeError = DecodeError::InvalidPayload("it is not valid JSON");
@@ -246,6 +270,26 @@ mod tests {
         ];
         for text in texts {
             assert_eq!(accepts(text), serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_special_byte_ends_the_plain_part_of_a_string_wherever_it_stands() {
+        for length in 0..20 {
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = byte;
+                    let special = matches!(byte, b'"' | b'\\' | ..0x20);
+                    assert_eq!(
+                        plain_length(&bytes),
+                        if special { at } else { length },
+                        "{byte:#x} at {at} of {length}"
+                    );
+                    bytes[0] = b'"';
+                    assert_eq!(plain_length(&bytes), 0);
+                }
+            }
         }
     }
 
