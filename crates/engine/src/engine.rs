@@ -218,7 +218,7 @@ impl Shared {
 
     fn close(&self, reason: CloseReason) {
         *self.draining.write() = true;
-        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        let sessions: Vec<_> = self.sessions.lock().iter().cloned().collect();
         for session in sessions {
             session.close_for(reason);
         }

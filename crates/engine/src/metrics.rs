@@ -7,7 +7,7 @@ impl<A> Engine<A> {
         // While the lock is held no session's numbers move from the session into the totals.
         let (mut metrics, sessions) = {
             let sessions = self.shared.sessions.lock();
-            (self.shared.context.counters.snapshot(), sessions.values().cloned().collect::<Vec<_>>())
+            (self.shared.context.counters.snapshot(), sessions.iter().cloned().collect::<Vec<_>>())
         };
         for session in &sessions {
             let traffic = session.traffic();

@@ -1,23 +1,24 @@
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use parking_lot::{RwLock, RwLockReadGuard};
 
-use crate::{
-    Sid,
-    session::{handle::Session, permits::ConnectionPermit},
-};
+use crate::session::{handle::Session, permits::ConnectionPermit};
 
-/// The sessions of an engine by their identifier, for the requests that belong to them.
+/// The sessions of an engine by their identifier, for the requests that belong to them. An entry is a pointer, because
+/// the session itself holds the identifier.
 #[derive(Debug, Default)]
 pub(crate) struct SessionTable {
-    sessions: RwLock<HashMap<Sid, Arc<Session>>>,
+    sessions: RwLock<HashTable<Arc<Session>>>,
+    hasher: DefaultHashBuilder,
 }
 
 impl SessionTable {
     /// Adds a session, unless another one has its identifier.
     pub(crate) fn insert(&self, session: &Arc<Session>) -> bool {
-        match self.sessions.write().entry(session.id().clone()) {
+        let id = session.id();
+        let hash = |session: &Arc<Session>| self.hash(session.id());
+        match self.sessions.write().entry(self.hash(id), |other| other.id() == id, hash) {
             Entry::Vacant(entry) => {
                 entry.insert(session.clone());
                 true
@@ -27,11 +28,11 @@ impl SessionTable {
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
-        self.sessions.read().get(id).cloned()
+        self.sessions.read().find(self.hash(id), |session| session.id().as_str() == id).cloned()
     }
 
     /// The sessions, none of which is added or removed meanwhile.
-    pub(crate) fn lock(&self) -> RwLockReadGuard<'_, HashMap<Sid, Arc<Session>>> {
+    pub(crate) fn lock(&self) -> RwLockReadGuard<'_, HashTable<Arc<Session>>> {
         self.sessions.read()
     }
 
@@ -39,12 +40,15 @@ impl SessionTable {
     pub(crate) fn remove(&self, session: &Arc<Session>) {
         let mut sessions = self.sessions.write();
         // The identifier may be another session's by now, if the application's generator repeats itself.
-        let Entry::Occupied(entry) = sessions.entry(session.id().clone()) else { return };
-        if !Arc::ptr_eq(entry.get(), session) {
-            return;
+        let found = sessions.find_entry(self.hash(session.id()), |other| Arc::ptr_eq(other, session));
+        if let Ok(entry) = found {
+            entry.remove();
+            session.context().counters.keep(session.traffic());
         }
-        entry.remove();
-        session.context().counters.keep(session.traffic());
+    }
+
+    fn hash(&self, id: &str) -> u64 {
+        self.hasher.hash_one(id)
     }
 }
 
