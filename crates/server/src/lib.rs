@@ -32,10 +32,12 @@ pub use config::Config;
 pub use error::{ConnectRefusal, DisconnectReason, EmitError, LimitError};
 #[doc(inline)]
 pub use handler::{Ack, Auth, HandshakeRef, Reason};
-pub use handles::ack::{AckError, AckFuture, BroadcastAcks, BroadcastAnswers};
+pub use handles::ack::{AckFuture, BroadcastAcks, BroadcastAnswers};
+pub use handles::direct::Direct;
 pub use handles::namespace::Namespace;
-pub use handles::operator::{Direct, Operator};
+pub use handles::operator::Operator;
 pub use handles::parent::{ParentNamespace, matching};
+pub use handles::pending_acks::AckError;
 pub use handles::server::{Server, ServerBuilder};
 pub use handles::socket::Socket;
 pub use handles::test_client::{ReceivedEvent, TestClient, TestClientBuilder, TestClientError};

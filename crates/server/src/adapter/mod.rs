@@ -15,12 +15,13 @@ use sockeye_protocol::socketio::ArgsBuf;
 
 pub(crate) use local::Events as RoomEvents;
 pub use local::{Local, RoomEvent};
-pub use remote::{RemoteHandshake, RemoteSocket, RemoteSocketData};
+pub use remote::{RemoteHandshake, RemoteSocketData};
 pub use server_events::ServerEvents;
 
 use crate::EmitError;
 pub use crate::{
     adapter::target::{RoomNames, Target},
+    handles::remote_socket::RemoteSocket,
     wire::packet::EncodedPacket,
 };
 

@@ -1,10 +1,9 @@
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use sockeye_engine::Sid;
-use sockeye_protocol::socketio::{Arguments, Map, Value};
+use sockeye_protocol::socketio::{Map, Value};
 
-use crate::{EmitError, IntoRooms, Namespace, Operator, Socket};
+use crate::Socket;
 
 /// A description of a socket, as servers send it to each other. It has the form of the JavaScript reference.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,72 +99,6 @@ fn date_text(seconds: u64) -> String {
         rest / 60 % 60,
         rest % 60
     )
-}
-
-/// A socket of this server or of another server of the cluster.
-#[derive(Debug, Clone)]
-pub struct RemoteSocket {
-    namespace: Namespace,
-    id: Sid,
-    data: Arc<RemoteSocketData>,
-}
-
-impl RemoteSocket {
-    pub(crate) fn new(namespace: Namespace, data: RemoteSocketData) -> Self {
-        Self { namespace, id: data.id.as_str().into(), data: Arc::new(data) }
-    }
-
-    /// The socket's id.
-    pub fn id(&self) -> &Sid {
-        &self.id
-    }
-
-    /// The request that opened the connection.
-    pub fn handshake(&self) -> &RemoteHandshake {
-        &self.data.handshake
-    }
-
-    /// The rooms that the socket was in when it was fetched.
-    pub fn rooms(&self) -> &[String] {
-        &self.data.rooms
-    }
-
-    /// The data set by [`Socket::set_data`].
-    pub fn data(&self) -> &Value {
-        &self.data.data
-    }
-
-    /// Emits an event to the socket.
-    ///
-    /// # Errors
-    /// If the data cannot be serialised, or the name is reserved.
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        self.operator().emit(event, args)
-    }
-
-    /// Makes the socket join rooms.
-    pub fn join(&self, rooms: impl IntoRooms) {
-        self.operator().sockets_join(rooms);
-    }
-
-    /// Makes the socket leave rooms.
-    pub fn leave(&self, rooms: impl IntoRooms) {
-        self.operator().sockets_leave(rooms);
-    }
-
-    /// Takes the socket out of the namespace.
-    pub fn disconnect(&self) {
-        self.operator().disconnect_sockets();
-    }
-
-    /// Closes the socket's connection.
-    pub fn close(&self) {
-        self.operator().close_sockets();
-    }
-
-    fn operator(&self) -> Operator {
-        self.namespace.to(&self.id)
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use sockeye_engine::{Revision, Session};
 
 use crate::{
     ConnectRefusal,
-    handles::registry::Common,
-    handles::socket::{log_encoding, send},
-    wire::packet::with_encoded,
+    handles::common::Common,
+    wire::packet::{log_encoding, send, with_encoded},
 };
 
 /// Sends a client a refusal in the form of its protocol revision.

@@ -2,7 +2,6 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::atomic::{AtomicU32, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,31 +11,16 @@ use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
 use sockeye_engine::Sid;
 use sockeye_handler::{decode_answer, guarded};
-use sockeye_protocol::socketio::{ArgsBuf, ArgumentError};
+use sockeye_protocol::socketio::ArgsBuf;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{EmitError, LimitError, Namespace, Socket};
-
-/// Why an acknowledgement failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AckError {
-    /// The event could not be sent.
-    #[error(transparent)]
-    Emit(#[from] EmitError),
-    /// The client did not answer in time.
-    #[error("operation has timed out: the client did not acknowledge the event in time")]
-    TimedOut,
-    /// The socket left before it answered.
-    #[error("the socket has been disconnected before it acknowledged the event")]
-    Disconnected,
-    /// The arguments of the answer could not be deserialised into the requested type.
-    #[error("the arguments of the acknowledgement do not have the requested type: {0}")]
-    Arguments(#[from] ArgumentError),
-}
+use crate::{
+    EmitError, Namespace, Socket,
+    handles::pending_acks::{AckError, Answer},
+};
 
 /// The future of an acknowledgement. It resolves to the first argument of the answer, or to all arguments if `T` is a
 /// tuple, such as `(i64, String)`. An answer without arguments counts as `null`, from which `()` can be deserialised.
@@ -229,88 +213,10 @@ impl AckDeadline {
     }
 }
 
-/// One socket's answer to a broadcast, or why there is none.
-type Answer = Result<ArgsBuf, AckError>;
-
-/// The channel to which sockets send their answers to a broadcast.
-pub(crate) type Answers = mpsc::UnboundedSender<(Sid, Answer)>;
-
-/// The unanswered acknowledgements of one socket.
-#[derive(Debug, Default)]
-pub(crate) struct PendingAcks {
-    waiting: HashMap<u64, PendingAck>,
-}
-
-/// The receiver of an acknowledgement.
-#[derive(Debug)]
-pub(crate) enum PendingAck {
-    One(oneshot::Sender<ArgsBuf>),
-    Broadcast(Sid, Answers),
-}
-
-/// The ids of a server's acknowledgements. All sockets share them, for two reasons. First, all recipients of a
-/// broadcast receive the same encoded packet. Second, a client may answer an event after it has reconnected with a new
-/// socket; the server must not take this answer for an answer to an event of the new socket.
-#[derive(Debug, Default)]
-pub(crate) struct AckIds(AtomicU32);
-
-impl AckIds {
-    /// The next id. It fits into a signed 32-bit integer, because the Java client accepts no larger one.
-    pub(crate) fn next(&self) -> u64 {
-        u64::from(self.0.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1))
-    }
-}
-
-impl PendingAcks {
-    pub(crate) fn expect(&mut self, id: u64, ack: PendingAck, limit: usize) -> Result<(), LimitError> {
-        if self.waiting.len() >= limit {
-            return Err(LimitError::PendingAcks { limit });
-        }
-        self.waiting.insert(id, ack);
-        Ok(())
-    }
-
-    pub(crate) fn take(&mut self, id: u64) -> Option<PendingAck> {
-        self.waiting.remove(&id)
-    }
-
-    /// Fails all acknowledgements with [`AckError::Disconnected`].
-    pub(crate) fn disconnected(self) {
-        self.waiting.into_values().for_each(PendingAck::disconnected);
-    }
-}
-
-impl PendingAck {
-    /// Fails the acknowledgement with [`AckError::Disconnected`].
-    pub(crate) fn disconnected(self) {
-        match self {
-            Self::One(answer) => drop(answer),
-            // The receiver may have been dropped.
-            Self::Broadcast(sid, answers) => drop(answers.send((sid, Err(AckError::Disconnected)))),
-        }
-    }
-
-    pub(crate) fn resolve(self, args: ArgsBuf) {
-        // The receiver may just have been dropped.
-        match self {
-            Self::One(answer) => drop(answer.send(args)),
-            Self::Broadcast(sid, answers) => drop(answers.send((sid, Ok(args)))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Server;
-
-    #[test]
-    fn ids_begin_anew_before_they_are_too_large_for_clients_in_java() {
-        let ids = AckIds(AtomicU32::new(i32::MAX as u32));
-        assert_eq!([ids.next(), ids.next()], [i32::MAX as u64, 0]);
-        let ids = AckIds(AtomicU32::new(u32::MAX));
-        assert_eq!([ids.next(), ids.next()], [i32::MAX as u64, 0]);
-    }
 
     #[tokio::test]
     async fn who_leaves_while_a_broadcast_asks_is_not_waited_for() {

@@ -10,18 +10,18 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sockeye_engine::{Batch, log_limit};
-use sockeye_handler::{Values, guard};
-use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
+use sockeye_protocol::socketio::{Args, Arguments};
 
 use crate::{
-    Adapter, Config, EmitError, IntoReply, IntoRooms, LimitError, Operator, Server, Socket,
+    Adapter, Config, EmitError, LimitError, Socket,
     adapter::recovery::Recovery,
-    adapter::{EncodedPacket, Local, RoomEvent, ServerEvents, Target},
-    handler::{FailedEvent, Handler, OnConnect, OnDisconnect, OnEvent, erase, table::Handlers},
-    handles::ack::Answers,
+    adapter::{EncodedPacket, Local, ServerEvents, Target},
+    handler::table::Handlers,
+    handles::common::Common,
     handles::jobs::Jobs,
     handles::outgoing,
-    handles::registry::{Common, Registry, WeakRegistry},
+    handles::pending_acks::Answers,
+    handles::registry::{Registry, WeakRegistry},
     metrics::Counters,
     wire::packet::{WithoutOffset, check_name},
 };
@@ -49,7 +49,7 @@ struct Inner {
     is_made_for_client: bool,
 }
 
-type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
 
 impl Namespace {
     /// Makes a namespace. The child of a parent namespace gets the handlers, observers and jobs of the parent.
@@ -94,182 +94,6 @@ impl Namespace {
         &self.0.name
     }
 
-    /// The server. After the server was dropped, this returns an empty server with the same settings, but without
-    /// state.
-    pub fn server(&self) -> Server {
-        match self.0.registry.upgrade() {
-            Some(registry) => Server::of_registry(registry),
-            None => Server::of_registry(Registry::new(self.0.common.clone(), Values::default(), None)),
-        }
-    }
-
-    /// Handles clients that ask to join. Middleware runs first. The handler runs before the client is admitted: it
-    /// refuses the client by returning an error or by calling [`Socket::disconnect`]. Events that the handler emits to
-    /// the socket arrive after the CONNECT packet. Several handlers run in the order in which they were added.
-    pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.connect.push(handler.clone()))
-    }
-
-    /// Adds a middleware. It runs for every client that asks to join, before the connect handlers, and refuses the
-    /// client by returning an error. It does not run for recovered clients, unless
-    /// [`skip_middleware`](crate::RecoveryConfig::skip_middleware) is false.
-    pub fn middleware<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.middleware.push(handler.clone()))
-    }
-
-    /// Handles sockets that have left. The handler can still read their rooms, and the [reason](crate::Reason).
-    pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.disconnect.push(handler.clone()))
-    }
-
-    /// Handles an event. The events of one socket are handled one after the other, in the order of their arrival.
-    /// Several handlers of one event run in the order in which they were added; the first answer is the
-    /// acknowledgement.
-    pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.events.on(event, handler.clone(), false))
-    }
-
-    /// Handles only the next event of this name from any socket of the namespace.
-    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.events.on(event, handler.clone(), true))
-    }
-
-    /// Removes the handlers of an event.
-    pub fn off(&self, event: &str) -> &Self {
-        self.change(|handlers| handlers.events.off(event))
-    }
-
-    /// Handles every event, before the event's handlers.
-    pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.any.push(handler.clone()))
-    }
-
-    /// Handles every event that has no other handler.
-    pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.fallback.push(handler.clone()))
-    }
-
-    /// Adds a middleware for events. It runs before an event's handlers. It stops the event by returning an error,
-    /// which is then the acknowledgement, or by disconnecting the socket.
-    pub fn event_middleware<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        let handler = erase(handler);
-        self.change(|handlers| handlers.before_event.push(handler.clone()))
-    }
-
-    /// Calls an observer for every event that is sent to a socket. For a broadcast it is called once for each
-    /// recipient.
-    pub fn on_any_outgoing(&self, observer: impl Fn(&Socket, &str, Args<'_>) + Send + Sync + 'static) -> &Self {
-        let observer: Observer = Arc::new(observer);
-        self.0.observers.rcu(|observers| {
-            let mut observers = Vec::clone(observers);
-            observers.push(observer.clone());
-            observers
-        });
-        self.0.is_observed.store(true, Ordering::Release);
-        self
-    }
-
-    /// Handles the errors of event handlers. Its return value is the acknowledgement of the event. Without an error
-    /// handler the acknowledgement is `{"error": text}`.
-    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&FailedEvent<'_>) -> R + Send + Sync + 'static) -> &Self {
-        let handler: crate::handler::ErrorHandler = Arc::new(move |error| handler(error).into_reply());
-        self.change(|handlers| handlers.error = Some(handler.clone()))
-    }
-
-    /// Calls an observer when rooms are created or deleted, and when sockets join or leave rooms.
-    pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        let common = self.0.common.clone();
-        self.0.local.observe_rooms(Arc::new(move |event: &RoomEvent| {
-            if let Err(panic) = guard(|| observer(event)) {
-                common.counters.handler_panics.add();
-                tracing::error!(panic, "an `on_room_event` observer panicked");
-            }
-        }));
-        self
-    }
-
-    /// Handles an event that another server of the cluster has emitted by [`Operator::server_side_emit`].
-    pub fn on_server_event<F, R>(
-        &self,
-        event: &str,
-        handler: impl FnOnce(ArgsBuf) -> F + Clone + Send + Sync + 'static,
-    ) -> &Self
-    where
-        F: Future<Output = R> + Send + 'static,
-        R: IntoReply,
-    {
-        self.0.server_events.on(event, handler);
-        self
-    }
-
-    /// Runs a job at intervals while the namespace has sockets. The job starts when the first socket joins, or at once
-    /// if there are sockets; it stops when the last socket leaves. It runs once for the whole namespace, not for each
-    /// socket. A job that is added outside of a runtime starts when the next socket joins.
-    pub fn every<F>(&self, interval: Duration, run: impl FnOnce(Self) -> F + Clone + Send + Sync + 'static) -> &Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.0.jobs.add(interval, run);
-        if !self.0.local.is_empty() {
-            self.0.jobs.start(self);
-        }
-        self
-    }
-
-    /// Events emitted through the result reach the members of these rooms.
-    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
-        self.everyone().to(rooms)
-    }
-
-    /// Events emitted through the result do not reach the members of these rooms.
-    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
-        self.everyone().except(rooms)
-    }
-
-    /// Events emitted through the result are dropped for sockets that are not ready to receive.
-    pub fn volatile(&self) -> Operator {
-        self.everyone().volatile()
-    }
-
-    /// Events emitted through the result reach only sockets of this server.
-    pub fn local_only(&self) -> Operator {
-        self.everyone().local_only()
-    }
-
-    /// Emits through the result wait this long for acknowledgements.
-    pub fn timeout(&self, timeout: Duration) -> Operator {
-        self.everyone().timeout(timeout)
-    }
-
-    /// An operator that selects every socket of the namespace.
-    pub fn everyone(&self) -> Operator {
-        Operator::new(self.clone())
-    }
-
-    /// Emits an event to every socket of the namespace. Pass `&data` for one argument, a tuple for several, `()` for
-    /// none.
-    ///
-    /// # Errors
-    /// If the data cannot be serialised, or the name is reserved.
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        self.broadcast(event, &args, &Target::default())
-    }
-
-    /// Emits the event `message` to every socket.
-    ///
-    /// # Errors
-    /// As [`emit`](Self::emit).
-    pub fn send(&self, args: impl Arguments) -> Result<(), EmitError> {
-        self.emit("message", args)
-    }
-
     /// The sockets of the namespace on this server, and their rooms.
     pub fn local(&self) -> &Arc<Local> {
         &self.0.local
@@ -301,7 +125,7 @@ impl Namespace {
         self.0.is_made_for_client
     }
 
-    pub(crate) fn common(&self) -> &Common {
+    pub(crate) fn common(&self) -> &Arc<Common> {
         &self.0.common
     }
 
@@ -322,6 +146,37 @@ impl Namespace {
     /// A weak reference to the namespace.
     pub(crate) fn downgrade(&self) -> WeakNamespace {
         WeakNamespace(Arc::downgrade(&self.0))
+    }
+
+    /// The namespace that keeps the handlers: this one.
+    pub(crate) fn template(&self) -> &Self {
+        self
+    }
+
+    /// The handlers of events that other servers emit.
+    pub(crate) fn server_events(&self) -> &ServerEvents {
+        &self.0.server_events
+    }
+
+    /// Adds an observer of the events that are sent to sockets.
+    pub(crate) fn add_observer(&self, observer: Observer) {
+        self.0.observers.rcu(|observers| {
+            let mut observers = Vec::clone(observers);
+            observers.push(observer.clone());
+            observers
+        });
+        self.0.is_observed.store(true, Ordering::Release);
+    }
+
+    /// Adds a job, and starts it if the namespace has sockets.
+    pub(crate) fn add_job<F>(&self, interval: Duration, run: impl FnOnce(Self) -> F + Clone + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.jobs.add(interval, run);
+        if !self.0.local.is_empty() {
+            self.0.jobs.start(self);
+        }
     }
 
     pub(crate) fn handlers(&self) -> arc_swap::Guard<Arc<Handlers>> {
@@ -433,13 +288,13 @@ impl Namespace {
         }
     }
 
-    fn change(&self, change: impl Fn(&mut Handlers)) -> &Self {
+    /// Changes a copy of the table of handlers and puts it in place of the former table.
+    pub(crate) fn change(&self, change: impl Fn(&mut Handlers)) {
         self.0.handlers.rcu(|handlers| {
             let mut handlers = Handlers::clone(handlers);
             change(&mut handlers);
             handlers
         });
-        self
     }
 }
 
@@ -461,6 +316,7 @@ impl fmt::Debug for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Server;
 
     #[tokio::test]
     async fn a_handler_that_runs_once_has_the_table_copied_by_its_own_event_alone() {

@@ -1,13 +1,13 @@
-use std::{borrow::Cow, future::Future, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments};
 use tokio::sync::mpsc;
 
 use crate::{
-    AckError, AckFuture, BroadcastAcks, EmitError, IntoRooms, Namespace, ParentNamespace, Socket,
+    BroadcastAcks, EmitError, IntoRooms, Namespace, ParentNamespace, Socket,
+    adapter::AdapterError,
     adapter::target::{RoomNames, Target, add_rooms},
-    adapter::{AdapterError, RemoteSocket},
     wire::packet::check_name,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 #[must_use = "an operator does nothing until something is emitted through it"]
 pub struct Operator {
     place: Place,
-    target: Target,
+    pub(crate) target: Target,
     timeout: Option<Duration>,
 }
 
@@ -108,19 +108,6 @@ impl Operator {
         self.namespaces().iter().flat_map(|namespace| namespace.local().sockets(&self.target)).collect()
     }
 
-    /// Fetches descriptions of the selected sockets of every server.
-    ///
-    /// # Errors
-    /// If another server does not answer in time.
-    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
-        let mut sockets = Vec::new();
-        for namespace in self.namespaces().iter() {
-            let fetched = namespace.adapter().fetch_sockets(&self.target).await?;
-            sockets.extend(fetched.into_iter().map(|data| RemoteSocket::new(namespace.clone(), data)));
-        }
-        Ok(sockets)
-    }
-
     /// Makes the selected sockets join rooms. A socket that would be in more than `max_rooms` joins none of them.
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let mut names = RoomNames::new();
@@ -187,7 +174,7 @@ impl Operator {
         }
     }
 
-    fn namespaces(&self) -> Cow<'_, [Namespace]> {
+    pub(crate) fn namespaces(&self) -> Cow<'_, [Namespace]> {
         match &self.place {
             Place::One(namespace) => std::slice::from_ref(namespace).into(),
             Place::Children(parent) => parent.children().into(),
@@ -204,68 +191,85 @@ impl Operator {
     }
 }
 
-/// Emits to one socket, volatile or with another timeout. [`Socket::volatile`] and [`Socket::timeout`] return it.
-#[derive(Debug, Clone)]
-#[must_use = "nothing happens until something is emitted"]
-pub struct Direct {
-    socket: Socket,
-    volatile: bool,
-    timeout: Option<Duration>,
+/// Defines the methods that select sockets, alike for both kinds of namespace.
+macro_rules! selection {
+    ($($Kind:ident),*) => {$(
+        impl $Kind {
+            /// Events emitted through the result reach the members of these rooms.
+            pub fn to(&self, rooms: impl IntoRooms) -> Operator {
+                self.everyone().to(rooms)
+            }
+
+            /// Events emitted through the result do not reach the members of these rooms.
+            pub fn except(&self, rooms: impl IntoRooms) -> Operator {
+                self.everyone().except(rooms)
+            }
+
+            /// Events emitted through the result are dropped for sockets that are not ready to receive.
+            pub fn volatile(&self) -> Operator {
+                self.everyone().volatile()
+            }
+
+            /// Events emitted through the result reach only sockets of this server.
+            pub fn local_only(&self) -> Operator {
+                self.everyone().local_only()
+            }
+
+            /// Emits through the result wait this long for acknowledgements.
+            pub fn timeout(&self, timeout: Duration) -> Operator {
+                self.everyone().timeout(timeout)
+            }
+
+            /// Emits an event to every socket of the namespace, or of every child of the parent. Pass `&data` for one
+            /// argument, a tuple for several, `()` for none.
+            ///
+            /// # Errors
+            /// If the data cannot be serialised, or the name is reserved.
+            pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
+                self.everyone().emit(event, args)
+            }
+
+            /// Emits the event `message` to the same sockets.
+            ///
+            /// # Errors
+            /// As [`emit`](Self::emit).
+            pub fn send(&self, args: impl Arguments) -> Result<(), EmitError> {
+                self.emit("message", args)
+            }
+        }
+    )*};
 }
 
-impl Direct {
-    pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, volatile: false, timeout: None }
+selection!(Namespace, ParentNamespace);
+
+impl Namespace {
+    /// An operator that selects every socket of the namespace.
+    pub fn everyone(&self) -> Operator {
+        Operator::new(self.clone())
+    }
+}
+
+impl ParentNamespace {
+    /// An operator that selects every socket of every child.
+    pub fn everyone(&self) -> Operator {
+        Operator::of_children(self.clone())
+    }
+}
+
+/// Broadcasts that leave out the socket itself.
+impl Socket {
+    /// Events emitted through the result reach the other sockets of the namespace, not this one.
+    pub fn broadcast(&self) -> Operator {
+        Operator::new(self.namespace().clone()).except(self.id())
     }
 
-    /// Makes emits volatile: the event is dropped unless the client is ready to receive it.
-    pub fn volatile(mut self) -> Self {
-        self.volatile = true;
-        self
+    /// Events emitted through the result reach the members of these rooms, but not this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
+        self.broadcast().to(rooms)
     }
 
-    /// Waits this long for acknowledgements, instead of the server's `ack_timeout`.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Emits an event.
-    ///
-    /// # Errors
-    /// If the data cannot be serialised, the name is reserved, or the client has left.
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        if self.volatile && !self.socket.is_writable() {
-            return Ok(());
-        }
-        let namespace = self.socket.namespace();
-        match namespace.recovery() {
-            // The event gets its offset and is sent under the recovery lock, like a broadcast.
-            Some(_) => {
-                let mut target = Target { local: true, volatile: self.volatile, ..Target::default() };
-                target.rooms.push(self.socket.id().as_str().into());
-                namespace.broadcast(event, &args, &target)
-            }
-            None => self.socket.emit_expecting(event, None, &args),
-        }
-    }
-
-    /// Emits an event and waits for the client's acknowledgement.
-    pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> AckFuture<T> {
-        let timeout = self.timeout.unwrap_or(self.socket.namespace().config().ack_timeout);
-        self.socket.emit_with_ack_within(timeout, event, &args)
-    }
-
-    /// Emits an event and calls `callback` with the client's acknowledgement, as [`Socket::emit_with_callback`] does.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn emit_with_callback<T, F, Fut>(&self, event: &str, args: impl Arguments, callback: F)
-    where
-        T: DeserializeOwned + Send + 'static,
-        F: FnOnce(Result<T, AckError>) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.emit_with_ack(event, args).call_with_answer(self.socket.namespace().clone(), callback);
+    /// Events emitted through the result reach the other sockets of the namespace, except the members of these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
+        self.broadcast().except(rooms)
     }
 }

@@ -1,38 +1,33 @@
 //! Calls the `on_any_outgoing` observers. They run while no lock is held, because an observer may emit.
 use std::cell::RefCell;
 
-use crate::{Socket, adapter::EncodedPacket};
-
-/// Calls the observers for a broadcast's packet to `socket`. Inside a call of [`after`] on this thread, it calls them
-/// when that call ends.
-pub(crate) fn show(socket: &Socket, packet: &EncodedPacket) {
-    let waits = WAITING.with_borrow_mut(|waiting| match waiting {
+/// Calls `observe`. Inside a call of [`after`] on this thread, it is called when that call ends.
+pub(crate) fn observe(observe: impl FnOnce() + 'static) {
+    let at_once = WAITING.with_borrow_mut(|waiting| match waiting {
         Some(waiting) => {
-            waiting.push((socket.clone(), packet.clone()));
-            true
+            waiting.push(Box::new(observe));
+            None
         }
-        None => false,
+        None => Some(observe),
     });
-    if let (false, Some(args)) = (waits, packet.args()) {
-        socket.namespace().observe(socket, packet.name(), args.as_args());
+    if let Some(observe) = at_once {
+        observe();
     }
 }
 
-/// Calls `run`, which delivers packets under a lock, and then calls the observers for those packets.
+/// Calls `run`, which delivers packets under a lock, and then calls the observers of those packets.
 pub(crate) fn after<R>(run: impl FnOnce() -> R) -> R {
     let before = Before(WAITING.replace(Some(Vec::new())));
     let result = run();
     let waiting = WAITING.take();
     drop(before);
-    for (socket, packet) in waiting.into_iter().flatten() {
-        show(&socket, &packet);
-    }
+    waiting.into_iter().flatten().for_each(observe);
     result
 }
 
-type Waiting = Option<Vec<(Socket, EncodedPacket)>>;
+type Waiting = Option<Vec<Box<dyn FnOnce()>>>;
 
-/// The thread's former list of packets. `Drop` restores it, even after a panic.
+/// The thread's former list of calls. `Drop` restores it, even after a panic.
 struct Before(Waiting);
 
 impl Drop for Before {

@@ -1,13 +1,8 @@
-use std::{future::Future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
-use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
 
-use crate::{
-    EmitError, IntoReply, IntoRooms, Namespace, Operator, Socket,
-    adapter::RoomEvent,
-    handler::{FailedEvent, Handler, OnConnect, OnDisconnect, OnEvent},
-};
+use crate::Namespace;
 
 /// A parent namespace: the server creates its children, which are namespaces, when clients ask for them. Cheap to
 /// clone, and usable from any task or thread.
@@ -34,151 +29,7 @@ impl ParentNamespace {
         self.0.children.read().clone()
     }
 
-    /// As [`Namespace::on_connect`].
-    pub fn on_connect<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
-        self.0.template.on_connect(handler);
-        self
-    }
-
-    /// As [`Namespace::middleware`].
-    pub fn middleware<P: 'static>(&self, handler: impl Handler<OnConnect, P>) -> &Self {
-        self.0.template.middleware(handler);
-        self
-    }
-
-    /// As [`Namespace::on_disconnect`].
-    pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
-        self.0.template.on_disconnect(handler);
-        self
-    }
-
-    /// As [`Namespace::on`].
-    pub fn on<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
-        self.0.template.on(event, handler);
-        self
-    }
-
-    /// As [`Namespace::once`], for the next event in each of the children.
-    pub fn once<P: 'static>(&self, event: &str, handler: impl Handler<OnEvent, P>) -> &Self {
-        self.0.template.once(event, handler);
-        self
-    }
-
-    /// As [`Namespace::off`].
-    pub fn off(&self, event: &str) -> &Self {
-        self.0.template.off(event);
-        self
-    }
-
-    /// As [`Namespace::on_any`].
-    pub fn on_any<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        self.0.template.on_any(handler);
-        self
-    }
-
-    /// As [`Namespace::on_fallback`].
-    pub fn on_fallback<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        self.0.template.on_fallback(handler);
-        self
-    }
-
-    /// As [`Namespace::event_middleware`].
-    pub fn event_middleware<P: 'static>(&self, handler: impl Handler<OnEvent, P>) -> &Self {
-        self.0.template.event_middleware(handler);
-        self
-    }
-
-    /// As [`Namespace::on_any_outgoing`].
-    pub fn on_any_outgoing(&self, observer: impl Fn(&Socket, &str, Args<'_>) + Send + Sync + 'static) -> &Self {
-        self.0.template.on_any_outgoing(observer);
-        self
-    }
-
-    /// As [`Namespace::on_error`].
-    pub fn on_error<R: IntoReply>(&self, handler: impl Fn(&FailedEvent<'_>) -> R + Send + Sync + 'static) -> &Self {
-        self.0.template.on_error(handler);
-        self
-    }
-
-    /// As [`Namespace::on_room_event`].
-    pub fn on_room_event(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        self.0.template.on_room_event(observer);
-        self
-    }
-
-    /// As [`Namespace::on_server_event`].
-    pub fn on_server_event<F, R>(
-        &self,
-        event: &str,
-        handler: impl FnOnce(ArgsBuf) -> F + Clone + Send + Sync + 'static,
-    ) -> &Self
-    where
-        F: Future<Output = R> + Send + 'static,
-        R: IntoReply,
-    {
-        self.0.template.on_server_event(event, handler);
-        self
-    }
-
-    /// As [`Namespace::every`]. The job runs separately in each child.
-    pub fn every<F>(
-        &self,
-        interval: Duration,
-        run: impl FnOnce(Namespace) -> F + Clone + Send + Sync + 'static,
-    ) -> &Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.0.template.every(interval, run);
-        self
-    }
-
-    /// As [`Namespace::to`].
-    pub fn to(&self, rooms: impl IntoRooms) -> Operator {
-        self.everyone().to(rooms)
-    }
-
-    /// As [`Namespace::except`].
-    pub fn except(&self, rooms: impl IntoRooms) -> Operator {
-        self.everyone().except(rooms)
-    }
-
-    /// As [`Namespace::volatile`].
-    pub fn volatile(&self) -> Operator {
-        self.everyone().volatile()
-    }
-
-    /// As [`Namespace::local_only`].
-    pub fn local_only(&self) -> Operator {
-        self.everyone().local_only()
-    }
-
-    /// As [`Namespace::timeout`].
-    pub fn timeout(&self, timeout: Duration) -> Operator {
-        self.everyone().timeout(timeout)
-    }
-
-    /// An operator that selects every socket of every child.
-    pub fn everyone(&self) -> Operator {
-        Operator::of_children(self.clone())
-    }
-
-    /// Emits an event to every socket of every child.
-    ///
-    /// # Errors
-    /// If the data cannot be serialised, or the name is reserved.
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
-        self.everyone().emit(event, args)
-    }
-
-    /// Emits the event `message` to every socket of every child.
-    ///
-    /// # Errors
-    /// As [`emit`](Self::emit).
-    pub fn send(&self, args: impl Arguments) -> Result<(), EmitError> {
-        self.emit("message", args)
-    }
-
+    /// The namespace that keeps the handlers of the children.
     pub(crate) fn template(&self) -> &Namespace {
         &self.0.template
     }

@@ -7,10 +7,9 @@ use sockeye_engine::WeakEngine;
 use sockeye_handler::{Values, guard};
 
 use crate::{
-    Adapter, Config, LimitError, Namespace, ParentNamespace,
+    Adapter, LimitError, Namespace, ParentNamespace,
     adapter::{AdapterFactory, InMemory, Local, ServerEvents},
-    handles::ack::AckIds,
-    metrics::Counters,
+    handles::common::Common,
 };
 
 /// The namespaces of a server, and the state its handlers ask for.
@@ -26,14 +25,6 @@ pub(crate) struct Registry {
     namespace_observers: RwLock<Vec<NamespaceObserver>>,
     /// The engine that the connections come from. It owns this registry.
     pub(crate) engine: OnceLock<WeakEngine<SocketIo>>,
-}
-
-/// What a server, its namespaces and its sockets share.
-#[derive(Default)]
-pub(crate) struct Common {
-    pub(crate) config: Config,
-    pub(crate) counters: Counters,
-    pub(crate) ack_ids: AckIds,
 }
 
 /// The engine's application: every session it opens becomes a connection of this server.

@@ -20,9 +20,10 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tower_service::Service;
 
 use crate::{
-    Config, EmitError, EngineMetrics, IntoRooms, Metrics, Namespace, Operator, ParentNamespace,
+    Config, EmitError, EngineMetrics, IntoRooms, Metrics, Namespace, Operator, ParentNamespace, Socket,
     adapter::AdapterFactory,
-    handles::registry::{Common, Registry, SocketIo},
+    handles::common::Common,
+    handles::registry::{Registry, SocketIo},
 };
 
 /// The handle to a Socket.IO server. Cheap to clone, and usable from any task or thread. Its methods that emit or
@@ -236,6 +237,24 @@ impl Server {
             engine
         });
         Self { registry, engine }
+    }
+}
+
+impl Namespace {
+    /// The server. After the server was dropped, this returns an empty server with the same settings, but without
+    /// state.
+    pub fn server(&self) -> Server {
+        match self.registry() {
+            Some(registry) => Server::of_registry(registry),
+            None => Server::of_registry(Registry::new(self.common().clone(), Values::default(), None)),
+        }
+    }
+}
+
+impl Socket {
+    /// The server.
+    pub fn server(&self) -> Server {
+        self.namespace().server()
     }
 }
 

@@ -8,7 +8,9 @@ use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments, EncodeError,
 use tokio::time::timeout;
 
 use crate::{
-    Server, handles::server::with_slash, handles::socket::into_frames, wire::packet::with_encoded,
+    Server,
+    handles::server::with_slash,
+    wire::packet::{into_frames, with_encoded},
     wire::parser::Decoder,
 };
 

@@ -1,8 +1,8 @@
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use serde::ser::SerializeSeq;
 use smallvec::SmallVec;
-use sockeye_engine::{Frame, FrameBuilder};
+use sockeye_engine::{Frame, FrameBuilder, SendError, Session};
 use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, EncodeError};
 
 use crate::{
@@ -140,6 +140,34 @@ pub(crate) fn with_encoded<R>(
     result
 }
 
+/// Sends one packet to a session.
+pub(crate) fn send(session: &Arc<Session>, buffer: &[u8], wire: Wire) -> Result<(), SendError> {
+    match wire {
+        Wire::Text(attachments) if attachments.is_empty() => session.send_text(buffer),
+        wire => session.send_all(into_frames(buffer, wire)),
+    }
+}
+
+/// Logs that a packet could not be encoded.
+pub(crate) fn log_encoding(result: Result<(), EncodeError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a packet could not be encoded and was not sent");
+    }
+}
+
+/// The frames of one packet.
+pub(crate) fn into_frames(buffer: &[u8], wire: Wire) -> Vec<Frame> {
+    match wire {
+        Wire::Text(attachments) => {
+            let attachments = attachments.iter().map(|attachment| Frame::binary(attachment));
+            std::iter::once(Frame::text(buffer)).chain(attachments).collect()
+        }
+        Wire::Binary => vec![Frame::binary(buffer)],
+        Wire::Frames(frames) => frames,
+    }
+}
+
+/// Refuses the reserved event names.
 pub(crate) fn check_name(name: &str) -> Result<(), EmitError> {
     if socketio::is_reserved(name) { Err(EmitError::ReservedName(name.into())) } else { Ok(()) }
 }
