@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 use sockeye_engine::{Batch, Sid};
 
-use super::{EncodedPacket, RoomNames, Target};
+use super::{EncodedPacket, RoomNames, Target, joined_rooms::JoinedRooms};
 use crate::{LimitError, Socket};
 
 /// The sockets of one namespace on this server, and their rooms.
@@ -18,7 +18,8 @@ pub struct Local {
     room_observers: RwLock<Vec<RoomObserver>>,
 }
 
-/// A change to a room, as [`Namespace::on_room_event`](crate::Namespace::on_room_event) reports it.
+/// A change to a room, as [`Namespace::on_room_event`](crate::Namespace::on_room_event) reports it. The enum is
+/// exhaustive, because a room changes in no other way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomEvent {
     /// A room was created: its first socket joined.
@@ -89,6 +90,13 @@ impl Local {
     pub(crate) fn rooms_joined_by(&self, socket: &Socket) -> Vec<Arc<str>> {
         let members = self.members.read();
         members.by_id.get(socket.id()).filter(|member| member.is(socket)).map(Member::room_names).unwrap_or_default()
+    }
+
+    /// Whether this socket has joined a room. It has joined the room named after its id.
+    pub(crate) fn is_in(&self, socket: &Socket, room: &str) -> bool {
+        let members = self.members.read();
+        let member = members.by_id.get(socket.id()).filter(|member| member.is(socket));
+        member.is_some_and(|member| *room == *socket.id().as_str() || member.rooms.contains(room))
     }
 
     /// Sends a packet to every socket of the target. It holds no lock while it sends.
@@ -263,7 +271,7 @@ struct Members {
 struct Member {
     socket: Socket,
     position: usize,
-    rooms: SmallVec<[(Arc<str>, usize); 0]>,
+    rooms: JoinedRooms,
 }
 
 impl Member {
@@ -313,7 +321,7 @@ impl Group {
 impl Members {
     fn insert(&mut self, socket: &Socket) {
         let position = self.everyone.add(socket.clone());
-        let member = Member { socket: socket.clone(), position, rooms: SmallVec::new() };
+        let member = Member { socket: socket.clone(), position, rooms: JoinedRooms::default() };
         self.by_id.insert(socket.id().clone(), member);
     }
 
@@ -328,8 +336,8 @@ impl Members {
         {
             moved.position = member.position;
         }
-        for (room, position) in &member.rooms {
-            self.leave_group(id, room, *position, events);
+        for (room, position) in member.rooms.iter() {
+            self.leave_group(id, room, position, events);
         }
         Some(member)
     }
@@ -337,14 +345,14 @@ impl Members {
     /// The number of rooms that a socket would be in if it joined these.
     fn room_count_with(&mut self, socket: &Socket, rooms: &[Arc<str>]) -> usize {
         let Some(member) = self.entry(socket) else { return 0 };
-        let is_new = |room: &&Arc<str>| !member.rooms.iter().any(|(joined, _)| joined == *room);
+        let is_new = |room: &&Arc<str>| !member.rooms.contains(room);
         member.rooms.len() + rooms.iter().filter(is_new).count()
     }
 
     fn join(&mut self, socket: &Socket, room: &Arc<str>, events: &mut Events) {
         let id = socket.id();
         let Some(member) = self.by_id.get_mut(id).filter(|member| member.is(socket)) else { return };
-        if **room == *id.as_str() || member.rooms.iter().any(|(joined, _)| joined == room) {
+        if **room == *id.as_str() || member.rooms.contains(room) {
             return;
         }
         let (name, group) = match self.rooms.get_key_value_mut(room) {
@@ -358,13 +366,12 @@ impl Members {
             events.push(RoomEvent::Joined(name.clone(), id.clone()));
         }
         let position = group.add(member.socket.clone());
-        member.rooms.push((name, position));
+        member.rooms.insert(name, position);
     }
 
     fn leave(&mut self, socket: &Socket, room: &Arc<str>, events: &mut Events) {
         let Some(member) = self.entry(socket) else { return };
-        let Some(index) = member.rooms.iter().position(|(joined, _)| joined == room) else { return };
-        let (room, position) = member.rooms.swap_remove(index);
+        let Some((room, position)) = member.rooms.remove(room) else { return };
         self.leave_group(socket.id(), &room, position, events);
     }
 
@@ -383,9 +390,8 @@ impl Members {
         }
         if let Some(moved) = moved
             && let Some(member) = self.by_id.get_mut(moved.id())
-            && let Some(joined) = member.rooms.iter_mut().find(|(joined, _)| joined == room)
         {
-            joined.1 = position;
+            member.rooms.set_position(room, position);
         }
     }
 
@@ -422,5 +428,46 @@ impl Excluded {
             Self::One(address) => *address == socket.address(),
             Self::Many(addresses) => addresses.contains(&socket.address()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::Server;
+
+    /// The shortest time in which a socket that is in `count` rooms joins and leaves another one, while a socket that is
+    /// in the same rooms takes its place there.
+    async fn time_in_rooms(count: usize) -> Duration {
+        let server = Server::new();
+        let (one, two) = (server.test_client().connect().await.unwrap(), server.test_client().connect().await.unwrap());
+        let root = server.of("/");
+        let [one, two] = [&one, &two].map(|client| root.socket(client.sid()).unwrap());
+        let local = root.local();
+        let rooms: Vec<Arc<str>> = (0..count).map(|number| format!("room {number}").into()).collect();
+        for socket in [&one, &two] {
+            local.join(socket, &rooms, usize::MAX).unwrap();
+        }
+        let times = (0..10).map(|_| {
+            let begun = Instant::now();
+            for room in rooms.iter().rev().take(100) {
+                // The other socket moves to the position of the one that leaves.
+                local.leave(&one, std::slice::from_ref(room));
+                assert!(!one.is_in(room) && two.is_in(room));
+                local.join(&one, std::slice::from_ref(room), count).unwrap();
+            }
+            begun.elapsed()
+        });
+        let shortest = times.min().unwrap();
+        assert_eq!([one.rooms().len(), two.rooms().len()], [count + 1; 2]);
+        shortest
+    }
+
+    #[tokio::test]
+    async fn joining_and_leaving_take_no_longer_in_10_000_rooms() {
+        let (few, many) = (time_in_rooms(100).await, time_in_rooms(10_000).await);
+        assert!(many < few * 8, "{few:?} in 100 rooms, {many:?} in 10,000");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Local`] keeps the sockets of this server; a single server needs no more. An adapter for a cluster wraps it and
 //! forwards broadcasts and commands to the other servers.
+mod joined_rooms;
 mod local;
 pub(crate) mod recovery;
 mod remote;
@@ -101,7 +102,7 @@ pub enum AdapterError {
         expected: usize,
     },
     /// The connection to the other servers failed.
-    #[error("the bus between the servers failed: {0}")]
+    #[error("the bus between the servers failed")]
     Bus(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
