@@ -5,6 +5,7 @@ pub(crate) mod common;
 pub(crate) mod direct;
 mod jobs;
 pub(crate) mod namespace;
+mod namespaces;
 pub(crate) mod operator;
 mod outgoing;
 pub(crate) mod parent;

@@ -3,7 +3,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ struct Inner {
     recovery: Option<Recovery>,
     /// Whether its parent namespace created it for a client.
     is_made_for_client: bool,
+    /// The number under which the registry noted that the namespace is empty, or 0. The registry's lock protects it.
+    emptied: AtomicU64,
 }
 
 pub(crate) type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
@@ -86,6 +88,7 @@ impl Namespace {
             jobs,
             recovery,
             is_made_for_client,
+            emptied: AtomicU64::new(0),
         }))
     }
 
@@ -123,6 +126,16 @@ impl Namespace {
 
     pub(crate) fn is_made_for_client(&self) -> bool {
         self.0.is_made_for_client
+    }
+
+    /// Keeps the number under which the registry has noted that the namespace is empty.
+    pub(crate) fn set_emptied(&self, number: u64) {
+        self.0.emptied.store(number, Ordering::Relaxed);
+    }
+
+    /// Takes the number under which the registry has noted that the namespace is empty; 0 if it has not.
+    pub(crate) fn take_emptied(&self) -> u64 {
+        self.0.emptied.swap(0, Ordering::Relaxed)
     }
 
     pub(crate) fn common(&self) -> &Arc<Common> {
@@ -319,7 +332,7 @@ mod tests {
     use crate::Server;
 
     #[tokio::test]
-    async fn a_handler_that_runs_once_has_the_table_copied_by_its_own_event_alone() {
+    async fn a_handler_that_runs_once_copies_the_table_only_at_its_own_event() {
         let server = Server::new();
         let root = server.of("/");
         root.once("once", async || ()).on("other", async || ());

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use crate::Namespace;
@@ -16,7 +17,8 @@ pub struct ParentNamespace(Arc<Inner>);
 struct Inner {
     /// The template of the children. It has no sockets.
     template: Namespace,
-    children: RwLock<Vec<Namespace>>,
+    /// The children by name.
+    children: RwLock<HashMap<Arc<str>, Namespace>>,
 }
 
 impl ParentNamespace {
@@ -26,7 +28,7 @@ impl ParentNamespace {
 
     /// The children that exist on this server.
     pub fn children(&self) -> Vec<Namespace> {
-        self.0.children.read().clone()
+        self.0.children.read().values().cloned().collect()
     }
 
     /// The namespace that keeps the handlers of the children.
@@ -35,11 +37,15 @@ impl ParentNamespace {
     }
 
     pub(crate) fn adopt(&self, child: Namespace) {
-        self.0.children.write().push(child);
+        self.0.children.write().insert(child.name().into(), child);
     }
 
-    pub(crate) fn disown(&self, is_gone: impl Fn(&Namespace) -> bool) {
-        self.0.children.write().retain(|child| !is_gone(child));
+    /// Removes a namespace if it is a child of this parent.
+    pub(crate) fn disown(&self, namespace: &Namespace) {
+        let mut children = self.0.children.write();
+        if children.get(namespace.name()).is_some_and(|child| child.is_same(namespace)) {
+            children.remove(namespace.name());
+        }
     }
 }
 

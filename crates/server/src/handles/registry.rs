@@ -1,6 +1,5 @@
 use std::sync::{Arc, OnceLock, Weak};
 
-use hashbrown::{HashMap, hash_map::Entry};
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 use sockeye_engine::WeakEngine;
@@ -10,6 +9,7 @@ use crate::{
     Adapter, LimitError, Namespace, ParentNamespace,
     adapter::{AdapterFactory, InMemory, Local, ServerEvents},
     handles::common::Common,
+    handles::namespaces::Namespaces,
 };
 
 /// The namespaces of a server, and the state its handlers ask for.
@@ -20,7 +20,7 @@ pub(crate) struct Registry {
     pub(crate) common: Arc<Common>,
     state: Values,
     adapter: Option<AdapterFactory>,
-    namespaces: RwLock<HashMap<Arc<str>, Namespace>>,
+    namespaces: RwLock<Namespaces>,
     parents: RwLock<Vec<Parent>>,
     namespace_observers: RwLock<Vec<NamespaceObserver>>,
     /// The engine that the connections come from. It owns this registry.
@@ -88,16 +88,18 @@ impl Registry {
         }
         let parents = self.parents.read().clone();
         let parent = parents.into_iter().find(|parent| (parent.matches)(&name, None));
-        let new = match self.namespaces.write().entry(name) {
-            Entry::Occupied(entry) => return entry.get().clone(),
-            Entry::Vacant(entry) => {
-                let template = parent.as_ref().map(|parent| parent.namespace.template());
-                let new = Namespace::new(entry.key().clone(), self, template, false);
-                if let Some(parent) = &parent {
-                    parent.namespace.adopt(new.clone());
-                }
-                entry.insert(new).clone()
+        let new = {
+            let mut namespaces = self.namespaces.write();
+            if let Some(namespace) = namespaces.get(&name) {
+                return namespace.clone();
             }
+            let template = parent.as_ref().map(|parent| parent.namespace.template());
+            let new = Namespace::new(name, self, template, false);
+            if let Some(parent) = &parent {
+                parent.namespace.adopt(new.clone());
+            }
+            namespaces.insert(new.clone());
+            new
         };
         self.tell_observers(&new);
         new
@@ -148,37 +150,42 @@ impl Registry {
         }
     }
 
-    /// Removes a namespace that was made for clients, if the settings say so and its last socket has left.
-    pub(crate) fn cleanup(&self, namespace: &Namespace) {
+    /// Notes that a socket has left a namespace that was made for clients. If the namespace is empty and the settings say
+    /// so, this removes it.
+    pub(crate) fn socket_left(&self, namespace: &Namespace) {
+        if !namespace.local().is_empty() {
+            return;
+        }
+        let mut namespaces = self.namespaces.write();
         if self.common.config.cleanup_empty_child_namespaces {
-            self.remove_empty(namespace);
+            self.remove_if_empty(&mut namespaces, namespace);
+        } else {
+            namespaces.note_empty(namespace);
         }
     }
 
     /// The names of some namespaces that were not made for clients, for the log.
     pub(crate) fn some_names(&self) -> Vec<Arc<str>> {
-        const SOME: usize = 20;
-        let namespaces = self.namespaces.read();
-        let lasting = namespaces.iter().filter(|(_, namespace)| !namespace.is_made_for_client());
-        lasting.map(|(name, _)| name.clone()).take(SOME).collect()
+        self.namespaces.read().some_names().to_vec()
     }
 
     /// Makes a namespace that a client has asked for, unless another task has made it meanwhile.
     fn make_child(self: &Arc<Self>, name: Arc<str>, parent: &ParentNamespace) -> Result<(), EnterError> {
         let new = {
             let mut namespaces = self.namespaces.write();
-            if namespaces.contains_key(&name) {
+            if namespaces.get(&name).is_some() {
                 return Ok(());
             }
             self.make_room(&mut namespaces)?;
-            let new = Namespace::new(name.clone(), self, Some(parent.template()), true);
-            namespaces.insert(name, new.clone());
+            let new = Namespace::new(name, self, Some(parent.template()), true);
+            namespaces.insert(new.clone());
+            namespaces.note_empty(&new);
             parent.adopt(new.clone());
             new
         };
         guard(|| self.tell_observers(&new)).map_err(|panic| {
             // The observer may have been about to add the middleware that guards the namespace.
-            self.remove_empty(&new);
+            self.remove_if_empty(&mut self.namespaces.write(), &new);
             self.panicked("an observer of new namespaces panicked", &panic)
         })
     }
@@ -189,33 +196,21 @@ impl Registry {
         EnterError::Panicked
     }
 
-    /// Removes empty namespaces that were made for clients, if there are as many as the settings allow.
-    fn make_room(&self, namespaces: &mut HashMap<Arc<str>, Namespace>) -> Result<(), LimitError> {
+    /// Removes the namespace made for clients that has been empty for the longest time, if there are as many as the
+    /// settings allow. No client enters meanwhile: entering takes the lock of `namespaces`.
+    fn make_room(&self, namespaces: &mut Namespaces) -> Result<(), LimitError> {
         let limit = self.common.config.max_child_namespaces;
-        let is_full = |namespaces: &HashMap<Arc<str>, Namespace>| {
-            let made_for_clients = || namespaces.values().filter(|namespace| namespace.is_made_for_client()).count();
-            namespaces.len() >= limit && made_for_clients() >= limit
-        };
-        if !is_full(namespaces) {
-            return Ok(());
+        while namespaces.made_for_clients() >= limit {
+            let oldest = namespaces.next_noted_empty().ok_or(LimitError::ChildNamespaces { limit })?;
+            self.remove_if_empty(namespaces, &oldest);
         }
-        // No client enters meanwhile: entering takes the lock that the caller holds.
-        let is_removed = |namespace: &Namespace| namespace.is_made_for_client() && namespace.local().is_empty();
-        namespaces.retain(|_, namespace| !is_removed(namespace));
-        for parent in self.parents.read().iter() {
-            parent.namespace.disown(is_removed);
-        }
-        if is_full(namespaces) { Err(LimitError::ChildNamespaces { limit }) } else { Ok(()) }
+        Ok(())
     }
 
-    fn remove_empty(&self, namespace: &Namespace) {
-        let mut namespaces = self.namespaces.write();
-        // When several sockets leave at once, the name may be another namespace's by now.
-        let is_current = namespaces.get(namespace.name()).is_some_and(|current| current.is_same(namespace));
-        if is_current && namespace.local().is_empty() {
-            namespaces.remove(namespace.name());
+    fn remove_if_empty(&self, namespaces: &mut Namespaces, namespace: &Namespace) {
+        if namespace.local().is_empty() && namespaces.remove(namespace) {
             for parent in self.parents.read().iter() {
-                parent.namespace.disown(|child| child.is_same(namespace));
+                parent.namespace.disown(namespace);
             }
         }
     }
@@ -228,3 +223,62 @@ impl Registry {
 
 /// Refers to the registry of a namespace's server without keeping it.
 pub(crate) type WeakRegistry = Weak<Registry>;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use sockeye_engine::{Session, Sid};
+
+    use super::*;
+    use crate::{Config, Server, Socket, matching};
+
+    fn join(registry: &Arc<Registry>, name: &str, session: &Arc<Session>) -> Result<Socket, EnterError> {
+        registry.enter(name, None, |namespace| {
+            let socket = Socket::new(Sid::random(), namespace.clone(), session.clone(), None, None);
+            namespace.local().insert(&socket);
+            socket
+        })
+    }
+
+    fn leave(registry: &Registry, socket: &Socket) {
+        socket.namespace().local().remove(socket);
+        registry.socket_left(socket.namespace());
+    }
+
+    /// The shortest time of 100 clients that create a child namespace and leave it, beside `count` others, when each of
+    /// them brings the number of children to the limit.
+    async fn time_beside(count: usize, cleanup_empty_child_namespaces: bool) -> Duration {
+        let config = Config { max_child_namespaces: count + 1, cleanup_empty_child_namespaces, ..Config::default() };
+        let server = Server::builder().config(config).build();
+        let parent = server.of_matching(matching("/child-*"));
+        let client = server.test_client().connect().await.unwrap();
+        let session = server.of("/").socket(client.sid()).unwrap().session().clone();
+        let registry = server.of("/").registry().unwrap();
+        let others: Vec<_> =
+            (0..count).map(|number| join(&registry, &format!("/child-{number}"), &session).unwrap()).collect();
+        let times = (0..10).map(|batch| {
+            let begun = Instant::now();
+            for number in 0..100 {
+                let socket = join(&registry, &format!("/child-{batch}-{number}"), &session).unwrap();
+                assert!(matches!(join(&registry, "/child-refused", &session), Err(EnterError::Limit(_))));
+                assert!(matches!(join(&registry, "/unknown", &session), Err(EnterError::Unknown)));
+                assert_eq!(registry.some_names().len(), 1);
+                leave(&registry, &socket);
+            }
+            begun.elapsed()
+        });
+        let shortest = times.min().unwrap();
+        let left = usize::from(!cleanup_empty_child_namespaces);
+        assert_eq!(parent.children().len(), others.len() + left);
+        shortest
+    }
+
+    #[tokio::test]
+    async fn joining_and_leaving_take_no_longer_beside_10_000_child_namespaces() {
+        for cleanup in [false, true] {
+            let (few, many) = (time_beside(100, cleanup).await, time_beside(10_000, cleanup).await);
+            assert!(many < few * 8, "{few:?} beside 100, {many:?} beside 10,000");
+        }
+    }
+}
