@@ -63,4 +63,8 @@ impl<Socket> HasSocket for EventContext<'_, Socket> {
     fn socket(&self) -> &Socket {
         self.socket
     }
+
+    fn wants_output(&self) -> bool {
+        self.ack.is_some() && !self.is_ack_taken
+    }
 }

@@ -1,6 +1,6 @@
 use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
-use crate::{HandlerKind, IntoOutput, Parameters, Rejection};
+use crate::{HandlerKind, HasSocket as _, IntoOutput, Parameters, Rejection};
 
 /// An async function or closure that handles things of this [kind](HandlerKind), such as events. Its parameters are
 /// [extracted](crate::FromContext), and its result becomes the kind's [output](IntoOutput).
@@ -43,8 +43,12 @@ where
 {
     fn call(&self, context: &mut K::Context<'_>) -> Result<HandlerFuture<K>, Rejection> {
         let parameters = P::extract(context)?;
+        let is_wanted = context.wants_output();
         let future = self.clone().call(parameters);
-        Ok(Box::pin(async move { future.await.into_output() }))
+        Ok(Box::pin(async move {
+            let result = future.await;
+            if is_wanted { result.into_output() } else { result.into_unwanted_output() }
+        }))
     }
 }
 

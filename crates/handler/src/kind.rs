@@ -15,6 +15,12 @@ pub trait HasSocket {
 
     /// The socket.
     fn socket(&self) -> &Self::Socket;
+
+    /// Whether the handler's output goes anywhere. The output of an event's handler does if the peer wants an
+    /// acknowledgement that the handler does not send itself.
+    fn wants_output(&self) -> bool {
+        true
+    }
 }
 
 /// A type that a handler may return.
@@ -27,11 +33,23 @@ pub trait HasSocket {
 pub trait IntoOutput<Output> {
     /// Turns the result into the output.
     fn into_output(self) -> Output;
+
+    /// Turns the result into an output that goes nowhere. Only an error in it matters.
+    fn into_unwanted_output(self) -> Output
+    where
+        Self: Sized,
+    {
+        self.into_output()
+    }
 }
 
 impl<T: IntoReply> IntoOutput<Reply> for T {
     fn into_output(self) -> Reply {
         self.into_reply()
+    }
+
+    fn into_unwanted_output(self) -> Reply {
+        self.into_unwanted_reply()
     }
 }
 

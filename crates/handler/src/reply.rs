@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use sockeye_protocol::socketio::{ArgsBuf, Arguments, Value};
 
-use crate::{AckId, Acknowledge, HandlerError, shape::ByShape};
+use crate::{AckId, Acknowledge, HandlerError, shape::ByShape, with_causes};
 
 /// What an event is acknowledged with, if the peer asked for it.
 ///
@@ -30,7 +30,7 @@ impl Reply {
         match ArgsBuf::new(&args) {
             Ok(args) => Self::Args(args),
             Err(error) => {
-                tracing::error!(%error, "a handler's reply could not be encoded");
+                tracing::error!(error = with_causes(&error), "a handler's reply could not be encoded");
                 Self::error("the reply could not be encoded")
             }
         }
@@ -76,6 +76,15 @@ impl Reply {
 pub trait IntoReply {
     /// Turns the result into a reply.
     fn into_reply(self) -> Reply;
+
+    /// Turns the result into a reply to an event that the peer wants no acknowledgement of. Only an error in it matters:
+    /// types that would be encoded return [`Reply::Empty`].
+    fn into_unwanted_reply(self) -> Reply
+    where
+        Self: Sized,
+    {
+        self.into_reply()
+    }
 }
 
 /// A type that serialises and that event handlers may return as it is. The acknowledgement then has one argument.
@@ -98,6 +107,10 @@ pub trait ReplyData: Serialize {}
 impl<T: ReplyData> IntoReply for T {
     fn into_reply(self) -> Reply {
         Reply::of(&self)
+    }
+
+    fn into_unwanted_reply(self) -> Reply {
+        Reply::Empty
     }
 }
 
@@ -129,6 +142,10 @@ impl<T: Serialize> IntoReply for Result<T, HandlerError> {
             },
             Err(error) => Reply::Error(error),
         }
+    }
+
+    fn into_unwanted_reply(self) -> Reply {
+        self.map_or_else(Reply::Error, |_| Reply::Empty)
     }
 }
 
@@ -175,6 +192,10 @@ macro_rules! reply_by_tuple {
         impl<$($name: Serialize),*> IntoReply for ($($name,)*) {
             fn into_reply(self) -> Reply {
                 Reply::of(self)
+            }
+
+            fn into_unwanted_reply(self) -> Reply {
+                Reply::Empty
             }
         }
     };

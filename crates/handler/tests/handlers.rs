@@ -91,7 +91,7 @@ fn parameters_are_extracted_from_the_event() {
 }
 
 #[test]
-fn an_async_closure_may_work_on_what_it_captured() {
+fn an_async_closure_can_use_captured_values() {
     let calls = Arc::new(Mutex::new(0));
     let counted = calls.clone();
     let handler: ErasedHandler<OnEvent> = erase(async move |_socket: Socket| {
@@ -100,7 +100,8 @@ fn an_async_closure_may_work_on_what_it_captured() {
     });
     let socket = Socket::default();
     for expected in 1..=2 {
-        let mut context = EventContext::new(&socket, "greet", sockeye_protocol::socketio::Args::EMPTY, None);
+        let ack = Some(7.into());
+        let mut context = EventContext::new(&socket, "greet", sockeye_protocol::socketio::Args::EMPTY, ack);
         let mut future = handler.call(&mut context).expect("nothing is missing");
         let Poll::Ready(reply) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("a handler that does not wait is through at once")
@@ -111,7 +112,7 @@ fn an_async_closure_may_work_on_what_it_captured() {
 }
 
 #[test]
-fn binary_arguments_are_handed_out_as_bytes() {
+fn binary_arguments_are_extracted_as_bytes() {
     let (reply, _) =
         run(&Socket::default(), Bytes::from_static(b"\x00\xff"), async |Binary(bytes): Binary| bytes.len())
             .expect("bytes");
@@ -128,7 +129,7 @@ fn a_handler_does_not_run_if_a_parameter_cannot_be_extracted() {
 }
 
 #[test]
-fn missing_state_is_named_with_who_lacks_it_and_the_cure() {
+fn a_missing_state_is_named_with_its_owner_and_builder() {
     let refused = run(&Socket::default(), (), async |_: State<u8>| unreachable!("the handler ran") as ());
     let rejection = refused.expect_err("no such state");
     assert_eq!(
@@ -138,7 +139,7 @@ fn missing_state_is_named_with_who_lacks_it_and_the_cure() {
 }
 
 #[test]
-fn a_handler_that_takes_the_acknowledgement_answers_it_itself() {
+fn a_handler_that_takes_ack_sends_the_acknowledgement() {
     let socket = Socket::default();
     let (_, taken) = run(&socket, (), async || {}).expect("nothing to extract");
     assert!(!taken);
@@ -186,6 +187,54 @@ fn own_types_are_returned_as_they_are_or_within_ok() {
     for reply in [sent(Sum { total: 3 }), sent(Ok(Sum { total: 3 }))] {
         assert_eq!(serde_json::to_value(reply).expect("JSON"), expected);
     }
+}
+
+/// A value that counts how often it is encoded.
+#[derive(Debug, Clone, Default)]
+struct Counted(Arc<Mutex<usize>>);
+
+impl ReplyData for Counted {}
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        *self.0.lock().expect("no panic") += 1;
+        serializer.serialize_u8(1)
+    }
+}
+
+#[test]
+fn a_result_is_encoded_only_if_the_peer_wants_an_acknowledgement() {
+    let value = Counted::default();
+    let (alone, in_ok, in_tuple, beside_ack) = (value.clone(), value.clone(), value.clone(), value.clone());
+    let handlers: [ErasedHandler<OnEvent>; 4] = [
+        erase(async move || alone),
+        erase(async move || Ok(in_ok)),
+        erase(async move || (in_tuple, 2)),
+        erase(async move |_ack: Ack<Socket>| beside_ack),
+    ];
+    let socket = Socket::default();
+    let counts = handlers.map(|handler| {
+        [None, Some(7.into())].map(|ack| {
+            *value.0.lock().expect("no panic") = 0;
+            let mut context = EventContext::new(&socket, "greet", sockeye_protocol::socketio::Args::EMPTY, ack);
+            let mut future = handler.call(&mut context).expect("nothing is missing");
+            let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_ready());
+            let count = *value.0.lock().expect("no panic");
+            count.min(1)
+        })
+    });
+    assert_eq!(counts, [[0, 1], [0, 1], [0, 1], [0, 0]]);
+}
+
+#[test]
+fn an_error_is_reported_even_if_the_peer_wants_no_acknowledgement() {
+    let handler: ErasedHandler<OnEvent> = erase(async || Err::<(), _>("broken".into()));
+    let socket = Socket::default();
+    let mut context = EventContext::new(&socket, "greet", sockeye_protocol::socketio::Args::EMPTY, None);
+    let mut future = handler.call(&mut context).expect("nothing is missing");
+    let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Reply::Error(_))), "{polled:?}");
 }
 
 #[test]
