@@ -1,4 +1,4 @@
-use sockeye_protocol::socketio::ArgumentError;
+use sockeye_protocol::socketio::{ArgumentError, ValueError};
 
 /// Why a parameter could not be extracted, so that the handler did not run.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +9,7 @@ pub enum Rejection {
     Arguments(#[from] ArgumentError),
     /// The CONNECT payload is not what a server's handler takes.
     #[error("the auth payload is not what the handler takes")]
-    Auth(#[source] serde_json::Error),
+    Auth(#[source] ValueError),
     /// No state of this type was given to the server, or to the client's manager.
     #[error("{owner} has no state of type `{state}`; give it one by `{builder}.state(value)`")]
     MissingState {

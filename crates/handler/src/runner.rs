@@ -7,7 +7,7 @@ use std::{
 
 use sockeye_protocol::socketio::{Args, ArgsBuf};
 
-use crate::{AckId, Acknowledge, ErasedHandler, EventContext, HandlerFailure, OnEvent, Reply, guard};
+use crate::{AckId, Acknowledge, ErasedHandler, EventContext, HandlerFailure, OnEvent, Reply, guard, with_causes};
 
 /// Runs the handlers of one socket's events: one event after the other, in the order they came, and the handlers of one
 /// event one after the other.
@@ -36,7 +36,8 @@ pub trait RunnerSocket: Acknowledge + Sized + 'static {
     }
 }
 
-/// What a [`Runner`] keeps until what came before it is handled.
+/// What a [`Runner`] keeps until what came before it is handled. The enum is exhaustive, because the owner of the runner
+/// must handle each variant.
 #[derive(Debug)]
 pub enum Queued<Other = Infallible> {
     /// An event.
@@ -286,6 +287,6 @@ fn settle<S: RunnerSocket>(
     if let Some(ack) = ack.take()
         && let Err(error) = reply.send(socket, ack)
     {
-        tracing::debug!(event, %error, "an acknowledgement could not be sent");
+        tracing::debug!(event, error = with_causes(&error), "an acknowledgement could not be sent");
     }
 }

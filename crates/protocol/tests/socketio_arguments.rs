@@ -87,7 +87,7 @@ fn file() -> File {
 }
 
 #[test]
-fn rust_types_come_back() {
+fn rust_types_round_trip() {
     comes_back(file());
     comes_back((Unit, Wrapper(Bytes::from_static(b"w")), Some(1_i8), None::<u8>, ()));
     comes_back(vec![Part::Empty, Part::Range(i64::MIN, 0)]);
@@ -101,7 +101,7 @@ fn rust_types_come_back() {
 }
 
 #[test]
-fn placeholders_stand_where_the_data_was() {
+fn placeholders_replace_binary_data() {
     let (text, attachments) = text_of(&(1, Bytes::from_static(b"a"), &file()));
     assert_eq!(attachments, [&b"a"[..], &[0, 1, 255], b"x", b"", b"seven"]);
     assert!(text.starts_with(r#"455-["e",1,{"_placeholder":true,"num":0},{"name":"#), "{text}");
@@ -310,4 +310,17 @@ fn more_items_than_a_type_takes_are_an_error() {
     through_both(&(&[[1, 2, 3], [4, 5, 6]], Bytes::from_static(b"x")), |args| {
         assert!(args.get::<Vec<(u8, u8)>>(0).is_err());
     });
+}
+
+#[test]
+fn an_error_quotes_at_most_200_bytes_of_a_value() {
+    #[derive(Debug, serde::Deserialize)]
+    enum Colour {
+        Red,
+    }
+    let long = "é".repeat(500_000);
+    let args = ArgsBuf::new(&(long.as_str(), Colour::Red as u8)).unwrap();
+    let error = args.as_args().get::<Colour>(0).unwrap_err();
+    let quoted = std::error::Error::source(&error).unwrap().to_string();
+    assert!(quoted.len() < 210 && quoted.starts_with("unknown variant `é") && quoted.contains("Red"), "{quoted}");
 }

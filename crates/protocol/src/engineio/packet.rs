@@ -36,6 +36,7 @@ pub enum Packet<'a> {
 
 /// Why a packet could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PacketError {
     /// The packet has no type character.
     #[error("the Engine.IO packet is empty: it must start with a type from 0 to 6")]

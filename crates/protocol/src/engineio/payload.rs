@@ -8,6 +8,7 @@ const MAX_LENGTH_DIGITS: usize = 15;
 
 /// Why a payload could not be read. The packets before the fault have been handed out already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// One of its packets is malformed.
     #[error(transparent)]

@@ -33,6 +33,7 @@ pub(super) enum Repr<'a> {
 
 /// Why an argument could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArgumentError {
     /// The peer sent fewer arguments.
     #[error("argument {index} is missing: the peer sent {count}")]

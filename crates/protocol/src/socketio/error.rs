@@ -2,6 +2,7 @@ use std::fmt::Display;
 
 /// Why a Socket.IO packet could not be decoded. The reference implementation closes the connection after each of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// The packet type is none of 0 to 6.
     #[error("unknown Socket.IO packet type: a packet starts with a digit from 0 to 6")]
@@ -54,6 +55,7 @@ pub enum DecodeError {
 
 /// Why a packet could not be encoded: its data contain a value that can't be serialised.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// A value has no JSON form.
     #[error("the data can't be written as JSON")]
@@ -63,19 +65,34 @@ pub enum EncodeError {
     MessagePack(#[from] ValueError),
 }
 
-/// Why a [`Value`](super::Value) or MessagePack data could not be converted.
+/// Why a [`Value`](super::Value) or MessagePack data could not be converted. Its text quotes at most 200 bytes of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(pub(super) String);
 
 impl serde::de::Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self(shortened(message.to_string()))
     }
 }
 
 impl serde::ser::Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self(shortened(message.to_string()))
     }
+}
+
+/// How much of a long message is kept at its start and at its end, in bytes. serde quotes the value that does not fit,
+/// which may be as long as a packet.
+const KEPT: (usize, usize) = (140, 60);
+
+fn shortened(message: String) -> String {
+    let (start, end) = KEPT;
+    if message.len() <= start + end {
+        return message;
+    }
+    let start = message.floor_char_boundary(start);
+    let end = message.ceil_char_boundary(message.len() - end);
+    let (start, end) = (message.get(..start).unwrap_or_default(), message.get(end..).unwrap_or_default());
+    format!("{start}…{end}")
 }

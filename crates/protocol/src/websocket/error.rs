@@ -5,6 +5,7 @@ use super::{CloseCode, Opcode};
 /// How the peer broke the protocol or exceeded a limit. Close the connection with [`close_code`](Self::close_code) and
 /// drop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// A reserved bit is set, but no extension was negotiated.
     #[error("a frame has a reserved bit set, but no extension such as compression was negotiated")]

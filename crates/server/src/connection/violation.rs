@@ -1,4 +1,5 @@
 use sockeye_engine::{LogThrottle, log_limit};
+use sockeye_handler::with_causes;
 use sockeye_protocol::socketio::{DecodeError, membership::MembershipViolation};
 
 use crate::wire::parser::ReadError;
@@ -25,10 +26,11 @@ impl Violation {
             return log_limit(sid, setting, limit, consequence);
         }
         let hint = if has_joined { "" } else { "; its client has joined no namespace and may use another parser" };
+        let violation = with_causes(self);
         if THROTTLE.permits(&self.to_string()) {
-            tracing::warn!(sid, violation = %self, "closed a connection that broke the protocol{hint}");
+            tracing::warn!(sid, violation, "closed a connection that broke the protocol{hint}");
         } else {
-            tracing::debug!(sid, violation = %self, "closed a connection that broke the protocol{hint}");
+            tracing::debug!(sid, violation, "closed a connection that broke the protocol{hint}");
         }
     }
 }

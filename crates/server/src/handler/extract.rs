@@ -1,7 +1,11 @@
 use std::{ops::Deref, sync::Arc};
 
-use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
 use sockeye_engine::Handshake;
+use sockeye_protocol::socketio::ValueError;
 
 use super::{ConnectContext, DisconnectContext, FromContext, HasSocket, HasState, Rejection};
 use crate::{DisconnectReason, Socket, adapter::RemoteHandshake};
@@ -54,7 +58,7 @@ pub struct Auth<T>(pub T);
 impl<T: DeserializeOwned> FromContext<ConnectContext<'_>> for Auth<T> {
     fn from_context(context: &mut ConnectContext<'_>) -> Result<Self, Rejection> {
         let json = context.auth.map_or("null", |auth| auth.get());
-        serde_json::from_str(json).map(Self).map_err(Rejection::Auth)
+        serde_json::from_str(json).map(Self).map_err(|error| Rejection::Auth(ValueError::custom(error)))
     }
 }
 

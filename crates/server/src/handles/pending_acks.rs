@@ -21,7 +21,7 @@ pub enum AckError {
     #[error("the socket has been disconnected before it acknowledged the event")]
     Disconnected,
     /// The arguments of the answer could not be deserialised into the requested type.
-    #[error("the arguments of the acknowledgement do not have the requested type: {0}")]
+    #[error("the arguments of the acknowledgement do not have the requested type")]
     Arguments(#[from] ArgumentError),
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_begin_anew_before_they_are_too_large_for_clients_in_java() {
+    fn ids_wrap_around_before_they_exceed_a_signed_32_bit_integer() {
         let ids = AckIds(AtomicU32::new(i32::MAX as u32));
         assert_eq!([ids.next(), ids.next()], [i32::MAX as u64, 0]);
         let ids = AckIds(AtomicU32::new(u32::MAX));

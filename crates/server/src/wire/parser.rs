@@ -58,7 +58,7 @@ pub struct CustomPacket {
     pub body: CustomBody,
 }
 
-/// The type of a packet and its contents.
+/// The type of a packet and its contents. The enum is exhaustive, because the protocol has no other types.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CustomBody {
     /// CONNECT, with its payload: a client asks to join the namespace, or the server admits it.
@@ -85,7 +85,7 @@ pub enum CustomBody {
     ConnectError(Value),
 }
 
-/// One message of a connection.
+/// One message of a connection. The enum is exhaustive, because Engine.IO has no other messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomMessage {
     /// A text message.
@@ -307,8 +307,8 @@ impl fmt::Debug for Decoder {
 pub(crate) enum ReadError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("the custom parser returned an error: {0}")]
-    Custom(ParserError),
+    #[error("the custom parser returned an error")]
+    Custom(#[source] ParserError),
     #[error("a text message came, but the MessagePack parser takes binary ones only; does the client use it too?")]
     TextForMessagePack,
 }

@@ -92,6 +92,7 @@ pub enum Acceptance {
 
 /// A packet that breaks the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum MembershipViolation {
     /// The client has not joined the namespace.
     #[error("the client sent a packet to a namespace that it has not joined")]
