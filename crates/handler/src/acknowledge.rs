@@ -5,22 +5,23 @@ use sockeye_protocol::socketio::Arguments;
 pub struct AckId {
     /// The number that the peer gave the event.
     pub number: u64,
-    /// In which of its stays in the namespace the socket got it: each has numbers of its own. A server's socket has one
-    /// stay, the first.
-    pub stay: u64,
+    /// The number of the membership in which the socket received the event: a client's socket that leaves a namespace and
+    /// joins it again begins a new membership, which has acknowledgements of its own. A server's socket has one
+    /// membership, number 0.
+    pub membership: u64,
 }
 
 impl From<u64> for AckId {
-    /// A number of the first stay.
+    /// A number in the first membership.
     fn from(number: u64) -> Self {
-        Self { number, stay: 0 }
+        Self { number, membership: 0 }
     }
 }
 
 /// A socket that can acknowledge the events that came for it.
 pub trait Acknowledge {
     /// Why an acknowledgement could not be sent.
-    type Error: std::fmt::Display;
+    type Error: std::error::Error + 'static;
 
     /// Sends the acknowledgement of this id.
     ///

@@ -290,7 +290,7 @@ impl Acknowledge for Socket {
         let mut core = shared.core();
         let membership = core.sockets.get(self.shared.index).map(|socket| &socket.membership);
         // The server numbers the acknowledgements of each membership anew: a late answer would be one to another event.
-        if membership.is_none_or(|membership| !membership.is_connected() || membership.attempt() != id.stay) {
+        if membership.is_none_or(|membership| !membership.is_connected() || membership.attempt() != id.membership) {
             return Err(self.disconnected());
         }
         core.push(packet);

@@ -227,7 +227,7 @@ impl Sockets {
         if accept == Accept::Never {
             return Ok(());
         }
-        let ack = event.ack.map(|number| AckId { number, stay: membership.attempt() });
+        let ack = event.ack.map(|number| AckId { number, membership: membership.attempt() });
         // A server that can recover the session adds an offset behind the arguments of each event.
         if membership.expects_offset()
             && let Some(last) = event.args.len().checked_sub(1)
