@@ -45,11 +45,18 @@ pub struct Config {
     /// The most namespaces one connection may join. Default 100.
     pub max_namespaces: usize,
     /// The most child namespaces, which the server creates when clients ask for them. At the limit the server removes
-    /// child namespaces without sockets, even if `cleanup_empty_child_namespaces` is false; if every one has sockets,
-    /// it refuses the client. Default 10,000.
+    /// the child namespace that has been without sockets for the longest time, even if `cleanup_empty_child_namespaces`
+    /// is false; if every one has sockets, it refuses the client. Default 10,000.
     pub max_child_namespaces: usize,
     /// The most rooms one socket may be in, not counting the room named after its id. Default 1,000.
     pub max_rooms: usize,
+    /// The most bytes of the payload of a client's CONNECT packet (`auth` in the JavaScript client). The server refuses a
+    /// client that sends more. Default 16 KiB.
+    pub max_auth: usize,
+    /// Whether a socket keeps the payload of its client's CONNECT packet for as long as it exists. If false, the payload
+    /// is dropped when the connect handlers have ended; what is needed later belongs into
+    /// [`Socket::insert`](crate::Socket::insert). Default false.
+    pub keep_auth: bool,
     /// The most unanswered acknowledgements of one socket, including those of broadcasts. At the limit `emit_with_ack`
     /// fails with [`LimitError::PendingAcks`](crate::LimitError::PendingAcks) and does not send the event to that
     /// socket. Default 10,000.
@@ -87,6 +94,8 @@ impl Default for Config {
             max_namespaces: 100,
             max_child_namespaces: 10_000,
             max_rooms: 1_000,
+            max_auth: 16 * 1024,
+            keep_auth: false,
             max_pending_acks: 10_000,
             max_event_rate: 100_000,
             attachments_timeout: Duration::from_secs(60),

@@ -9,7 +9,7 @@ use sockeye_protocol::socketio::{EncodeError, membership::LeftBy};
 #[non_exhaustive]
 pub enum EmitError {
     /// The data could not be serialised.
-    #[error("the event could not be encoded: {0}")]
+    #[error("the event could not be encoded")]
     Encode(#[from] EncodeError),
     /// The socket is no longer connected, or its client reads too slowly and the server is closing the connection.
     #[error(transparent)]
@@ -44,6 +44,12 @@ pub enum LimitError {
         /// The limit.
         limit: usize,
     },
+    /// `max_auth`.
+    #[error("the payload of CONNECT is larger than {limit} bytes; send less, or raise `max_auth`")]
+    Auth {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// `max_pending_acks`.
     #[error("the socket already has {limit} unanswered acknowledgements; wait for some, or raise `max_pending_acks`")]
     PendingAcks {
@@ -59,6 +65,7 @@ impl LimitError {
             Self::Rooms { .. } => "max_rooms",
             Self::Namespaces { .. } => "max_namespaces",
             Self::ChildNamespaces { .. } => "max_child_namespaces",
+            Self::Auth { .. } => "max_auth",
             Self::PendingAcks { .. } => "max_pending_acks",
         }
     }
@@ -69,6 +76,7 @@ impl LimitError {
             Self::Rooms { limit }
             | Self::Namespaces { limit }
             | Self::ChildNamespaces { limit }
+            | Self::Auth { limit }
             | Self::PendingAcks { limit } => limit,
         }
     }

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub namespaces_limited: u64,
     /// How often a client was refused because of `max_child_namespaces`.
     pub child_namespaces_limited: u64,
+    /// How often a client was refused because of `max_auth`.
+    pub auths_limited: u64,
     /// How often `max_pending_acks` was reached.
     pub acks_limited: u64,
     /// Clients that were recovered by connection state recovery.
@@ -58,6 +60,7 @@ counters!(
     rooms_limited,
     namespaces_limited,
     child_namespaces_limited,
+    auths_limited,
     acks_limited,
     recovered,
 );
@@ -68,6 +71,7 @@ impl Counters {
             LimitError::Rooms { .. } => self.rooms_limited.add(),
             LimitError::Namespaces { .. } => self.namespaces_limited.add(),
             LimitError::ChildNamespaces { .. } => self.child_namespaces_limited.add(),
+            LimitError::Auth { .. } => self.auths_limited.add(),
             LimitError::PendingAcks { .. } => self.acks_limited.add(),
         }
     }

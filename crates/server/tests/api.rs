@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn the_request_and_the_data_of_a_socket_can_be_read() {
-    let server = Server::new();
+    let server = Server::builder().config(Config { keep_auth: true, ..Config::default() }).build();
     let root = server.of("/");
     assert_eq!(server.connection_count(), 0);
     let client = server
@@ -73,7 +73,7 @@ async fn ids_of_socket_io_2_are_made_of_namespace_and_session_and_later_ones_of_
 }
 
 #[tokio::test]
-async fn sockets_found_by_fetching_are_commanded() {
+async fn fetched_sockets_take_commands() {
     let server = Server::new();
     let root = server.of("/");
     let mut client = server.test_client().connect().await.unwrap();
@@ -131,7 +131,7 @@ async fn the_answers_to_a_broadcast_are_a_stream() {
 }
 
 #[tokio::test]
-async fn handlers_of_one_socket_end_with_it() {
+async fn handlers_of_a_socket_are_dropped_with_it() {
     let server = Server::new();
     let root = server.of("/");
     let (sender, mut left) = tokio::sync::mpsc::unbounded_channel();
@@ -154,7 +154,7 @@ async fn handlers_of_one_socket_end_with_it() {
 }
 
 #[tokio::test]
-async fn closing_the_server_lets_everyone_go_and_nobody_in() {
+async fn a_closed_server_disconnects_every_client_and_admits_none() {
     let server = Server::builder().config(Config::default()).build();
     let (sender, mut left) = tokio::sync::mpsc::unbounded_channel();
     server.of("/").on_disconnect(move |sockeye::Reason(reason): sockeye::Reason| {
@@ -181,7 +181,7 @@ async fn a_test_client_learns_at_once_that_the_server_has_closed_its_connection(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_test_client_learns_at_once_that_it_was_taken_out_of_its_namespace() {
+async fn a_test_client_learns_at_once_that_it_was_disconnected_from_its_namespace() {
     let server = Server::new();
     let root = server.of("/");
     root.on("leave", async |socket: Socket| {
@@ -288,7 +288,7 @@ async fn state_that_is_shared_already_is_not_wrapped_again() {
 
 #[tokio::test]
 async fn a_handshake_serialises_as_that_of_the_reference() {
-    let server = Server::new();
+    let server = Server::builder().config(Config { keep_auth: true, ..Config::default() }).build();
     server.of("/").on("handshake", async |handshake: HandshakeRef| Ok(handshake));
     let builder = server.test_client().query("room=7").header("origin", "https://example.org");
     let mut client = builder.auth(serde_json::json!({ "who": "me" })).connect().await.unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use http::StatusCode;
 use sockeye::{
-    AckError, Binary, Config, Data, EmitError, EngineConfig, Reason, RecoveryConfig, Revision, Server, Socket,
+    AckError, Auth, Binary, Config, Data, EmitError, EngineConfig, Reason, RecoveryConfig, Revision, Server, Socket,
     TestClientError, matching,
 };
 use support::{Log, Raw, settle};
@@ -59,7 +59,7 @@ async fn a_full_backlog_stops_reading_and_keeps_the_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_not_taken_for_dead_while_its_backlog_is_full() {
+async fn a_client_is_not_closed_by_the_heartbeat_while_its_backlog_is_full() {
     let server = server(Config { backlog_bytes: 2_000, ..Config::default() });
     let gate = Arc::new(Semaphore::new(0));
     let pass = gate.clone();
@@ -94,7 +94,7 @@ async fn a_client_is_not_taken_for_dead_while_its_backlog_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_joins_nothing_is_closed() {
+async fn a_connection_that_joins_no_namespace_is_closed() {
     let server = server(Config { connect_timeout: Duration::from_secs(5), ..Config::default() });
     let idle = Raw::open(&server, Revision::V4).await;
     let leaving = Raw::open(&server, Revision::V4).await;
@@ -129,7 +129,7 @@ async fn a_connection_joins_a_limited_number_of_namespaces() {
 }
 
 #[tokio::test]
-async fn a_limit_of_time_may_be_as_long_as_can_be_said() {
+async fn a_timeout_can_be_as_long_as_a_duration_can_be() {
     let (forever, defaults) = (Duration::MAX, Config::default());
     let recovery = Some(RecoveryConfig { max_disconnection: forever, ..RecoveryConfig::default() });
     let server = server(Config { connect_timeout: forever, attachments_timeout: forever, recovery, ..defaults });
@@ -151,7 +151,7 @@ async fn a_limit_of_time_may_be_as_long_as_can_be_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attachments_must_come_in_time() {
+async fn attachments_must_arrive_before_the_timeout() {
     let server = server(Config { attachments_timeout: Duration::from_secs(3), ..Config::default() });
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
@@ -176,7 +176,7 @@ async fn attachments_must_come_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_events_are_read_more_slowly_and_none_is_lost() {
+async fn events_beyond_the_rate_are_read_more_slowly_and_none_is_lost() {
     let server = server(Config { max_event_rate: 100, ..Config::default() });
     let handled = Arc::new(Mutex::new(Vec::new()));
     let seen = handled.clone();
@@ -199,7 +199,7 @@ async fn too_many_events_are_read_more_slowly_and_none_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asking_for_namespaces_counts_against_the_rate_too() {
+async fn requests_to_join_count_against_the_event_rate() {
     let server = server(Config { max_event_rate: 10, ..Config::default() });
     let client = Raw::open(&server, Revision::V4).await;
     let begun = Instant::now();
@@ -211,7 +211,7 @@ async fn asking_for_namespaces_counts_against_the_rate_too() {
 }
 
 #[tokio::test]
-async fn who_owes_too_many_answers_is_not_asked_by_a_broadcast_either() {
+async fn a_broadcast_does_not_ask_a_socket_with_too_many_unanswered_acknowledgements() {
     let server = server(Config { max_pending_acks: 1, ..Config::default() });
     let root = server.of("/");
     let (mut busy, mut idle) =
@@ -236,7 +236,42 @@ async fn who_owes_too_many_answers_is_not_asked_by_a_broadcast_either() {
 }
 
 #[tokio::test]
-async fn clients_make_so_many_namespaces_and_empty_ones_give_way() {
+async fn a_client_with_a_larger_auth_than_max_auth_is_refused() {
+    let server = server(Config { max_auth: 20, ..Config::default() });
+    for (length, fits) in [(8, true), (9, false), (100_000, false)] {
+        let auth = serde_json::json!({ "token": "x".repeat(length) });
+        let joined = server.test_client().auth(auth).connect().await;
+        match joined {
+            Err(TestClientError::Refused { message, .. }) => {
+                assert!(!fits && message.contains("max_auth") && message.contains("20 bytes"), "{length}: {message}");
+            }
+            joined => assert!(fits, "{length}: {joined:?}"),
+        }
+    }
+    assert_eq!(server.metrics().auths_limited, 2);
+}
+
+#[tokio::test]
+async fn the_auth_is_dropped_after_the_connect_handlers_unless_it_is_to_be_kept() {
+    for keep_auth in [false, true] {
+        let server = server(Config { keep_auth, ..Config::default() });
+        let root = server.of("/");
+        root.middleware(async |socket: Socket| assert!(socket.auth().is_some()));
+        root.on_connect(async |socket: Socket, Auth(auth): Auth<serde_json::Value>| {
+            tokio::task::yield_now().await;
+            socket.insert((auth, socket.auth().map(|auth| auth.get().to_owned())));
+        });
+        let auth = serde_json::json!({ "token": 1 });
+        let client = server.test_client().auth(auth.clone()).connect().await.unwrap();
+        let socket = root.socket(client.sid()).unwrap();
+        let seen = socket.extension::<(serde_json::Value, Option<String>)>().unwrap();
+        assert_eq!(*seen, (auth.clone(), Some(auth.to_string())));
+        assert_eq!(socket.auth().is_some(), keep_auth);
+    }
+}
+
+#[tokio::test]
+async fn empty_child_namespaces_are_removed_at_the_limit() {
     let server = server(Config { max_child_namespaces: 3, ..Config::default() });
     let (rooms, others) = (server.of_matching(matching("/room-*")), server.of_matching(matching("/other-*")));
     let join = |name: String| server.test_client().namespace(name).connect();
@@ -303,7 +338,7 @@ async fn packets_beyond_the_limits_close_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_before_admission_is_bounded() {
+async fn events_emitted_before_admission_are_bounded() {
     let defaults = Config::default();
     let engine = EngineConfig { outbox_bytes: 10_000, ..defaults.engine.clone() };
     let server = server(Config { engine, ..defaults });

@@ -232,8 +232,9 @@ async fn connect(socket: Socket, chat: State<Arc<Chat>>) -> Result<(), ConnectRe
         tracing::info!(%error, namespace = socket.namespace().name(), "refused a client");
         ConnectRefusal::new(error.to_string())
     };
-    let auth = socket.auth().map(|auth| auth.get());
-    let token = Token::find(auth, socket.handshake().header("token")).map_err(refuse)?;
+    let auth = socket.auth();
+    let token =
+        Token::find(auth.as_deref().map(|auth| auth.get()), socket.handshake().header("token")).map_err(refuse)?;
     let user = chat.identity.authenticate(token).await.map_err(refuse)?;
     socket.insert(user.clone());
     socket.join(private_room(&user)).map_err(|limit| ConnectRefusal::new(limit.to_string()))?;

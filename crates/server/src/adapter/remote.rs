@@ -37,7 +37,8 @@ pub struct RemoteHandshake {
     pub url: String,
     /// The query's parameters as an object.
     pub query: Value,
-    /// The payload of the client's CONNECT packet (`auth` in the JavaScript client).
+    /// The payload of the client's CONNECT packet (`auth` in the JavaScript client); an empty object unless
+    /// [`keep_auth`](crate::Config::keep_auth) is set.
     pub auth: Value,
 }
 

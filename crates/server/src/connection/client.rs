@@ -164,6 +164,11 @@ impl Client {
             self.refuse_beyond(name, LimitError::Namespaces { limit });
             return Ok(());
         }
+        let limit = self.registry.common.config.max_auth;
+        if auth.as_ref().is_some_and(|auth| auth.get().len() > limit) {
+            self.refuse_beyond(name, LimitError::Auth { limit });
+            return Ok(());
+        }
         let wait = Wait::Until(Instant::now() + FORMER_SOCKET_TIMEOUT);
         self.join(JoinRequest { namespace: name.into(), auth, wait }, cx);
         Ok(())

@@ -137,7 +137,8 @@ impl Member {
                     }
                 }
             }
-            let mut context = ConnectContext { socket: &self.socket, auth: self.socket.auth() };
+            let auth = self.socket.auth();
+            let mut context = ConnectContext { socket: &self.socket, auth: auth.as_deref() };
             let refusal = match handlers.poll(&mut context, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(Admission(Ok(()))))) => continue,
@@ -199,7 +200,7 @@ impl Member {
         if namespace.is_made_for_client()
             && let Some(registry) = namespace.registry()
         {
-            registry.cleanup(namespace);
+            registry.socket_left(namespace);
         }
     }
 

@@ -22,6 +22,9 @@ impl Socket {
         if membership.handle(Input::Admit) != Some(Answer::Connect) {
             return false;
         }
+        if !namespace.config().keep_auth {
+            shared.auth = None;
+        }
         let missed = shared.recovery.as_mut().and_then(|recovery| recovery.missed.take());
         // Errors need no handling here: the task of a closed session notices the end, and the socket then leaves as
         // usual.

@@ -34,7 +34,6 @@ struct Inner {
     id: Sid,
     namespace: Namespace,
     session: Arc<Session>,
-    auth: Option<Box<RawValue>>,
     /// A [`ServerMembership`] as a number. It is written under the lock of `shared` and read without it.
     membership: AtomicU8,
     /// Whether the socket itself has handlers. If it has none, its events take no lock.
@@ -47,6 +46,8 @@ struct Inner {
 /// The rarely used state of a socket, behind one lock.
 #[derive(Default)]
 struct Shared {
+    /// The payload of the client's CONNECT packet. Without `keep_auth` it is dropped when the client is admitted.
+    auth: Option<Arc<RawValue>>,
     /// Packets that were emitted before the client was admitted. They are sent after the CONNECT packet.
     held: Option<Box<Held>>,
     /// Why the membership ends; none until it ends.
@@ -102,7 +103,7 @@ impl Socket {
         auth: Option<Box<RawValue>>,
         recovery: Option<Identity>,
     ) -> Self {
-        let mut shared = Shared::default();
+        let mut shared = Shared { auth: auth.map(Arc::from), ..Shared::default() };
         if let Some(recovery) = recovery {
             shared.extensions = recovery.extensions;
             shared.recovery = Some(Box::new(Recovery {
@@ -119,7 +120,6 @@ impl Socket {
             id,
             namespace,
             session,
-            auth,
             membership: AtomicU8::new(ServerMembership::Connecting.into()),
             has_handlers: AtomicBool::new(false),
             closes_connection: AtomicBool::new(false),
@@ -143,9 +143,10 @@ impl Socket {
     }
 
     /// The payload of the client's CONNECT packet (`auth` in the JavaScript client), as JSON text. For a client of
-    /// Socket.IO 2 it is the query in its CONNECT packet.
-    pub fn auth(&self) -> Option<&RawValue> {
-        self.0.auth.as_deref()
+    /// Socket.IO 2 it is the query in its CONNECT packet. After the connect handlers it is none, unless
+    /// [`keep_auth`](crate::Config::keep_auth) is set.
+    pub fn auth(&self) -> Option<Arc<RawValue>> {
+        self.0.shared.lock().auth.clone()
     }
 
     /// The transport that the connection uses now.
@@ -193,9 +194,10 @@ impl Socket {
         if rooms.is_empty() { self.0.shared.lock().last_rooms.clone() } else { rooms }
     }
 
-    /// Whether the socket is in a room.
+    /// Whether the socket is in a room. After the socket has left the namespace, whether it was in the room when it left.
     pub fn is_in(&self, room: &str) -> bool {
-        self.rooms().iter().any(|joined| **joined == *room)
+        self.namespace().local().is_in(self, room)
+            || self.0.shared.lock().last_rooms.iter().any(|joined| **joined == *room)
     }
 
     /// Disconnects the client from the namespace. In a connect handler, this refuses the client.
