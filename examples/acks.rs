@@ -1,7 +1,10 @@
-//! Acknowledgements, both ways: what a handler returns is the client's, and a client can be asked, or all of them.
-use std::time::Duration;
+//! Acknowledgements, both ways: a handler's result is sent to the client, and the server asks one client or all of them.
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use sockeye::{Args, ServeError, Server, Socket};
+use sockeye::{AckError, Args, ServeError, Server, Socket, State};
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
@@ -9,7 +12,7 @@ async fn main() -> Result<(), ServeError> {
 }
 
 pub(crate) fn acks() -> Server {
-    let server = Server::new();
+    let server = Server::builder().state(Readers::default()).build();
     let root = server.of("/");
     // An error becomes `{"error": "nothing can be divided by zero"}`.
     root.on("divide", async |Args((a, b)): Args<(i64, i64)>| {
@@ -26,5 +29,18 @@ pub(crate) fn acks() -> Server {
         let votes = asked.collect().await;
         Ok(votes.answers.iter().filter(|(_, yes)| *yes).count())
     });
+    // The handler does not wait for the acknowledgement, so that the client's later events are handled meanwhile.
+    root.on("send me news", async |socket: Socket, State(readers): State<Readers>| {
+        socket.emit_with_callback("news", "nothing happened", async move |read: Result<bool, AckError>| {
+            if matches!(read, Ok(true)) {
+                readers.0.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    });
+    root.on("how many have read it?", async |State(readers): State<Readers>| readers.0.load(Ordering::Relaxed));
     server
 }
+
+/// How many clients have read the news: state that all handlers share.
+#[derive(Default)]
+struct Readers(AtomicUsize);

@@ -34,11 +34,11 @@ async fn rooms() {
     let refused: serde_json::Value = ada.emit_with_ack("say", ("river", "hello")).await.unwrap();
     assert_eq!(refused["error"], "join river first");
     for client in [&mut ada, &mut bob] {
-        client.emit("join", &"river").await.unwrap();
+        client.emit("join", "river").await.unwrap();
     }
     ada.emit("say", ("river", "hello")).await.unwrap();
     assert_eq!(bob.receive().await.unwrap().args.as_args().get::<String>(1).unwrap(), "hello");
-    bob.emit("leave", &"river").await.unwrap();
+    bob.emit("leave", "river").await.unwrap();
     ada.emit("say", ("river", "anybody?")).await.unwrap();
     assert!(bob.received().is_empty() && ada.received().is_empty());
 }
@@ -53,9 +53,20 @@ async fn acks() {
     client.emit("greet me", ()).await.unwrap();
     let question = client.receive().await.unwrap();
     assert_eq!(question.name, "your name?");
-    client.acknowledge(&question, &"Ada").await.unwrap();
+    client.acknowledge(&question, "Ada").await.unwrap();
     client.emit("hold a vote", ()).await.unwrap();
     assert_eq!(client.receive().await.unwrap().name, "yes or no?");
+    let mut reader = server.test_client().connect().await.unwrap();
+    reader.emit("send me news", ()).await.unwrap();
+    let news = reader.receive().await.unwrap();
+    assert_eq!(news.name, "news");
+    reader.acknowledge(&news, true).await.unwrap();
+    let counted = async {
+        while reader.emit_with_ack::<usize>("how many have read it?", ()).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), counted).await.expect("the callback runs");
 }
 
 #[tokio::test]
@@ -65,7 +76,7 @@ async fn namespaces() {
     assert_eq!(reader.receive().await.unwrap().name, "headline");
     let mut shop = server.test_client().namespace("/shops/7").connect().await.unwrap();
     let mut other = server.test_client().namespace("/shops/8").connect().await.unwrap();
-    shop.emit("order", &"fish").await.unwrap();
+    shop.emit("order", "fish").await.unwrap();
     assert_eq!(shop.receive().await.unwrap().name, "ordered");
     assert!(other.received().is_empty());
 }
