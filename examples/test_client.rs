@@ -17,7 +17,7 @@ pub(crate) async fn main() -> Result<(), TestClientError> {
     let mut ada = server.test_client().connect().await?;
     let mut bob = server.test_client().auth(serde_json::json!({ "name": "bob" })).connect().await?;
 
-    let length: usize = ada.emit_with_ack("shout", &"hello").await?;
+    let length: usize = ada.emit_with_ack("shout", "hello").await?;
     assert_eq!(length, 5);
 
     let received = bob.received();

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! let socket = sockeye_client::blocking::connect("http://127.0.0.1:3000")?;
-//! socket.emit("chat", &"hello")?;
+//! socket.emit("chat", "hello")?;
 //! let answer: String = socket.call("echo", &"hello")?;
 //! println!("the server answers {answer}");
 //! socket.manager().disconnect();

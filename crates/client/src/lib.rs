@@ -8,8 +8,8 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let socket = sockeye_client::connect("http://127.0.0.1:3000").await?;
 //!     socket.on("chat", async |Data(text): Data<String>| println!("{text}"));
-//!     socket.emit("chat", &"hello")?;
-//!     let answer: String = socket.emit_with_ack("echo", &"hello").await?;
+//!     socket.emit("chat", "hello")?;
+//!     let answer: String = socket.emit_with_ack("echo", "hello").await?;
 //!     println!("the server answers {answer}");
 //!     socket.manager().disconnect().await;
 //!     Ok(())

@@ -82,7 +82,7 @@ async fn emits_and_acknowledges_on_every_transport() {
         for number in 0..200 {
             assert_eq!(next_data::<u32>(&mut events).await, number, "{transports:?}");
         }
-        assert_eq!(socket.emit_with_ack::<String>("echo", &"ä").await.unwrap(), "ä");
+        assert_eq!(socket.emit_with_ack::<String>("echo", "ä").await.unwrap(), "ä");
         let all: (u8, Bytes, String) = socket
             .emit_with_ack::<()>("echo", (1, Bytes::from_static(b"\0\xff"), "c"))
             .raw()
@@ -124,16 +124,16 @@ async fn several_namespaces_share_one_connection() {
     let session = manager.sid();
     assert_eq!(custom.namespace(), "/custom");
     assert_eq!(local.server.connection_count(), 1);
-    assert_eq!(custom.emit_with_ack::<u8>("echo", &1).await.unwrap(), 1);
+    assert_eq!(custom.emit_with_ack::<u8>("echo", 1).await.unwrap(), 1);
     root.disconnect();
     assert_eq!(root.emit("echo", ()).unwrap_err().kind(), &EmitErrorKind::Disconnected { namespace: "/".into() });
-    assert_eq!(custom.emit_with_ack::<u8>("echo", &2).await.unwrap(), 2);
+    assert_eq!(custom.emit_with_ack::<u8>("echo", 2).await.unwrap(), 2);
     root.connect().await.unwrap();
-    assert_eq!(root.emit_with_ack::<u8>("echo", &3).await.unwrap(), 3);
+    assert_eq!(root.emit_with_ack::<u8>("echo", 3).await.unwrap(), 3);
     assert_eq!(local.server.connection_count(), 1);
     assert_eq!(manager.sid(), session);
     let other = connect(&local).await;
-    assert_eq!(other.emit_with_ack::<u8>("echo", &4).await.unwrap(), 4);
+    assert_eq!(other.emit_with_ack::<u8>("echo", 4).await.unwrap(), 4);
     assert_eq!(local.server.connection_count(), 2);
 }
 
@@ -306,7 +306,7 @@ async fn an_acknowledgement_that_does_not_come_times_out() {
     let limit = Duration::from_millis(50);
     let error = socket.timeout(limit).emit_with_ack::<()>("silence", ()).await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::TimedOut(limit));
-    let error = socket.emit_with_ack::<u8>("echo", &"text").await.unwrap_err();
+    let error = socket.emit_with_ack::<u8>("echo", "text").await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::Arguments);
 }
 
@@ -323,7 +323,7 @@ async fn what_is_emitted_offline_is_sent_in_order() {
         })
         .collect();
     socket.volatile().emit("back", 1000).unwrap();
-    let expired = socket.timeout(Duration::ZERO).emit_with_ack::<()>("back", &1001).await.unwrap_err();
+    let expired = socket.timeout(Duration::ZERO).emit_with_ack::<()>("back", 1001).await.unwrap_err();
     assert!(matches!(expired.kind(), AckErrorKind::TimedOut(_)));
     assert_eq!(socket.buffered(), 100);
     socket.connect().await.unwrap();
@@ -635,7 +635,7 @@ async fn an_event_is_given_up_after_its_retries() {
     let mut stages = socket.manager().events();
     let error = socket.emit_with_ack::<()>("unanswered", ()).await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::RetriesExhausted);
-    assert_eq!(socket.emit_with_ack::<u8>("echo", &7).await.unwrap(), 7);
+    assert_eq!(socket.emit_with_ack::<u8>("echo", 7).await.unwrap(), 7);
     assert_eq!(tries.load(Ordering::SeqCst), 2);
     loop {
         if let ManagerEvent::DeliveryFailed { namespace } = in_time(stages.next()).await.unwrap() {

@@ -29,7 +29,7 @@ use crate::{
 ///     Ok(())
 /// });
 /// let mut client = server.test_client().connect().await?;
-/// client.emit("shout", &"hello").await?;
+/// client.emit("shout", "hello").await?;
 /// let received = client.received();
 /// assert_eq!(received[0].name, "shouted");
 /// assert_eq!(received[0].args.as_args().get::<String>(0)?, "HELLO");
