@@ -163,7 +163,7 @@ fn a_panic_ends_its_handler_only_and_the_peer_is_told_nothing_of_it() {
 }
 
 #[test]
-fn the_first_handler_that_replies_with_something_answers() {
+fn the_first_handler_that_replies_with_something_acknowledges() {
     let mut owner = Owner::new([erase(async || "first"), erase(async || "second")]);
     owner.any = vec![erase(async || {})];
     owner.receive(1);
@@ -175,7 +175,7 @@ fn the_first_handler_that_replies_with_something_answers() {
 }
 
 #[test]
-fn an_event_that_only_handlers_of_every_event_see_is_not_acknowledged() {
+fn an_event_that_only_on_any_sees_is_not_acknowledged() {
     let mut owner = Owner::new([]);
     owner.any = vec![erase(async || {})];
     owner.receive(1);
@@ -186,7 +186,7 @@ fn an_event_that_only_handlers_of_every_event_see_is_not_acknowledged() {
 }
 
 #[test]
-fn who_takes_the_acknowledgement_answers_alone() {
+fn only_the_handler_that_takes_ack_acknowledges() {
     let taken = Arc::new(Mutex::new(None));
     let keep = taken.clone();
     let take = erase(async move |ack: Ack<Socket>| *keep.lock().unwrap() = Some(ack));

@@ -101,7 +101,7 @@ fn too_many_events_before_connect_end_the_recovery_of_the_session() {
 }
 
 #[test]
-fn the_answer_to_an_attempt_that_was_given_up_is_awaited_before_the_next() {
+fn the_answer_to_an_abandoned_attempt_is_awaited_before_the_next() {
     let now = Instant::now();
     for accepted in [true, false] {
         let mut membership = connecting(OnFailure::GiveUp, now);
@@ -125,7 +125,7 @@ fn the_answer_to_an_attempt_that_was_given_up_is_awaited_before_the_next() {
 }
 
 #[test]
-fn the_answer_that_nobody_waits_for_is_met_with_disconnect() {
+fn an_unexpected_answer_is_met_with_disconnect() {
     let now = Instant::now();
     let mut membership = connecting(OnFailure::GiveUp, now);
     membership.disconnect(now, "left", "cancelled");
@@ -150,7 +150,7 @@ fn authentication_that_comes_too_late_is_ignored() {
 }
 
 #[test]
-fn only_what_was_connected_or_is_told_so_tries_again() {
+fn only_a_persistent_or_connected_socket_tries_again() {
     let now = Instant::now();
     let mut first = connecting(OnFailure::GiveUp, now);
     first.handle_timeout(now + TIMEOUT, || "late", || panic!("it is not tried again"));
@@ -439,7 +439,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, rng_seed: RngSeed::Fixed(8), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_every_attempt_has_one_outcome(persistent: bool, steps in prop::collection::vec(0_u8..15, 0..80)) {
+    fn every_attempt_has_one_outcome(persistent: bool, steps in prop::collection::vec(0_u8..15, 0..80)) {
         let (mut world, on_failure) = World::new(persistent);
         for step in steps {
             match step {

@@ -18,7 +18,7 @@ fn packet(kind: u8, data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_the_reference_writes_is_read() {
+fn packets_of_the_reference_are_read() {
     // The bytes are what `socket.io-msgpack-parser` 3.0.2 writes.
     let limits = Limits::default();
     let connect = hex("83a47479706500a36e7370a12fa464617461d40000");

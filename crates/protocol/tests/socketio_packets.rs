@@ -221,7 +221,7 @@ fn deep_text_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn an_announced_number_of_attachments_allocates_nothing() {
+fn announced_attachments_allocate_nothing() {
     let limits = Limits { max_attachments: usize::MAX, ..V5 };
     let text = format!(r#"5{}-["a"]"#, usize::MAX);
     assert_eq!(decode(&text, &limits).as_deref(), Ok("nothing"));
@@ -245,7 +245,7 @@ fn attachments_complete_a_packet() {
 }
 
 #[test]
-fn a_binary_acknowledgement_is_put_together() {
+fn a_binary_acknowledgement_is_decoded() {
     let mut decoder = Decoder::new();
     assert!(decoder.decode_text(r#"61-9[{"_placeholder":true,"num":0}]"#, &V5).unwrap().is_none());
     let Some(Packet::Ack(ack)) = decoder.decode_binary(&[1], &V5).unwrap() else { panic!("no ack") };

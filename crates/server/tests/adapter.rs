@@ -105,7 +105,7 @@ impl Adapter for Bridge {
 }
 
 #[tokio::test]
-async fn broadcasts_and_commands_go_by_way_of_the_adapter_that_was_given() {
+async fn broadcasts_and_commands_go_through_the_adapter() {
     let bus = Bus::default();
     let (one, two) = (bus.server(), bus.server());
     let (here, there) = (one.of("/"), two.of("/"));
@@ -164,7 +164,7 @@ async fn a_parent_emits_to_its_children_on_other_servers_and_to_their_handlers()
 }
 
 #[tokio::test]
-async fn servers_emit_to_the_handlers_of_each_other_and_gather_their_answers() {
+async fn servers_emit_to_each_other_and_collect_the_answers() {
     let bus = Bus::default();
     let servers = [bus.server(), bus.server(), bus.server()];
     let (sender, mut heard) = mpsc::unbounded_channel();

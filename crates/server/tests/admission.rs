@@ -19,7 +19,7 @@ use support::{PATIENCE, Raw, next, settle};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 #[tokio::test]
-async fn what_is_emitted_before_admission_keeps_its_order_with_broadcasts() {
+async fn events_emitted_before_admission_keep_their_order_with_broadcasts() {
     let server = Server::new();
     server.of("/").on_connect(async |socket: Socket| {
         socket.emit("n", 0)?;
@@ -50,7 +50,7 @@ async fn what_is_emitted_before_admission_keeps_its_order_with_broadcasts() {
 }
 
 #[tokio::test]
-async fn a_connect_handler_that_has_begun_ends_though_its_client_has_left() {
+async fn a_connect_handler_runs_to_its_end_after_its_client_has_left() {
     let server = Server::new();
     let root = server.of("/");
     let (begun, go_on, second_ran) =
@@ -86,7 +86,7 @@ async fn a_connect_handler_that_has_begun_ends_though_its_client_has_left() {
 }
 
 #[tokio::test]
-async fn the_error_handler_sees_event_and_socket_and_chooses_the_answer() {
+async fn the_error_handler_sees_event_and_socket_and_chooses_the_acknowledgement() {
     let server = Server::new();
     let root = server.of("/");
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -106,7 +106,7 @@ async fn the_error_handler_sees_event_and_socket_and_chooses_the_answer() {
 }
 
 #[tokio::test]
-async fn panics_of_the_error_handler_and_of_who_sees_rooms_end_nothing_else() {
+async fn panics_of_the_error_handler_and_of_room_observers_end_nothing_else() {
     let server = Server::new();
     let root = server.of("/");
     let (sender, mut left) = mpsc::unbounded_channel();
@@ -138,7 +138,7 @@ async fn panics_of_the_error_handler_and_of_who_sees_rooms_end_nothing_else() {
 }
 
 #[tokio::test]
-async fn who_asks_for_a_namespace_that_panics_in_the_making_is_refused_it_alone() {
+async fn a_client_is_refused_only_the_namespace_whose_creation_panics() {
     let server = Server::new();
     let choosy = |name: &str, _: Option<&serde_json::value::RawValue>| {
         assert_ne!(name, "/room-unchoosable", "as asked for");
@@ -193,7 +193,7 @@ fn sockets_do_not_outlive_the_task_of_their_connection() {
 }
 
 #[tokio::test]
-async fn volatile_events_are_for_those_who_wait() {
+async fn volatile_events_reach_only_clients_that_are_ready() {
     let server = Server::new();
     let root = server.of("/");
     let client = Raw::open(&server, Revision::V4).await;
@@ -251,7 +251,7 @@ async fn disconnecting_with_close_ends_the_connection_and_its_other_namespaces()
 }
 
 #[tokio::test]
-async fn a_handler_that_closes_the_connection_ends_all_that_came_with_its_event() {
+async fn packets_behind_an_event_whose_handler_closes_the_connection_are_not_handled() {
     let server = Server::new();
     let (sender, mut happened) = mpsc::unbounded_channel();
     let events = sender.clone();
@@ -364,7 +364,7 @@ async fn events_that_wait_are_not_handled_when_the_server_disconnects_their_sock
 }
 
 #[tokio::test]
-async fn outgoing_broadcasts_are_seen_with_their_binary_once_for_each_recipient() {
+async fn observers_see_a_broadcast_with_its_binary_once_for_each_recipient() {
     let server = Server::new();
     let root = server.of("/");
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -380,7 +380,7 @@ async fn outgoing_broadcasts_are_seen_with_their_binary_once_for_each_recipient(
 }
 
 #[tokio::test]
-async fn leaving_tells_of_every_room() {
+async fn leaving_a_namespace_reports_every_room() {
     let server = Server::new();
     let root = server.of("/");
     let client = server.test_client().connect().await.unwrap();
@@ -415,7 +415,7 @@ async fn a_server_alone_emits_to_no_other_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn namespaces_that_are_made_and_cleaned_up_at_once_lose_nobody() {
+async fn clients_keep_their_namespace_while_empty_ones_are_removed() {
     let config = Config { cleanup_empty_child_namespaces: true, ..Config::default() };
     let server = Server::builder().config(config).build();
     let rooms = server.of_matching(matching("/room-*"));
@@ -452,7 +452,7 @@ async fn namespaces_that_are_made_and_cleaned_up_at_once_lose_nobody() {
 }
 
 #[tokio::test]
-async fn a_parent_may_look_at_the_auth_and_commands_reach_its_children() {
+async fn a_parent_can_read_the_auth_and_its_commands_reach_the_children() {
     let server = Server::new();
     let parent =
         server.of_matching(|name, auth| name.starts_with("/t-") && auth.is_some_and(|auth| auth.get().contains("key")));

@@ -233,7 +233,7 @@ async fn acknowledgements_of_clients_time_out_are_bounded_and_end_with_the_socke
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_asks_its_own_client_is_told_at_once_that_it_has_left() {
+async fn a_handler_that_awaits_an_acknowledgement_fails_at_once_if_its_client_leaves() {
     let server = Server::new();
     let root = server.of("/");
     let (sender, mut told) = mpsc::unbounded_channel();
@@ -270,7 +270,7 @@ async fn a_handler_that_asks_its_own_client_is_told_at_once_that_it_has_left() {
 }
 
 #[tokio::test]
-async fn acknowledgements_can_be_asked_for_outside_of_a_runtime() {
+async fn emit_with_ack_works_outside_of_a_runtime() {
     let server = Server::new();
     let root = server.of("/");
     let mut client = server.test_client().connect().await.unwrap();
@@ -289,7 +289,7 @@ async fn acknowledgements_can_be_asked_for_outside_of_a_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_for_an_answer_runs_from_the_question() {
+async fn the_acknowledgement_timeout_starts_with_the_emit() {
     let server = Server::new();
     let root = server.of("/");
     let client = server.test_client().connect().await.unwrap();
@@ -304,7 +304,7 @@ async fn the_time_for_an_answer_runs_from_the_question() {
 }
 
 #[tokio::test]
-async fn an_answer_of_several_arguments_can_be_had_whole() {
+async fn all_arguments_of_an_acknowledgement_can_be_read() {
     let server = Server::new();
     let mut client = server.test_client().connect().await.unwrap();
     let socket = server.of("/").socket(client.sid()).unwrap();
@@ -322,7 +322,7 @@ async fn an_answer_of_several_arguments_can_be_had_whole() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_not_taken_for_one_to_what_the_client_is_asked_since_it_came_back() {
+async fn a_late_acknowledgement_does_not_answer_an_event_emitted_after_the_reconnection() {
     let server = Server::new();
     let root = server.of("/");
     let mut questions = Vec::new();
@@ -348,7 +348,7 @@ async fn a_late_answer_is_not_taken_for_one_to_what_the_client_is_asked_since_it
 }
 
 #[tokio::test]
-async fn the_ids_that_broadcasts_ask_by_fit_into_what_clients_in_java_take() {
+async fn the_acknowledgement_ids_of_broadcasts_fit_into_32_bits() {
     let server = Server::new();
     let client = Raw::open(&server, Revision::V4).await;
     client.send(&["40"]).await;
@@ -362,7 +362,7 @@ async fn the_ids_that_broadcasts_ask_by_fit_into_what_clients_in_java_take() {
 }
 
 #[tokio::test]
-async fn a_handler_may_answer_later_by_itself() {
+async fn a_handler_can_send_the_acknowledgement_later() {
     let server = Server::new();
     let (asked, answered) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
     let (notify, slot) = (asked.clone(), answered.clone());
@@ -384,7 +384,7 @@ async fn a_handler_may_answer_later_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broadcast_gathers_acknowledgements_and_keeps_the_partial_ones() {
+async fn a_broadcast_collects_acknowledgements_until_the_timeout() {
     let server = Server::new();
     let root = server.of("/");
     let mut willing = server.test_client().connect().await.unwrap();
@@ -435,7 +435,7 @@ async fn reserved_names_cannot_be_emitted() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_serialised_is_not_emitted() {
+async fn data_that_cannot_be_serialised_is_not_emitted() {
     let server = Server::new();
     let root = server.of("/");
     let mut client = server.test_client().connect().await.unwrap();

@@ -5,7 +5,7 @@ use sockeye::{Auth, Config, Data, EngineConfig, Server, State, TestClientError};
 use support::Log;
 
 #[tokio::test]
-async fn extractors_name_what_is_missing_to_the_client_and_no_secret_to_the_log() {
+async fn the_client_is_told_which_argument_is_missing_and_the_log_has_no_secret() {
     let (log, _guard) = Log::listen();
     let engine = EngineConfig { log_packets: true, ..Config::default().engine };
     let server = Server::builder().state(7u8).config(Config { engine, log_events: true, ..Config::default() }).build();

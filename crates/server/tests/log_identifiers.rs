@@ -8,7 +8,7 @@ use sockeye::{Config, Data, EngineConfig, Revision, Server, Socket};
 use support::{Log, Raw, settle};
 
 #[tokio::test(start_paused = true)]
-async fn no_identifier_stands_in_the_log_in_full() {
+async fn the_log_shortens_every_identifier() {
     let (log, _guard) = Log::listen();
     let engine =
         EngineConfig { log_packets: true, allow_eio3: true, outbox_bytes: 10_000, ..Config::default().engine.clone() };

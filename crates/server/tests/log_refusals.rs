@@ -9,7 +9,7 @@ use sockeye::Server;
 use support::Log;
 
 #[tokio::test]
-async fn refusals_do_not_fill_the_log_and_tell_whom_they_keep_out() {
+async fn refusals_are_logged_rarely_and_name_the_origin() {
     let (log, _guard) = Log::listen();
     let server = Server::new();
     let ask = async |revision: &str, origin: Option<&str>| {

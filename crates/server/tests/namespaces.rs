@@ -19,7 +19,7 @@ use support::{Raw, next, settle};
 use tokio::sync::{Semaphore, mpsc};
 
 #[tokio::test]
-async fn a_client_is_let_in_after_middleware_and_handler_and_gets_what_they_emitted() {
+async fn a_client_is_admitted_after_middleware_and_handler_and_receives_their_events() {
     let server = Server::new();
     let order = Arc::new(Mutex::new(Vec::new()));
     let chat = server.of("chat");
@@ -45,7 +45,7 @@ async fn a_client_is_let_in_after_middleware_and_handler_and_gets_what_they_emit
 }
 
 #[tokio::test]
-async fn the_handshake_is_there_for_every_handler() {
+async fn every_handler_can_read_the_handshake() {
     let server = Server::new();
     let root = server.of("/");
     root.on_connect(async |handshake: HandshakeRef| match handshake.header("Token") {
@@ -129,7 +129,7 @@ async fn disconnect_handlers_see_reason_and_rooms() {
 }
 
 #[tokio::test]
-async fn what_was_on_its_way_to_a_namespace_that_was_left_is_of_no_consequence() {
+async fn packets_for_a_namespace_that_was_just_left_are_ignored() {
     let server = Server::new();
     server.of("/").on("echo", async |Data(number): Data<u32>| number);
     server.of("/closed").on_connect(async || Err::<(), _>(ConnectRefusal::new("nobody")));
@@ -242,7 +242,7 @@ impl serde::Serialize for Counted<'_> {
 }
 
 #[tokio::test]
-async fn broadcasts_reach_whom_they_are_for_once() {
+async fn a_broadcast_reaches_each_selected_socket_once() {
     let server = Server::new();
     let root = server.of("/");
     let mut clients = Vec::new();
@@ -315,7 +315,7 @@ async fn rooms_are_bounded_and_observed() {
 }
 
 #[tokio::test]
-async fn namespaces_are_made_for_clients_and_cleaned_up() {
+async fn child_namespaces_are_created_for_clients_and_removed() {
     let config = Config { cleanup_empty_child_namespaces: true, ..Config::default() };
     let server = Server::builder().config(config).build();
     let made = Arc::new(Mutex::new(Vec::new()));
@@ -340,7 +340,7 @@ async fn namespaces_are_made_for_clients_and_cleaned_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_take_on_whatever_was_added_to_their_parent() {
+async fn children_get_the_handlers_observers_and_jobs_of_their_parent() {
     let server = Server::new();
     let parent = server.of_matching(matching("/room-*"));
     let (sender, mut seen) = mpsc::unbounded_channel();
@@ -402,7 +402,7 @@ async fn children_take_on_whatever_was_added_to_their_parent() {
 }
 
 #[tokio::test]
-async fn every_verb_of_a_parent_is_for_its_children() {
+async fn every_method_of_a_parent_applies_to_its_children() {
     let server = Server::new();
     let parent = server.of_matching(matching("/room-*"));
     let refused = parent.emit("disconnect", ());
@@ -449,7 +449,7 @@ async fn every_verb_of_a_parent_is_for_its_children() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_at_intervals_begins_with_the_first_socket_and_ends_with_the_last() {
+async fn a_job_starts_with_the_first_socket_and_stops_with_the_last() {
     let server = Server::new();
     let root = server.of("/");
     root.every(Duration::from_secs(5), async |namespace: sockeye::Namespace| {
@@ -471,7 +471,7 @@ async fn what_runs_at_intervals_begins_with_the_first_socket_and_ends_with_the_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_at_intervals_begins_at_once_if_there_are_sockets() {
+async fn a_job_starts_at_once_if_there_are_sockets() {
     let server = Server::new();
     let root = server.of("/");
     let mut client = server.test_client().connect().await.unwrap();
@@ -490,7 +490,7 @@ async fn what_runs_at_intervals_begins_at_once_if_there_are_sockets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_at_intervals_goes_on_after_a_panic() {
+async fn a_job_runs_again_after_a_panic() {
     let server = Server::new();
     let root = server.of("/");
     let runs = Arc::new(AtomicUsize::new(0));
@@ -506,7 +506,7 @@ async fn what_runs_at_intervals_goes_on_after_a_panic() {
 }
 
 #[tokio::test]
-async fn a_client_takes_up_where_it_left_off() {
+async fn a_recovered_client_receives_the_events_it_missed() {
     let recovery = RecoveryConfig { ..RecoveryConfig::default() };
     let server = Server::builder().config(Config { recovery: Some(recovery), ..Config::default() }).build();
     let root = server.of("/");

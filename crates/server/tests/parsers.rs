@@ -55,7 +55,7 @@ async fn speaks_all_of_socket_io(server: &Server, data: Value) {
 }
 
 #[tokio::test]
-async fn message_pack_carries_everything() {
+async fn message_pack_carries_every_type_of_packet() {
     let deep = Value::Array(vec![Value::Binary(Bytes::from_static(&[0, 255])), Value::Null, "é".into()]);
     let server = server_with(Parser::MessagePack);
     speaks_all_of_socket_io(&server, deep).await;
@@ -68,7 +68,7 @@ async fn message_pack_carries_everything() {
 }
 
 #[tokio::test]
-async fn a_parser_of_ones_own_carries_everything() {
+async fn a_custom_parser_carries_every_type_of_packet() {
     let server = server_with(Parser::Custom(Arc::new(Lines)));
     speaks_all_of_socket_io(&server, Value::Array(vec!["é".into(), 2.into()])).await;
     let client = Raw::open(&server, Revision::V4).await;
@@ -110,7 +110,7 @@ async fn with_recovery_an_offset_is_the_last_argument_in_every_format() {
 }
 
 #[tokio::test]
-async fn what_a_parser_refuses_closes_the_connection() {
+async fn a_packet_that_the_parser_refuses_closes_the_connection() {
     for parser in [Parser::Custom(Arc::new(Lines)), Parser::MessagePack] {
         let server = server_with(parser);
         let client = Raw::open(&server, Revision::V4).await;
@@ -121,7 +121,7 @@ async fn what_a_parser_refuses_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_parser_that_panics_has_failed() {
+async fn a_panic_of_the_parser_is_an_error_of_the_parser() {
     let server = server_with(Parser::Custom(Arc::new(Lines)));
     let root = server.of("/");
     let (sender, mut left) = mpsc::unbounded_channel();

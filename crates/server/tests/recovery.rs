@@ -52,7 +52,7 @@ async fn back(server: &Server, auth: &serde_json::Value) -> TestClient {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_away_too_long_starts_anew() {
+async fn a_client_that_was_away_too_long_gets_a_new_socket() {
     let server = server(RecoveryConfig { max_disconnection: Duration::from_secs(60), ..RecoveryConfig::default() });
     for (away, recovers) in [(59, true), (61, false)] {
         let (sid, auth) = cut_off(&server).await;
@@ -64,7 +64,7 @@ async fn who_was_away_too_long_starts_anew() {
 }
 
 #[tokio::test]
-async fn of_too_many_absent_clients_the_first_to_leave_is_forgotten() {
+async fn beyond_max_absent_the_client_that_left_first_is_forgotten() {
     let server = server(RecoveryConfig { max_absent: 2, ..RecoveryConfig::default() });
     let mut absent = Vec::new();
     for _ in 0..3 {
@@ -80,7 +80,7 @@ async fn of_too_many_absent_clients_the_first_to_leave_is_forgotten() {
 }
 
 #[tokio::test]
-async fn who_missed_a_packet_that_had_to_go_starts_anew() {
+async fn a_client_that_missed_a_dropped_packet_gets_a_new_socket() {
     for (packets, recovers) in [(3, true), (30, false)] {
         let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
         let (sid, auth) = cut_off(&server).await;
@@ -94,7 +94,7 @@ async fn who_missed_a_packet_that_had_to_go_starts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_away_counts_from_when_the_connection_broke() {
+async fn the_disconnection_starts_when_the_connection_breaks() {
     for (away, recovers) in [(110, true), (130, false)] {
         let server = server(RecoveryConfig::default());
         server.of("/").on("slow", async || tokio::time::sleep(Duration::from_secs(100)).await);
@@ -119,7 +119,7 @@ async fn the_time_away_counts_from_when_the_connection_broke() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_answered_a_ping_since_missed_nothing_of_what_had_to_go() {
+async fn a_client_that_answered_a_later_ping_has_missed_no_dropped_packet() {
     for (stays, recovers) in [(10, false), (60, true)] {
         let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
         let mut client = server.test_client().connect().await.unwrap();
@@ -139,7 +139,7 @@ async fn who_has_answered_a_ping_since_missed_nothing_of_what_had_to_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_again_may_be_missed_again() {
+async fn a_packet_that_was_sent_again_can_be_missed_again() {
     for (packets, recovers) in [(1, true), (2, false)] {
         let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
         let (sid, auth) = cut_off(&server).await;
@@ -160,7 +160,7 @@ async fn what_was_sent_again_may_be_missed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_proves_nothing_of_what_was_sent_behind_it() {
+async fn an_answered_ping_does_not_prove_that_later_packets_arrived() {
     let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
     server.of("/other");
     let (sid, auth) = cut_off(&server).await;
@@ -181,7 +181,7 @@ async fn a_ping_proves_nothing_of_what_was_sent_behind_it() {
 }
 
 #[tokio::test]
-async fn who_missed_more_than_the_outbox_takes_starts_anew() {
+async fn a_client_that_missed_more_than_the_outbox_takes_gets_a_new_socket() {
     for (packets, recovers) in [(3, true), (30, false)] {
         let server = server_with_outbox(2_000);
         let (sid, auth) = cut_off(&server).await;
@@ -195,7 +195,7 @@ async fn who_missed_more_than_the_outbox_takes_starts_anew() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_let_in_behind_what_it_missed_starts_anew_the_next_time() {
+async fn a_client_whose_missed_packets_exceed_the_outbox_gets_a_new_socket_the_next_time() {
     let server = server_with_outbox(2_000);
     let (sid, auth) = cut_off(&server).await;
     // It fits the outbox, and the CONNECT behind it does not.
@@ -209,7 +209,7 @@ async fn who_cannot_be_let_in_behind_what_it_missed_starts_anew_the_next_time() 
 }
 
 #[tokio::test]
-async fn what_was_missed_comes_before_the_answer_to_connect() {
+async fn missed_packets_arrive_before_the_answer_to_connect() {
     let server = server(RecoveryConfig::default());
     let (sid, auth) = cut_off(&server).await;
     server.emit("missed", 1).unwrap();
@@ -221,7 +221,7 @@ async fn what_was_missed_comes_before_the_answer_to_connect() {
 }
 
 #[tokio::test]
-async fn a_claim_that_cannot_be_true_starts_anew() {
+async fn an_invalid_offset_or_private_id_gets_a_new_socket() {
     let server = server(RecoveryConfig::default());
     let (sid, auth) = cut_off(&server).await;
     for (key, wrong) in [
@@ -244,7 +244,7 @@ async fn a_claim_that_cannot_be_true_starts_anew() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_a_client_first_came_stays_unknown_to_it() {
+async fn packets_from_before_the_first_connection_are_not_recovered() {
     let server = server(RecoveryConfig::default());
     server.emit("before", ()).unwrap();
     server.to("staff").emit("before", ()).unwrap();
@@ -275,7 +275,7 @@ async fn clients_of_socket_io_2_are_not_offered_what_they_do_not_know() {
 }
 
 #[tokio::test]
-async fn middleware_can_be_made_to_see_the_recovered_too() {
+async fn middleware_runs_for_recovered_clients_if_it_is_not_skipped() {
     for skip_middleware in [true, false] {
         let server = server(RecoveryConfig { skip_middleware, ..RecoveryConfig::default() });
         let (runs, refuses) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -296,7 +296,7 @@ async fn middleware_can_be_made_to_see_the_recovered_too() {
 }
 
 #[tokio::test]
-async fn who_left_or_was_taken_out_is_not_recovered() {
+async fn a_client_that_left_or_was_disconnected_is_not_recovered() {
     let server = server(RecoveryConfig::default());
     for by_server in [false, true] {
         let client = server.test_client().connect().await.unwrap();
@@ -311,7 +311,7 @@ async fn who_left_or_was_taken_out_is_not_recovered() {
 }
 
 #[tokio::test]
-async fn what_was_held_back_before_admission_is_recovered_too() {
+async fn packets_held_back_before_admission_are_recovered() {
     let server = server(RecoveryConfig::default());
     let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (note, wait) = (asked.clone(), go_on.clone());
@@ -350,7 +350,7 @@ impl serde::Serialize for Telling {
 }
 
 #[test]
-fn what_serialises_the_data_of_an_event_may_emit() {
+fn serialising_the_data_of_an_event_can_emit() {
     in_time(async {
         let server = server(RecoveryConfig::default());
         let mut client = server.test_client().connect().await.unwrap();
@@ -364,7 +364,7 @@ fn what_serialises_the_data_of_an_event_may_emit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn coming_back_during_a_flood_loses_and_doubles_nothing() {
+async fn a_reconnection_during_a_flood_loses_and_doubles_nothing() {
     const EVENTS: usize = 5_000;
     let server = server(RecoveryConfig::default());
     let root = server.of("/");
@@ -468,7 +468,7 @@ async fn an_offset_of_another_log_is_not_recovered_from() {
 }
 
 #[tokio::test]
-async fn an_offset_of_a_namespace_that_was_made_anew_is_not_recovered_from() {
+async fn an_offset_of_a_former_namespace_of_the_same_name_is_not_recovered_from() {
     let config =
         Config { recovery: Some(RecoveryConfig::default()), cleanup_empty_child_namespaces: true, ..Config::default() };
     let server = Server::builder().config(config).build();
@@ -497,7 +497,7 @@ async fn an_offset_of_a_namespace_that_was_made_anew_is_not_recovered_from() {
 }
 
 #[tokio::test]
-async fn a_private_id_takes_over_from_a_socket_that_still_lives() {
+async fn a_private_id_takes_over_a_socket_that_still_exists() {
     let server = server(RecoveryConfig::default());
     let root = server.of("/");
     let (left, mut reasons) = tokio::sync::mpsc::unbounded_channel();
@@ -576,7 +576,7 @@ async fn a_client_may_leave_while_it_waits_for_its_former_socket() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_taken_out_is_not_recovered_while_its_handler_runs() {
+async fn a_client_that_was_disconnected_is_not_recovered_while_its_handler_runs() {
     let server = server(RecoveryConfig::default());
     server.of("/").on("slow", async || std::future::pending::<()>().await);
     let mut client = server.test_client().connect().await.unwrap();

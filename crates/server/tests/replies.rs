@@ -7,7 +7,7 @@ use support::Raw;
 
 /// Otherwise a client whose event has a name that nobody knows would be told that all is well.
 #[tokio::test]
-async fn middleware_and_handlers_of_every_event_do_not_answer_what_nobody_handles() {
+async fn middleware_and_on_any_do_not_acknowledge_an_event_without_handler() {
     let server = Server::new();
     let root = server.of("/");
     root.on_any(async || {});
@@ -26,7 +26,7 @@ async fn middleware_and_handlers_of_every_event_do_not_answer_what_nobody_handle
 }
 
 #[tokio::test]
-async fn ids_rooms_and_lists_can_be_emitted_and_answered() {
+async fn ids_rooms_and_lists_can_be_emitted_and_returned() {
     let server = Server::new();
     let root = server.of("/");
     root.on("rooms", async |socket: Socket| socket.rooms());

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_came_in_one_read_is_paid_for_before_the_next() {
+    async fn events_of_one_read_are_paid_before_the_next_read() {
         for (rate, each) in [(10, 1), (10, 5), (1000, 200), (0, 1)] {
             let mut allowance = Allowance::new(rate);
             let begun = Instant::now();

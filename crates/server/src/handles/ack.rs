@@ -219,7 +219,7 @@ mod tests {
     use crate::Server;
 
     #[tokio::test]
-    async fn who_leaves_while_a_broadcast_asks_is_not_waited_for() {
+    async fn a_broadcast_does_not_wait_for_a_socket_that_leaves() {
         let server = Server::new();
         let client = server.test_client().connect().await.unwrap();
         let socket = server.of("/").socket(client.sid()).unwrap();

@@ -268,7 +268,7 @@ mod tests {
     /// Packets are kept for the time it takes to notice a broken connection. Noticing takes longer if a busy handler
     /// keeps the connection from being read.
     #[tokio::test(start_paused = true)]
-    async fn however_late_its_end_was_noticed_nobody_is_recovered_without_what_it_may_have_missed() {
+    async fn a_client_whose_end_was_noticed_late_is_recovered_only_with_every_packet_it_may_have_missed() {
         let recovery = Recovery::new(RecoveryConfig::default(), Duration::ZERO);
         let keep = recovery.config.max_disconnection;
         let (pid, reached) = recovery.begin(&Sid::random(), |identity| (identity.pid, identity.reached));
@@ -297,7 +297,7 @@ mod tests {
 
     /// The `Drop` of such a value may emit. If the lock were held, the emit would wait for it for ever.
     #[tokio::test(start_paused = true)]
-    async fn values_of_those_who_do_not_come_back_are_dropped_when_the_lock_is_released() {
+    async fn values_of_forgotten_clients_are_dropped_after_the_lock_is_released() {
         let recovery = Arc::new(Recovery::new(RecoveryConfig::default(), Duration::ZERO));
         let publish = |recovery: &Recovery| {
             let encode = |offset: &str| EncodedPacket::event(&Parser::default(), "/", None, "x", &offset, false);
