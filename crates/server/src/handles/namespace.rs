@@ -28,7 +28,7 @@ use crate::{
 
 /// A namespace: its handlers, and the sockets that have joined it. Cheap to clone, and usable from any task or thread.
 ///
-/// Its emits and commands reach all its sockets, like those of an [`Operator`] without any selection.
+/// Its emits and commands reach all its sockets, like those of an [`Operator`](crate::Operator) without any selection.
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 

@@ -36,7 +36,7 @@ impl RemoteSocket {
         &self.data.rooms
     }
 
-    /// The data set by [`Socket::set_data`].
+    /// The data set by [`Socket::set_data`](crate::Socket::set_data).
     pub fn data(&self) -> &Value {
         &self.data.data
     }
