@@ -37,6 +37,8 @@ pub struct Metrics {
     pub transport_closes: u64,
     /// Sessions that this side closed, for a shutdown included.
     pub forced_closes: u64,
+    /// Sessions that did not keep all headers of their handshake, because of `handshake_bytes`.
+    pub shortened_handshakes: u64,
     /// Connections whose TLS handshake failed.
     pub failed_tls_handshakes: u64,
     /// Packets received, heartbeats included.
@@ -94,6 +96,7 @@ pub(crate) struct Counters {
     pub(crate) failed_upgrades: Counter,
     pub(crate) too_large: Counter,
     pub(crate) protocol_errors: Counter,
+    pub(crate) shortened_handshakes: Counter,
     pub(crate) failed_tls_handshakes: Counter,
     refused: [Counter; 6],
     over_max_sessions: Counter,
@@ -176,6 +179,7 @@ impl Counters {
             transport_errors: self.transport_errors.value(),
             transport_closes: self.transport_closes.value(),
             forced_closes: self.forced_closes.value(),
+            shortened_handshakes: self.shortened_handshakes.value(),
             failed_tls_handshakes: self.failed_tls_handshakes.value(),
             packets_in: self.packets_in.value(),
             bytes_in: self.bytes_in.value(),

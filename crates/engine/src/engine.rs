@@ -8,8 +8,9 @@ use parking_lot::RwLock;
 use sockeye_protocol::engineio::OpenPacket;
 
 use crate::{
-    Application, CloseReason, Config, Refusal, RemoteAddr, Session, Sid,
+    Application, CloseReason, Config, Handshake, Refusal, RemoteAddr, Session, Sid,
     counters::Counters,
+    handshake,
     log_throttle::{LogThrottle, log_limit},
     outgoing::outbox::Outbox,
     session::{
@@ -101,9 +102,23 @@ impl<A: Application> Engine<A> {
         Ok(id)
     }
 
-    /// Takes a permit for the session that this request opens.
+    /// Takes a permit for the session that this request opens, if what the session keeps of the request is not too long.
     pub(crate) fn take_permit(&self, request: &Parts) -> Result<ConnectionPermit, Refusal> {
+        if handshake::target(request).len() > self.config().handshake_bytes {
+            return Err(Refusal::BadRequest("the request target is longer than `handshake_bytes` allows"));
+        }
         self.shared.permits.take(request, &self.shared.context.config)
+    }
+
+    /// Copies what a session keeps of the request that opens it. Headers beyond the limit are counted and logged.
+    pub(crate) fn handshake(&self, request: &Parts) -> Handshake {
+        let limit = self.config().handshake_bytes;
+        let (handshake, left_out) = Handshake::from_parts(request, limit);
+        if left_out > 0 {
+            self.shared.context.counters.shortened_handshakes.increment();
+            log_limit(&client_of(request), "handshake_bytes", limit, "did not keep all headers of a handshake");
+        }
+        handshake
     }
 
     /// Opens a session that polls, and returns it with its open packet still in the outbox.
@@ -243,8 +258,7 @@ fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
     static THROTTLE: LogThrottle = LogThrottle::new();
     let path = request.uri.path();
     let (code, context) = (refusal.code(), refusal.context());
-    let remote = request.extensions.get::<RemoteAddr>();
-    let client = remote.map_or_else(|| "unknown".to_owned(), |remote| remote.0.to_string());
+    let client = client_of(request);
     let log_limit = |setting, limit: usize, consequence| log_limit(&client, setting, limit, consequence);
     match refusal {
         Refusal::PayloadTooLarge => log_limit("max_payload", config.max_payload, "refused a POST with a larger body"),
@@ -263,4 +277,10 @@ fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
         _ if THROTTLE.permits(context) => tracing::warn!(code, path, "refused a request: {refusal}: {context}"),
         _ => tracing::debug!(code, path, "refused a request: {refusal}: {context}"),
     }
+}
+
+/// The client's address, for the log.
+fn client_of(request: &Parts) -> String {
+    let remote = request.extensions.get::<RemoteAddr>();
+    remote.map_or_else(|| "unknown".to_owned(), |remote| remote.0.to_string())
 }

@@ -23,24 +23,31 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Copies what matters from a request.
-    pub fn from_parts(parts: &Parts) -> Self {
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        let length: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
-        let mut text = String::with_capacity(target.len() + length);
-        text.push_str(target);
+    /// Copies the target, and the headers as far as all of it has at most `limit` bytes. Also returns how many headers were
+    /// left out.
+    pub(crate) fn from_parts(parts: &Parts, limit: usize) -> (Self, usize) {
+        let mut text = target(parts).to_owned();
+        let mut left_out = 0;
         for (name, value) in &parts.headers {
+            if text.len() + name.as_str().len() + value.len() + 2 > limit {
+                left_out += 1;
+                continue;
+            }
             text.push('\n');
             text.push_str(name.as_str());
             text.push(':');
-            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            for chunk in value.as_bytes().utf8_chunks() {
+                text.push_str(chunk.valid());
+                text.extend(chunk.invalid().iter().map(|_| '?'));
+            }
         }
-        Self {
+        let handshake = Self {
             text: text.into_boxed_str(),
             remote: parts.extensions.get::<RemoteAddr>().map(|remote| remote.0),
             secure: parts.extensions.get::<Secure>().is_some() || parts.uri.scheme_str() == Some("https"),
             issued: SystemTime::now(),
-        }
+        };
+        (handshake, left_out)
     }
 
     /// The request target: path and query.
@@ -53,7 +60,7 @@ impl Handshake {
         self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All headers, names in lower case. A value that is not UTF-8 has its odd bytes replaced.
+    /// All headers that were kept, names in lower case. Bytes that are not UTF-8 are replaced by question marks.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.text.split('\n').skip(1).filter_map(|line| line.split_once(':'))
     }
@@ -116,6 +123,11 @@ impl fmt::Debug for Handshake {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
 
+/// The target of a request: its path and query.
+pub(crate) fn target(request: &Parts) -> &str {
+    request.uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
 fn query_of(target: &str) -> &str {
     target.split_once('?').map_or("", |(_, query)| query)
 }
@@ -132,11 +144,25 @@ mod tests {
             .header("Cookie", "io=1; session=x=y")
             .body(())
             .unwrap();
-        let handshake = Handshake::from_parts(&request.into_parts().0);
+        let (handshake, left_out) = Handshake::from_parts(&request.into_parts().0, 1_000);
+        assert_eq!(left_out, 0);
         assert_eq!(handshake.url(), "/socket.io/?EIO=4&name=a%20b");
         assert_eq!(handshake.header("TOKEN"), Some("secret"));
         assert_eq!(handshake.query_value("name").as_deref(), Some("a b"));
         assert_eq!(handshake.cookie("session"), Some("x=y"));
         assert_eq!(handshake.cookie("none"), None);
+    }
+    #[test]
+    fn headers_are_kept_up_to_a_limit_and_odd_bytes_take_no_more_memory_than_they_had() {
+        let mut request = http::Request::builder().uri("/socket.io/?EIO=4").header("first", "kept");
+        request = request.header("odd", http::HeaderValue::from_bytes(&[0xff; 500]).unwrap());
+        request =
+            request.header("euro", "\u{20ac}".as_bytes()).header("huge", "x".repeat(1_000)).header("last", "kept");
+        let (handshake, left_out) = Handshake::from_parts(&request.body(()).unwrap().into_parts().0, 600);
+        assert_eq!((handshake.header("first"), handshake.header("last")), (Some("kept"), Some("kept")));
+        assert_eq!(handshake.header("odd"), Some(&*"?".repeat(500)));
+        assert_eq!(handshake.header("euro"), Some("\u{20ac}"));
+        assert_eq!((handshake.header("huge"), left_out), (None, 1));
+        assert!(handshake.text.len() <= 600, "{}", handshake.text.len());
     }
 }

@@ -9,7 +9,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use crate::{
-    Application, CloseReason, Engine, Frame, Handshake, Refusal, Revision, Session,
+    Application, CloseReason, Engine, Frame, Refusal, Revision, Session,
     session::core::{Core, Delivery},
     session::opening::Opening,
     transport::channel::Channel,
@@ -31,7 +31,7 @@ impl<A: Application> Engine<A> {
     pub async fn connect_in_process(&self, request: &Parts) -> Result<InProcess, Refusal> {
         let permit = self.take_permit(request)?;
         let id = self.admit(request).await?;
-        let handshake = Handshake::from_parts(request);
+        let handshake = self.handshake(request);
         let session = self.open_polling(Opening { id, permit, revision: Revision::V4, base64: false, handshake })?;
         let client = InProcess { session };
         let _open_packet = client.try_receive();

@@ -271,3 +271,30 @@ async fn a_client_that_exceeds_a_limit_of_its_websocket_is_told_which() {
         assert!(websocket.close_text.contains(text), "{}", websocket.close_text);
     }
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_dropped() {
+    // Larger than what the kernel keeps for both sides after some answers.
+    let initial_packet = Some(Frame::text(&[b'4'; 900_000]));
+    let write_timeout = Duration::from_millis(100);
+    let server = start(Config { initial_packet, write_timeout, ..Config::default() }).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET /socket.io/?{POLLING} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let dropped = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    timeout(PATIENCE, dropped).await.expect("the connection was not dropped");
+}
+
+#[tokio::test]
+async fn a_session_keeps_headers_up_to_a_limit_and_a_longer_target_is_refused() {
+    let mut server = start(Config { handshake_bytes: 200, ..Config::default() }).await;
+    let huge = "x".repeat(300);
+    let headers = [("First", "kept"), ("Huge", &*huge), ("Last", "kept")];
+    assert_eq!(server.request_with("GET", POLLING, &headers, b"").await.status, 200);
+    let session = server.next_session().await;
+    let handshake = session.handshake();
+    assert_eq!((handshake.header("first"), handshake.header("last")), (Some("kept"), Some("kept")));
+    assert_eq!(handshake.header("huge"), None);
+    assert_eq!(server.engine.metrics().shortened_handshakes, 1);
+    assert_eq!(server.get(&format!("{POLLING}&x={huge}")).await.status, 400);
+    assert_eq!(server.try_websocket(&format!("{WEBSOCKET}&x={huge}")).await.0, 400);
+}

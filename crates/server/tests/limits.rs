@@ -12,10 +12,10 @@ use std::{
 
 use http::StatusCode;
 use sockeye::{
-    AckError, Auth, Binary, Config, Data, EmitError, EngineConfig, Reason, RecoveryConfig, Revision, Server, Socket,
-    TestClientError, matching,
+    AckError, Auth, Binary, Config, Data, EmitError, EngineConfig, Graceful, Reason, RecoveryConfig, Revision, Server,
+    Socket, TestClientError, matching,
 };
-use support::{Log, Raw, settle};
+use support::{Log, NotFound, Raw, WebSocket, settle};
 use tokio::{sync::Semaphore, time::Instant};
 
 fn server(config: Config) -> Server {
@@ -352,4 +352,27 @@ async fn events_emitted_before_admission_are_bounded() {
     let client = Raw::open(&server, Revision::V4).await;
     client.send(&["40"]).await;
     assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_websocket_reads_in_the_close_frame_which_rule_its_client_broke() {
+    let server = server(Config { max_depth: 3, max_attachments: 2, ..Config::default() });
+    server.of("/");
+    let listeners = sockeye::listen("127.0.0.1:0").await.unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let forever = Graceful { stop: std::future::pending(), limit: Duration::ZERO };
+    let serving = tokio::spawn(async move { server.serve_with(listeners, NotFound, forever).await });
+    for (packet, told) in [
+        (r#"42["a",[[[[1]]]]]"#, "more than 3 levels deep"),
+        (r#"453-["a",{"_placeholder":true,"num":0}]"#, "more than 2 attachments"),
+        ("42{", "invalid payload"),
+        ("49", "unknown Socket.IO packet type"),
+    ] {
+        let mut client = WebSocket::connect(address).await;
+        client.send("40").await;
+        client.send(packet).await;
+        let (code, text) = tokio::time::timeout(support::PATIENCE, client.close_frame()).await.expect(packet);
+        assert!(code == 1008 && text.contains(told), "{packet}: {code} {text}");
+    }
+    serving.abort();
 }

@@ -12,7 +12,7 @@ use sockeye_protocol::engineio::{Revision, decode_jsonp_form, encode_jsonp};
 use tokio::time::timeout;
 
 use crate::{
-    Application, CloseReason, Config, Engine, Handshake, Refusal, Session, Sid, headers,
+    Application, CloseReason, Config, Engine, Refusal, Session, Sid, headers,
     http_service::{compress::Coding, query::Query},
     response::ResponseBody,
     session::{opening::Opening, requests::ActivePost},
@@ -112,7 +112,7 @@ where
         let id = engine.admit(parts).await?;
         let base64 = query.base64 || jsonp.is_some();
         let session =
-            engine.open_polling(Opening { id, permit, revision, base64, handshake: Handshake::from_parts(parts) })?;
+            engine.open_polling(Opening { id, permit, revision, base64, handshake: engine.handshake(parts) })?;
         let response = get(&session, config, &parts.headers, jsonp).await?;
         return Ok((response, Some(session.id().clone())));
     };

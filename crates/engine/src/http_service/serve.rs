@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    error::Error as _,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -27,7 +28,7 @@ use crate::{
     handshake::Secure,
     http_service::service::ResponseFuture,
     log_throttle::log_limit,
-    transport::switching::{Hold, Switching},
+    transport::switching::{Hold, Switching, WriteTimedOut},
 };
 
 /// How a server ends: when `stop` completes, it accepts no more connections, closes its sessions so that their clients
@@ -126,8 +127,8 @@ impl Stopping {
 struct Peer {
     address: SocketAddr,
     secure: bool,
-    /// Holds back the answer that turns the connection into a WebSocket, where that is possible.
-    hold: Option<Hold>,
+    /// Holds back the answer that turns the connection into a WebSocket.
+    hold: Hold,
 }
 
 impl<A, S, B> Server<A, S>
@@ -159,9 +160,7 @@ where
         let _slower = stream.set_nodelay(true);
         let engine = self.engine.engine();
         let Some(tls) = &engine.config().tls else {
-            let stream = Switching::new(stream);
-            let peer = Peer { address, secure: false, hold: Some(stream.hold()) };
-            return self.serve_requests(stream, peer, stopping).await;
+            return self.serve_requests(stream, address, false, stopping).await;
         };
         let accepted = tokio::select! {
             accepted = tls.accept(stream, engine.config().tls_handshake_timeout) => accepted,
@@ -169,9 +168,8 @@ where
         };
         match accepted {
             Ok(stream) => {
-                let peer = Peer { address, secure: true, hold: None };
                 // Boxed, because the task of a connection without TLS must not be as large as one with it.
-                Box::pin(self.clone().serve_requests(stream, peer, stopping)).await;
+                Box::pin(self.clone().serve_requests(stream, address, true, stopping)).await;
             }
             Err(error) => {
                 engine.shared.context.counters.failed_tls_handshakes.increment();
@@ -184,12 +182,14 @@ where
     async fn serve_requests(
         self: Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Peer,
+        address: SocketAddr,
+        secure: bool,
         mut stopping: Stopping,
     ) {
-        let Config { head_timeout, max_head_bytes, .. } = *self.engine.engine().config();
+        let Config { head_timeout, write_timeout, max_head_bytes, .. } = *self.engine.engine().config();
         let max_head_bytes = max_head_bytes.max(MIN_HEAD_BYTES);
-        let address = peer.address;
+        let stream = Switching::new(stream, write_timeout);
+        let peer = Peer { address, secure, hold: stream.hold() };
         let service = service_fn(move |request| self.answer(request, &peer));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(max_head_bytes);
@@ -206,6 +206,15 @@ where
             Err(error) if error.is_parse_too_large() => {
                 let client = address.to_string();
                 log_limit(&client, "max_head_bytes", max_head_bytes, "refused a request with a longer head");
+            }
+            Err(error) if has_timed_out(&error) => {
+                let limit = format!("{write_timeout:?}");
+                log_limit(
+                    &address.to_string(),
+                    "write_timeout",
+                    limit,
+                    "dropped a client that does not read its answer",
+                );
             }
             Err(error) => tracing::debug!(%address, %error, "an HTTP connection ended early"),
         }
@@ -224,8 +233,8 @@ where
         }
         let is_own = self.engine.matches(request.uri().path());
         // The fallback must not get it, because it would not know to write an answer that was held back.
-        if let (true, Some(hold)) = (is_own, &peer.hold) {
-            request.extensions_mut().insert(hold.clone());
+        if is_own {
+            request.extensions_mut().insert(peer.hold.clone());
         }
         let (parts, body) = request.into_parts();
         let answer = match self.check_host(&parts, is_own) {
@@ -252,6 +261,12 @@ where
         }
         if is_own { Ok(()) } else { self.engine.engine().config().allowed_hosts.check(request) }
     }
+}
+
+/// Whether a connection ended because its client did not read an answer.
+fn has_timed_out(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).and_then(io::Error::get_ref);
+    cause.is_some_and(|cause| cause.is::<WriteTimedOut>())
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tower_service::Service;
 
 use crate::{
-    Application, Engine, Handshake, Refusal, Session, Sid,
+    Application, Engine, Refusal, Session, Sid,
     headers::{self, has_token},
     http_service::{
         answer::{self, decorate, empty},
@@ -175,7 +175,7 @@ impl<A: Application> EngineService<A> {
                 if let (Revision::V4, Some(hold)) = (revision, parts.extensions.get::<Hold>()) {
                     hold.begin();
                 }
-                let opening = Opening { id, permit, revision, base64, handshake: Handshake::from_parts(parts) };
+                let opening = Opening { id, permit, revision, base64, handshake: self.engine.handshake(parts) };
                 let session = WebSocketSession::new(on_upgrade, self.engine.clone(), opening);
                 match revision {
                     Revision::V4 => tokio::spawn(session),

@@ -63,11 +63,16 @@ pub struct Config {
     /// otherwise clients make up addresses. Default false.
     pub trust_forwarded: bool,
     /// About how many bytes the head of a request to a listener of ours may have, at least 8 KiB: the rest of a longer
-    /// one is not read, and it is refused with status 431. What matters of a head is kept for as long as its session
-    /// lives. Default 32 KiB.
+    /// one is not read, and it is refused with status 431. Default 32 KiB.
     pub max_head_bytes: usize,
+    /// The most bytes that a session keeps of the target and the headers of the request that opened it. Headers beyond it
+    /// are left out, and a request with a longer target is refused. Default 8 KiB.
+    pub handshake_bytes: usize,
     /// How long a connection to a listener of ours may take to send a request's head. Default 30 s.
     pub head_timeout: Duration,
+    /// How long a client of a listener of ours may take no byte of an answer that waits for it, whatever the path, before
+    /// its connection is dropped. Default 30 s.
+    pub write_timeout: Duration,
     /// The most bytes that may wait for one peer; beyond them it is a slow consumer and is closed. Default 4 MiB.
     pub outbox_bytes: usize,
     /// Whether every packet, in and out, is logged at level info under the target `sockeye::packets`: its kind and its
@@ -102,7 +107,9 @@ impl Default for Config {
             max_sessions_per_address: 20_000,
             trust_forwarded: false,
             max_head_bytes: 32 * 1024,
+            handshake_bytes: 8 * 1024,
             head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             outbox_bytes: 4 * 1024 * 1024,
             log_packets: false,
             close_timeout: Duration::from_secs(2),

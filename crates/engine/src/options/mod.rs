@@ -20,3 +20,5 @@ pub use origin::{OriginError, OriginPattern, OriginPolicy};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::TlsError;
+#[cfg(feature = "tls")]
+pub(crate) use tls::TlsStream;

@@ -17,7 +17,6 @@ use tokio_rustls::{
         self, ServerConfig,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
-    server::TlsStream,
 };
 
 /// TLS for the listeners of [`Engine::serve`](crate::Engine::serve), by rustls. Cheap to clone; clones share the
@@ -57,6 +56,9 @@ pub enum TlsError {
     #[error("the certificate or its key cannot be used: {0}; check that the key is the certificate's")]
     Unusable(#[from] rustls::Error),
 }
+
+/// An encrypted connection.
+pub(crate) type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
 struct Shared {
     current: RwLock<Arc<ServerConfig>>,
@@ -136,7 +138,7 @@ impl Tls {
     }
 
     /// Carries out a client's handshake.
-    pub(crate) async fn accept(&self, stream: TcpStream, limit: Duration) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TcpStream, limit: Duration) -> io::Result<TlsStream> {
         let handshake = TlsAcceptor::from(self.config()).accept(stream);
         timeout(limit, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }

@@ -7,9 +7,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use sockeye_protocol::engineio::{
-    Packet, Revision,
-    session::{self, CloseReason, Role, Timing, TransportKind},
+use sockeye_protocol::{
+    engineio::{
+        Packet, Revision,
+        session::{self, CloseReason, Role, Timing, TransportKind},
+    },
+    websocket::CloseCode,
 };
 use tokio::time::Instant;
 
@@ -166,6 +169,13 @@ impl Session {
     /// Closes the session. What was sent before is still delivered, within the close timeout.
     pub fn close(&self) {
         self.close_for(CloseReason::ForcedClose);
+    }
+
+    /// Closes the session because its client broke a rule of the application. A WebSocket's Close frame says so: code 1008
+    /// (policy violation), and the first 123 bytes of `fault`. Polling has no room for it.
+    pub fn close_for_fault(&self, fault: &str) {
+        let now = Instant::now().into_std();
+        self.update_with(fault, |core| core.state.close_with(CloseReason::ForcedClose, CloseCode::POLICY, now));
     }
 
     /// Has the session's task call its handler's [`poll`](crate::SessionHandler::poll).

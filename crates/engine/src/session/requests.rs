@@ -143,7 +143,7 @@ mod tests {
     use sockeye_protocol::engineio::{Packet, Revision};
 
     use super::*;
-    use crate::{Config, Engine, Handshake, Sid, session::opening::Opening, silent::Silent};
+    use crate::{Config, Engine, Sid, session::opening::Opening, silent::Silent};
 
     #[tokio::test]
     async fn a_request_that_breaks_off_closes_a_session_that_polls_and_no_other() {
@@ -152,7 +152,7 @@ mod tests {
         for moved in [false, true] {
             for post in [false, true] {
                 let permit = engine.take_permit(&request).unwrap();
-                let handshake = Handshake::from_parts(&request);
+                let handshake = engine.handshake(&request);
                 let opening = Opening { id: Sid::random(), permit, revision: Revision::V4, base64: false, handshake };
                 let session = engine.open_polling(opening).unwrap();
                 let get = (!post).then(|| WaitingGet::begin(&session).unwrap());

@@ -7,6 +7,8 @@ use tokio::{
     net::TcpStream,
 };
 
+#[cfg(feature = "tls")]
+use crate::options::TlsStream;
 use crate::transport::{
     channel::Channel,
     switching::Switching,
@@ -28,10 +30,18 @@ enum Stream {
 impl Connection {
     /// Takes the connection out of the HTTP library's hands, down to the bare TCP stream where it is one.
     pub(crate) fn new(upgraded: Upgraded) -> Self {
-        let upgraded = match upgraded.downcast::<TokioIo<Switching>>() {
+        let upgraded = match upgraded.downcast::<TokioIo<Switching<TcpStream>>>() {
             Ok(parts) => {
                 let (stream, answer) = parts.io.into_inner().into_parts();
                 return Self { answer, ..Self::tcp(stream, &parts.read_buf) };
+            }
+            Err(upgraded) => upgraded,
+        };
+        #[cfg(feature = "tls")]
+        let upgraded = match upgraded.downcast::<TokioIo<Switching<TlsStream>>>() {
+            Ok(parts) => {
+                let (stream, answer) = parts.io.into_inner().into_parts();
+                return Self { stream: Stream::Other(Box::pin(stream)), ahead: Ahead::new(&parts.read_buf), answer };
             }
             Err(upgraded) => upgraded,
         };

@@ -1,30 +1,44 @@
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    time::{Sleep, sleep},
 };
 
-/// A connection that can hold back the answer 101 Switching Protocols, so that it leaves in one write with the first
-/// packet of the session it opens. A write costs the kernel several microseconds, a sixth of all that a connection costs.
+/// A connection as long as the HTTP library has it.
+///
+/// It can hold back the answer 101 Switching Protocols, so that it leaves in one write with the first packet of the
+/// session it opens. A write costs the kernel several microseconds, a sixth of all that a connection costs.
+///
+/// It fails if its peer does not take the answers it asked for.
 #[derive(Debug)]
-pub(crate) struct Switching {
-    stream: TcpStream,
+pub(crate) struct Switching<S> {
+    stream: S,
     hold: Hold,
     answer: Vec<u8>,
+    write_timeout: Duration,
+    /// Runs while the peer takes no bytes.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// A request's way to have its answer held back. Whoever asks for that must take the connection over and write the answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hold(Arc<AtomicBool>);
+
+/// The peer has taken no byte of an answer for `write_timeout`.
+#[derive(Debug, thiserror::Error)]
+#[error("the client does not read its answer")]
+pub(crate) struct WriteTimedOut;
 
 impl Hold {
     /// Holds back what is written from now on.
@@ -33,9 +47,9 @@ impl Hold {
     }
 }
 
-impl Switching {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, hold: Hold::default(), answer: Vec::new() }
+impl<S> Switching<S> {
+    pub(crate) fn new(stream: S, write_timeout: Duration) -> Self {
+        Self { stream, hold: Hold::default(), answer: Vec::new(), write_timeout, stalled: None }
     }
 
     pub(crate) fn hold(&self) -> Hold {
@@ -43,18 +57,29 @@ impl Switching {
     }
 
     /// The connection, and what is still to be written to it before anything else.
-    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub(crate) fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.answer)
+    }
+
+    /// Fails a write that has made no progress for too long.
+    fn in_time<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, WriteTimedOut)))
     }
 }
 
-impl AsyncRead for Switching {
+impl<S: AsyncRead + Unpin> AsyncRead for Switching<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Switching {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
@@ -64,13 +89,14 @@ impl AsyncWrite for Switching {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, hold, answer } = self.get_mut();
-        if !hold.0.load(Ordering::Relaxed) {
-            return Pin::new(stream).poll_write_vectored(cx, slices);
+        let this = self.get_mut();
+        if !this.hold.0.load(Ordering::Relaxed) {
+            let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+            return this.in_time(written, cx);
         }
-        let before = answer.len();
-        slices.iter().for_each(|slice| answer.extend_from_slice(slice));
-        Poll::Ready(Ok(answer.len() - before))
+        let before = this.answer.len();
+        slices.iter().for_each(|slice| this.answer.extend_from_slice(slice));
+        Poll::Ready(Ok(this.answer.len() - before))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -78,11 +104,15 @@ impl AsyncWrite for Switching {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.in_time(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.in_time(shut, cx)
     }
 }
 
@@ -90,7 +120,7 @@ impl AsyncWrite for Switching {
 mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;
@@ -99,7 +129,7 @@ mod tests {
     async fn what_is_held_back_is_handed_over_and_not_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut switching = Switching::new(listener.accept().await.unwrap().0);
+        let mut switching = Switching::new(listener.accept().await.unwrap().0, Duration::from_secs(1));
         switching.write_all(b"sent").await.unwrap();
         switching.hold().begin();
         switching.write_all(b"he").await.unwrap();
@@ -112,5 +142,22 @@ mod tests {
         let mut received = Vec::new();
         peer.read_to_end(&mut received).await.unwrap();
         assert_eq!(received, b"sent");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_write_fails_when_the_peer_has_taken_nothing_for_the_timeout_and_no_sooner() {
+        let (mut peer, stream) = tokio::io::duplex(10);
+        let mut switching = Switching::new(stream, Duration::from_secs(1));
+        for _ in 0..5 {
+            switching.write_all(b"0123456789").await.unwrap();
+            let reading = async {
+                sleep(Duration::from_millis(900)).await;
+                peer.read_exact(&mut [0; 10]).await.unwrap();
+            };
+            tokio::join!(reading, async { switching.write_all(b"0123456789").await.unwrap() });
+            peer.read_exact(&mut [0; 10]).await.unwrap();
+        }
+        switching.write_all(b"0123456789").await.unwrap();
+        let error = switching.write_all(b"x").await.unwrap_err();
+        assert!(error.get_ref().is_some_and(|cause| cause.is::<WriteTimedOut>()), "{error}");
     }
 }

@@ -318,7 +318,7 @@ impl SessionHandler for Client {
             violation.log(self.session.id().short(), self.has_joined());
             self.registry.common.counters.protocol_violations.add();
             self.over = true;
-            self.session.close();
+            self.session.close_for_fault(&violation.to_string());
         }
     }
 
@@ -373,7 +373,7 @@ impl SessionHandler for Client {
             );
             self.registry.common.counters.connect_timeouts.add();
             self.connect_by = None;
-            self.session.close();
+            self.session.close_for_fault("joined no namespace within `connect_timeout`");
         }
         if self.attachments_by.is_some_and(|at| now >= at) {
             let timeout = format!("{:?}", self.registry.common.config.attachments_timeout);
@@ -386,7 +386,7 @@ impl SessionHandler for Client {
             self.registry.common.counters.attachment_timeouts.add();
             self.attachments_by = None;
             self.over = true;
-            self.session.close();
+            self.session.close_for_fault("the attachments of a packet did not arrive within `attachments_timeout`");
         }
         if let Some(others) = &mut self.others {
             // The task polls this client next, which then joins with a new socket.

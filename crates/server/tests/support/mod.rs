@@ -194,6 +194,16 @@ impl WebSocket {
         }
     }
 
+    /// The code and the text of the Close frame, once it comes.
+    pub(crate) async fn close_frame(&mut self) -> (u16, String) {
+        loop {
+            let (opcode, payload) = self.frame().await.expect("a Close frame");
+            if let (8, Some((code, text))) = (opcode, payload.split_first_chunk()) {
+                return (u16::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned());
+            }
+        }
+    }
+
     async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let opcode = self.0.read_u8().await.ok()? & 0x0f;
         let length = match self.0.read_u8().await.ok()? {
