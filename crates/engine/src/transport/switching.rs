@@ -157,7 +157,8 @@ mod tests {
             peer.read_exact(&mut [0; 10]).await.unwrap();
         }
         switching.write_all(b"0123456789").await.unwrap();
-        let error = switching.write_all(b"x").await.unwrap_err();
+        let failed = tokio::time::timeout(Duration::from_secs(2), switching.write_all(b"x")).await;
+        let error = failed.expect("the write did not fail").unwrap_err();
         assert!(error.get_ref().is_some_and(|cause| cause.is::<WriteTimedOut>()), "{error}");
     }
 }

@@ -259,6 +259,8 @@ mod tests {
                 assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL), Beat::Ping);
             }
             assert_ne!(heartbeat.handle_timeout(timing(), woken), Beat::Dead, "{role:?} {revision:?}");
+            let almost = woken + TIMEOUT - Duration::from_millis(1);
+            assert_ne!(heartbeat.handle_timeout(timing(), almost), Beat::Dead, "{role:?} {revision:?}");
             assert_eq!(heartbeat.handle_timeout(timing(), woken + TIMEOUT), Beat::Dead, "{role:?} {revision:?}");
         }
     }
