@@ -41,6 +41,14 @@ pub struct Socket {
     manager: Manager,
 }
 
+/// Emits by one socket with other settings than the manager's; see [`crate::Direct`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens until something is emitted"]
+pub struct Direct {
+    inner: crate::Direct,
+    thread: Arc<Thread>,
+}
+
 /// The events of one socket, in order.
 #[derive(Debug)]
 pub struct Events {
@@ -55,8 +63,7 @@ pub struct Events {
 pub fn connect(address: &str) -> Result<Socket, ConnectError> {
     let builder = crate::Manager::builder(address);
     let namespace = builder.namespace().to_owned();
-    let manager = Manager::new(builder)?;
-    let socket = manager.socket(&namespace);
+    let socket = Manager::new(builder)?.socket(&namespace);
     socket.connect()?;
     Ok(socket)
 }
@@ -67,10 +74,8 @@ impl Manager {
     /// # Errors
     /// If a setting is not valid, or the thread cannot be started.
     pub fn new(builder: ManagerBuilder) -> Result<Self, ConnectError> {
-        let not_built =
-            |error: Box<dyn std::error::Error + Send + Sync>| ConnectError::with_source(ConnectErrorKind::Build, error);
-        let inner = builder.build().map_err(|error| not_built(error.into()))?;
-        let thread = Thread::start().map_err(|error| not_built(error.into()))?;
+        let inner = builder.build().map_err(|error| ConnectError::with_source(ConnectErrorKind::Build, error))?;
+        let thread = Thread::start().map_err(|error| ConnectError::with_source(ConnectErrorKind::Build, error))?;
         Ok(Self { inner, thread: Arc::new(thread) })
     }
 
@@ -114,7 +119,7 @@ impl Socket {
         self.inner.is_connected()
     }
 
-    /// Connects and waits until the server has let the client in.
+    /// Connects and waits until the server has answered CONNECT.
     ///
     /// # Errors
     /// As [`crate::Socket::connect`].
@@ -169,22 +174,47 @@ impl Socket {
         self.manager.thread.run(self.inner.emit_with_ack(event, args))
     }
 
-    /// Emits an event and waits for its acknowledgement, at most for `limit`.
-    ///
-    /// # Errors
-    /// As [`crate::AckFuture`].
-    pub fn call_timeout<T: DeserializeOwned>(
-        &self,
-        event: &str,
-        args: impl Arguments,
-        limit: Duration,
-    ) -> Result<T, AckError> {
-        self.manager.thread.run(self.inner.timeout(limit).emit_with_ack(event, args))
+    /// Sets how long [`call`](Direct::call) waits: `socket.timeout(limit).call(..)`.
+    pub fn timeout(&self, timeout: Duration) -> Direct {
+        Direct { inner: self.inner.timeout(timeout), thread: self.manager.thread.clone() }
+    }
+
+    /// Makes emits volatile, as [`crate::Socket::volatile`] does.
+    pub fn volatile(&self) -> Direct {
+        Direct { inner: self.inner.volatile(), thread: self.manager.thread.clone() }
     }
 
     /// Waits until everything that was emitted is written.
     pub fn flushed(&self) {
         self.manager.thread.run(self.inner.flushed());
+    }
+}
+
+impl Direct {
+    /// Sets how long [`call`](Self::call) waits, instead of the manager's `ack_timeout`.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { inner: self.inner.timeout(timeout), ..self }
+    }
+
+    /// Makes emits volatile, as [`crate::Direct::volatile`] does.
+    pub fn volatile(self) -> Self {
+        Self { inner: self.inner.volatile(), ..self }
+    }
+
+    /// Emits an event; it does not wait.
+    ///
+    /// # Errors
+    /// As [`crate::Direct::emit`].
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Result<(), EmitError> {
+        self.inner.emit(event, args)
+    }
+
+    /// Emits an event and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// As [`crate::AckFuture`].
+    pub fn call<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> Result<T, AckError> {
+        self.thread.run(self.inner.emit_with_ack(event, args))
     }
 }
 

@@ -1,6 +1,6 @@
 use tokio::sync::oneshot;
 
-use crate::{ConnectError, Manager, Socket, error::ConnectErrorKind, task};
+use crate::{BuildError, ConnectError, Manager, ManagerBuilder, Socket, error::ConnectErrorKind, task};
 
 /// Connects to the namespace that is the address's path, with default settings: `http://host:port/namespace`.
 ///
@@ -10,7 +10,35 @@ pub async fn connect(address: &str) -> Result<Socket, ConnectError> {
     Manager::builder(address).connect().await
 }
 
+impl ManagerBuilder {
+    /// Makes the manager. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The first setting that is not valid.
+    pub fn build(self) -> Result<Manager, BuildError> {
+        self.into_config().map(Manager::new)
+    }
+
+    /// Makes the manager, joins the namespace that is the address's path, and waits until it is connected.
+    ///
+    /// # Errors
+    /// If a setting is not valid, or as [`Socket::connect`].
+    pub async fn connect(self) -> Result<Socket, ConnectError> {
+        let namespace = self.namespace().to_owned();
+        let manager = self.build().map_err(|error| ConnectError::with_source(ConnectErrorKind::Build, error))?;
+        let socket = manager.socket(&namespace);
+        socket.connect().await?;
+        Ok(socket)
+    }
+}
+
 impl Manager {
+    /// Begins with the server's address. Schemes are `http`, `https`, `ws` and `wss`; the path is the namespace that
+    /// [`ManagerBuilder::connect`] joins, and the query goes into every handshake.
+    pub fn builder(address: &str) -> ManagerBuilder {
+        ManagerBuilder::new(address)
+    }
+
     /// Connects all sockets that were made, over one connection, and waits until they are connected. Without any, it
     /// connects the socket of the namespace `/`.
     ///
@@ -35,9 +63,9 @@ impl Manager {
         Ok(())
     }
 
-    /// Disconnects all sockets and closes the connection, after what was emitted before has been sent, for which it
-    /// takes at most the `close_timeout`. It does not wait for handlers at work, nor for the end of a connection that
-    /// stays because somebody connects a socket again meanwhile.
+    /// Disconnects all sockets, sends what was emitted before, and closes the connection, which takes at most `close_timeout`.
+    /// It does not wait for handlers that still run. If a socket is connected again meanwhile, the connection stays open and
+    /// this method returns.
     pub async fn disconnect(&self) {
         let closed = {
             let mut core = self.shared().core();
@@ -55,7 +83,7 @@ impl Manager {
 }
 
 impl Socket {
-    /// Connects and waits until the server has let the client in. What is emitted meanwhile is sent afterwards.
+    /// Connects and waits until the server has answered CONNECT. Events that are emitted meanwhile are sent afterwards.
     ///
     /// # Errors
     /// Why no connection could be opened, or why the server refuses. The first attempt is not repeated, unless

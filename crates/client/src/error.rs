@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::Transport;
 
-/// An error of one operation: what [kind](Self::kind) it is, to match on, and its source for the details. Cheap to
-/// clone.
+/// An error: its [kind](Self::kind), which is to be matched on, and the error that caused it, which is its
+/// [source](StdError::source). Its text does not repeat the source's. Cheap to clone.
 #[derive(Clone)]
 pub struct Error<Kind> {
     kind: Kind,
@@ -17,13 +17,13 @@ pub struct Error<Kind> {
 pub type ConnectError = Error<ConnectErrorKind>;
 /// Why an event could not be emitted.
 pub type EmitError = Error<EmitErrorKind>;
-/// Why no acknowledgement came.
+/// Why an acknowledgement did not arrive.
 pub type AckError = Error<AckErrorKind>;
 /// Why a manager could not be built.
 pub type BuildError = Error<BuildErrorKind>;
 
 impl<Kind> Error<Kind> {
-    /// What kind of error it is.
+    /// The kind of the error.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
@@ -39,13 +39,7 @@ impl<Kind> Error<Kind> {
 
 impl<Kind: fmt::Display> fmt::Display for Error<Kind> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)?;
-        let mut source = self.source.as_deref().map(|source| source as &dyn StdError);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        self.kind.fmt(f)
     }
 }
 
@@ -71,28 +65,27 @@ impl<Kind> From<Kind> for Error<Kind> {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// The manager could not be built; only [`connect`](fn@crate::connect) and
-    /// [`ManagerBuilder::connect`](crate::ManagerBuilder::connect) say so.
-    #[error("the settings are not valid")]
+    /// The settings are not valid; the source is a [`BuildError`].
+    #[error("the settings of the client are not valid")]
     Build,
-    /// No connection to the server or its proxy came about.
-    #[error("cannot reach {url} by {transport}; is the server running, and are address, port and proxy right?")]
+    /// The server, or the proxy to it, does not accept connections.
+    #[error("cannot reach {url} by {transport}; check that the server runs, and its address, port and proxy")]
     Unreachable {
         /// The server's address.
         url: String,
         /// The transport that was tried.
         transport: Transport,
     },
-    /// TLS failed, as for a certificate that is not trusted.
+    /// TLS failed, for example because the certificate is not trusted.
     #[error(
-        "the TLS connection to {url} failed; is TLS spoken at this port? For a certificate of your own authority use \
-         `root_certificate`, and mind that the certificate must name the host"
+        "the TLS connection to {url} failed; check that the port expects TLS and that the certificate names the host; set \
+         `root_certificate` for an authority of your own"
     )]
     Tls {
         /// The server's address.
         url: String,
     },
-    /// The server answered, but not as a Socket.IO server that lets this client in.
+    /// The server answered with an HTTP status that opens no session.
     #[error("the server answered {transport} with HTTP status {status}{}; {hint}", Excerpt(.body))]
     Http {
         /// The transport that was tried.
@@ -104,78 +97,80 @@ pub enum ConnectErrorKind {
         /// What may be wrong.
         hint: &'static str,
     },
-    /// What came is not Engine.IO.
+    /// The server sent something other than Engine.IO.
     #[error("the answer to {transport} is not Engine.IO{}; {hint}", Excerpt(.body))]
     NotEngineIo {
         /// The transport that was tried.
         transport: Transport,
-        /// The beginning of what came.
+        /// The beginning of the answer.
         body: String,
         /// What may be wrong.
         hint: &'static str,
     },
-    /// The connection broke before it was open.
+    /// The connection broke before the session was open.
     #[error(
-        "the {transport} connection broke while it was being opened; where TLS is spoken, the address begins with https"
+        "the {transport} connection broke while it was opened; if the port expects TLS, write https:// in the address"
     )]
     Broken {
         /// The transport that was tried.
         transport: Transport,
     },
     /// The server did not answer in time.
-    #[error("no connection to {url} within {timeout:?}; is it a Socket.IO server? `timeout` allows more time")]
+    #[error("{url} opened no session within {timeout:?}; check that it is a Socket.IO server, or raise `timeout`")]
     TimedOut {
         /// The server's address.
         url: String,
         /// The time allowed.
         timeout: Duration,
     },
-    /// The server did not answer the request to join a namespace in time.
-    #[error("the server did not let the client into namespace {namespace} within {timeout:?}")]
+    /// The server did not answer CONNECT in time, or the function of `auth_with` took too long.
+    #[error(
+        "namespace {namespace} was not connected within {timeout:?}: the server did not answer, or `auth_with` took too long"
+    )]
     NamespaceTimedOut {
         /// The namespace.
         namespace: String,
         /// The time allowed.
         timeout: Duration,
     },
-    /// The server let the client into a namespace without giving it an id, as servers of Socket.IO 2 do.
+    /// The server's CONNECT has no socket id, as that of a server of Socket.IO 2.
     #[error(
-        "the server let the client into namespace {namespace} without an id; it is probably a server of Socket.IO 2: set \
+        "the server's CONNECT for namespace {namespace} has no socket id; it is probably a server of Socket.IO 2: set \
          `engine_version(EngineVersion::V3)`"
     )]
     NoId {
         /// The namespace.
         namespace: String,
     },
-    /// The server does not let the client into a namespace.
+    /// The server refused the client with CONNECT_ERROR.
     #[error("the server refused namespace {}: {}{}", .0.namespace, .0.message, .0.hint())]
     Refused(Refusal),
-    /// The function that makes the authentication data failed.
-    #[error("the authentication data for namespace {namespace} could not be made")]
+    /// The function of `auth_with` failed; the source is its error.
+    #[error("the function of `auth_with` failed for namespace {namespace}")]
     Auth {
         /// The namespace.
         namespace: String,
     },
-    /// The connection was lost before the server had answered for this namespace, and is not tried again.
+    /// The connection ended before the server answered CONNECT, or the server disconnected the socket.
     #[error(
-        "the connection was lost ({reason}) before namespace {namespace} was connected; if that happens every time, the \
-         server may use another `parser`, and its log may say more"
+        "namespace {namespace} was not connected, because the connection ended ({reason}); if this happens every time, check \
+         `parser` and the server's log"
     )]
     Lost {
         /// The namespace.
         namespace: String,
-        /// Why it was lost.
+        /// Why it ended.
         reason: crate::DisconnectReason,
     },
-    /// `disconnect` was called meanwhile, or the runtime is shutting down.
-    #[error("the client disconnected while namespace {namespace} was being connected")]
+    /// `disconnect` was called before the server answered CONNECT, or the runtime is shutting down.
+    #[error("the client was disconnected before namespace {namespace} was connected")]
     Cancelled {
         /// The namespace.
         namespace: String,
     },
 }
 
-/// A server's refusal to let a client into a namespace.
+/// The CONNECT_ERROR by which a server refuses a client.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The namespace.
@@ -186,7 +181,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The data the server sent along, if there is any and it is a `T`.
+    /// The server's data, if it sent any and it is a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.data.as_ref()?.get()).ok()
     }
@@ -212,7 +207,7 @@ impl Refusal {
     fn hint(&self) -> &'static str {
         match self.message.as_str() {
             "Invalid namespace" => "; the server has no namespace of this name",
-            // It is what python-socketio says.
+            // The message of python-socketio.
             "Unable to connect" => "; probably the server has no namespace of this name",
             _ => "",
         }
@@ -226,17 +221,17 @@ pub enum EmitErrorKind {
     /// The data could not be serialised.
     #[error("the event could not be encoded")]
     Encode,
-    /// The name is one that Socket.IO keeps for itself.
+    /// Socket.IO reserves the event's name.
     #[error("`{0}` is a reserved event name and cannot be emitted; choose another")]
     ReservedName(String),
-    /// The socket was disconnected for good, or could not be connected.
-    #[error("the socket of namespace {namespace} is disconnected; call `connect` again before emitting")]
+    /// The socket was disconnected or could not be connected, and does not try again by itself.
+    #[error("the socket of namespace {namespace} is disconnected; call `connect` before `emit`")]
     Disconnected {
         /// The namespace.
         namespace: String,
     },
-    /// As much waits to be sent as the buffer may hold.
-    #[error("the send buffer of namespace {namespace} is full; emit less, or allow more by `send_buffer`")]
+    /// The events that wait to be sent fill the buffer.
+    #[error("the send buffer of namespace {namespace} is full; emit less, or raise `send_buffer`")]
     BufferFull {
         /// The namespace.
         namespace: String,
@@ -254,17 +249,17 @@ pub enum AckErrorKind {
     #[error("the server did not acknowledge the event within {0:?}")]
     TimedOut(Duration),
     /// The connection was lost, or the socket disconnected, after the event was sent and before it was acknowledged.
-    #[error("the socket has been disconnected before the event was acknowledged")]
+    #[error("the socket was disconnected before the server acknowledged the event")]
     Disconnected,
-    /// The event gave way to newer ones, by [`OverflowPolicy::DropOldest`](crate::OverflowPolicy::DropOldest), or was
-    /// volatile and there was no connection.
-    #[error("the event was dropped unsent")]
+    /// The event was not sent: newer events replaced it by [`OverflowPolicy::DropOldest`](crate::OverflowPolicy::DropOldest), or
+    /// it was volatile and could not be sent at once.
+    #[error("the event was dropped before it was sent")]
     Dropped,
     /// All tries that [`Retries`](crate::Retries) allows timed out.
-    #[error("the server did not acknowledge the event, however often it was sent")]
+    #[error("the server did not acknowledge the event within all retries")]
     RetriesExhausted,
-    /// The server answered with something else.
-    #[error("the acknowledgement is not what was expected")]
+    /// The arguments of the acknowledgement cannot be deserialised into the requested type; the source says why.
+    #[error("the acknowledgement does not have the requested type")]
     Arguments,
 }
 
@@ -272,17 +267,17 @@ pub enum AckErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildErrorKind {
-    /// The address is not one of a server.
+    /// The server's address is not valid.
     #[error("`{0}` is not a server's address; it looks like `http://host:port` or `https://host/namespace`")]
     Url(String),
-    /// The address is one of TLS, and the crate was built without its feature `tls`.
-    #[error("`{0}` needs TLS, which this program was built without; switch on the feature `tls` of sockeye-client")]
+    /// The address needs TLS, and the crate was built without its feature `tls`.
+    #[error("`{0}` needs TLS, which this program was built without; enable the feature `tls` of sockeye-client")]
     TlsMissing(String),
-    /// No transport is left to try.
-    #[error("there is no transport; name at least one")]
+    /// The list of transports is empty.
+    #[error("the list of transports is empty; name at least one")]
     NoTransport,
-    /// A header or cookie has characters that it must not have.
-    #[error("the header `{0}` is not valid")]
+    /// A header or cookie has a character that is not allowed.
+    #[error("the header `{0}` is not valid; its name or its value has a character that is not allowed")]
     Header(String),
     /// The authentication data has no JSON form or is not an object.
     #[error("the authentication data must serialise to a JSON object")]
@@ -296,8 +291,8 @@ pub enum BuildErrorKind {
     /// The proxy's address is not valid.
     #[error("`{0}` is not a proxy's address; it looks like `http://host:port` or `socks5h://host:port`")]
     Proxy(String),
-    /// The TLS settings do not fit together.
-    #[error("the HTTP client could not be set up")]
+    /// The HTTP library refuses the TLS settings, for example a certificate that does not match its key.
+    #[error("the HTTP client could not be built from the TLS settings")]
     HttpClient,
 }
 

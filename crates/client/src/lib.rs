@@ -1,5 +1,5 @@
-//! A Socket.IO client: several namespaces on one connection, typed handlers, acknowledgements both ways, and
-//! reconnection that loses nothing that can be kept.
+//! A Socket.IO client: several namespaces on one connection, typed handlers, acknowledgements both ways, reconnection, and
+//! buffers that keep events until they can be sent.
 //!
 //! ```no_run
 //! use sockeye_client::{Data, Socket};
@@ -16,7 +16,7 @@
 //! }
 //! ```
 //!
-//! Who comes from python-socketio finds everything under these names:
+//! The names of python-socketio and what they are called here:
 //!
 //! | python-socketio | here |
 //! |---|---|
@@ -34,7 +34,6 @@
 //! | `SimpleClient().receive()` | [`Socket::events`] |
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod builder;
 mod connect;
 mod connection;
 mod error;
@@ -43,10 +42,9 @@ mod random;
 mod reason;
 mod settings;
 mod state;
+mod stream;
 mod task;
-mod transport;
 
-pub use builder::ManagerBuilder;
 pub use connect::connect;
 pub use error::{
     AckError, AckErrorKind, BuildError, BuildErrorKind, ConnectError, ConnectErrorKind, EmitError, EmitErrorKind,
@@ -64,15 +62,18 @@ pub use handles::{
 };
 pub use reason::DisconnectReason;
 pub use settings::{
-    format::{EngineVersion, Parser},
+    builder::ManagerBuilder,
+    format::Parser,
     limits::{BufferLimits, OverflowPolicy},
     reconnection::Reconnection,
     retries::Retries,
 };
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
+#[doc(inline)]
+pub use sockeye_protocol::engineio::{Revision as EngineVersion, session::TransportKind as Transport};
 pub use sockeye_protocol::socketio::{
     Args as ArgsRef, ArgsBuf, ArgumentError, Arguments, Date, EncodeError, Map, Number, Value, ValueError,
 };
 pub use state::lifecycle::{ManagerEvent, ManagerEvents};
-pub use transport::Transport;
+pub use stream::EventStream;

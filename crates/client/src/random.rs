@@ -1,8 +1,8 @@
-/// Random bytes that nobody can foretell.
+/// Unpredictable random bytes.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {
-        // Where the system has no randomness to give, the keys of the standard library's hash tables are the next best.
+        // If the system has no random bytes, the keys of the standard library's hash tables are the next best.
         use std::hash::{BuildHasher as _, RandomState};
         for chunk in bytes.chunks_mut(8) {
             let random = RandomState::new().hash_one(0).to_ne_bytes();

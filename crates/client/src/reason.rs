@@ -2,18 +2,19 @@ use std::fmt;
 
 /// Why a socket or a connection ended, in the words of the JavaScript reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DisconnectReason {
-    /// The server disconnected the socket; it is not connected again unless asked to.
+    /// The server disconnected the socket. It does not reconnect by itself.
     ServerDisconnect,
     /// This side disconnected the socket.
     ClientDisconnect,
-    /// The server was silent for longer than its ping interval and timeout.
+    /// The server sent no ping within its ping interval and ping timeout.
     PingTimeout,
-    /// The connection was closed, as by a server that shuts down or a network that changes.
+    /// The server closed the connection, for example because it shuts down.
     TransportClose,
     /// The connection broke.
     TransportError,
-    /// The server sent something that is no packet.
+    /// The server sent bytes that are no packet.
     ParseError,
 }
 
@@ -30,7 +31,7 @@ impl DisconnectReason {
         }
     }
 
-    /// Whether the socket reconnects by itself after it, where reconnection is on.
+    /// Whether the socket reconnects by itself after this, if reconnection is enabled.
     pub const fn is_temporary(self) -> bool {
         !matches!(self, Self::ServerDisconnect | Self::ClientDisconnect)
     }

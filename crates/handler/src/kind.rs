@@ -1,4 +1,4 @@
-use crate::{IntoReply, Reply};
+use crate::{HandlerError, IntoReply, Reply};
 
 /// What a handler handles, such as events or disconnects.
 pub trait HandlerKind: Sized + 'static {
@@ -28,7 +28,7 @@ pub trait HasSocket {
     message = "`{Self}` cannot be the result of this handler",
     label = "this handler returns `{Self}`",
     note = "a server's connect handlers and middleware return `()` or `Result<(), ConnectRefusal>`, all other handlers but those of \
-            events return `()`"
+            events return `()` or `Result<(), HandlerError>`"
 )]
 pub trait IntoOutput<Output> {
     /// Turns the result into the output.
@@ -53,6 +53,15 @@ impl<T: IntoReply> IntoOutput<Reply> for T {
     }
 }
 
-impl IntoOutput<()> for () {
-    fn into_output(self) {}
+/// The output of handlers that answer nobody, such as those of disconnects. Their errors stand in the log.
+impl IntoOutput<Result<(), HandlerError>> for () {
+    fn into_output(self) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+impl IntoOutput<Self> for Result<(), HandlerError> {
+    fn into_output(self) -> Self {
+        self
+    }
 }

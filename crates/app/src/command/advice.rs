@@ -54,7 +54,10 @@ pub(crate) fn connecting(error: &ConnectError) -> Advice {
             format!("no connection to {url} within {timeout:?}"),
             "Is it a Socket.IO server? --timeout allows more time.".into(),
         ),
-        kind @ ConnectErrorKind::NamespaceTimedOut { .. } => (kind.to_string(), "--timeout allows more time.".into()),
+        ConnectErrorKind::NamespaceTimedOut { namespace, timeout } => (
+            format!("the server did not answer for namespace {namespace} within {timeout:?}"),
+            "--timeout allows more time.".into(),
+        ),
         ConnectErrorKind::Refused(refusal) => {
             let problem = format!("the server refused namespace {}: {}", refusal.namespace, refusal.message);
             let cure = match refusal.message.as_str() {

@@ -133,8 +133,8 @@ impl TargetOptions {
             return Err(wrong());
         }
         let is_mount = url.path().trim_end_matches('/').ends_with("/socket.io");
-        let (mount, namespace) =
-            if is_mount { (Some(slashed(url.path())), "/") } else { (None, written_path(http.trim())) };
+        let builder = Manager::builder(&http);
+        let (mount, namespace) = if is_mount { (Some(slashed(url.path())), "/") } else { (None, builder.namespace()) };
         url.set_path("");
         url.set_fragment(None);
         without_session(&mut url);
@@ -228,17 +228,6 @@ impl FromStr for Header {
 fn seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.trim_end_matches('s').parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.filter(|time| !time.is_zero()).ok_or("the time must be a number of seconds above 0, such as 10 or 0.5")
-}
-
-/// The path of an address as it is written; the URL library escapes what is not ASCII.
-fn written_path(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    let begin = rest.find('/').unwrap_or(end).min(end);
-    match rest.get(begin..end) {
-        Some(path) if !path.is_empty() => path,
-        _ => "/",
-    }
 }
 
 /// Takes the parameters of an Engine.IO session out of an address, if it has any.

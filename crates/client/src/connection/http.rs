@@ -6,7 +6,7 @@ use reqwest::{
 };
 use sockeye_protocol::engineio::Revision;
 
-use crate::{ConnectError, Transport, error::ConnectErrorKind, settings::config::Config};
+use crate::{ConnectError, Transport, error::ConnectErrorKind, settings::builder::Config};
 
 /// Makes the requests of one connection.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Requests {
 
     fn url(&self, transport: Transport) -> Url {
         let mut url = self.config.url.clone();
-        let version = match self.config.engine_version.revision() {
+        let version = match self.config.engine_version {
             Revision::V3 => "3",
             Revision::V4 => "4",
         };

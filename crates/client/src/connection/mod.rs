@@ -2,5 +2,7 @@
 pub(crate) mod http;
 pub(crate) mod packet;
 pub(crate) mod packet_log;
+mod parser;
+pub(crate) mod queue;
 pub(crate) mod session;
 pub(crate) mod transport;

@@ -1,29 +1,20 @@
 use sockeye_protocol::engineio::{Packet, Revision};
 
 use super::packet::{Kind, Outgoing};
-use crate::{Transport, settings::config::Config};
+use crate::{Transport, settings::builder::Config};
 
-/// Logs the packets of a connection with their content, if `log_packets` is set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PacketLog {
-    enabled: bool,
-}
-
+/// The log of packets with their content, if `log_packets` is set.
 impl Config {
-    pub(crate) fn packet_log(&self) -> PacketLog {
-        PacketLog { enabled: self.log_packets }
-    }
-}
-
-impl PacketLog {
-    /// A packet has arrived.
-    pub(crate) fn received(self, transport: Transport, packet: &Packet<'_>) {
-        self.log("received", transport, packet);
+    /// Logs a packet that has arrived.
+    pub(crate) fn log_received(&self, transport: Transport, packet: &Packet<'_>) {
+        if self.log_packets {
+            log("received", transport, packet);
+        }
     }
 
-    /// A message is being sent.
-    pub(crate) fn sent(self, transport: Transport, message: &Outgoing) {
-        if !self.enabled {
+    /// Logs a message that is being sent.
+    pub(crate) fn log_sent(&self, transport: Transport, message: &Outgoing) {
+        if !self.log_packets {
             return;
         }
         let text = || str::from_utf8(&message.head).ok().and_then(|text| Packet::parse_text(text, Revision::V4).ok());
@@ -32,36 +23,33 @@ impl PacketLog {
             Kind::Binary => Some(Packet::Binary(message.head.as_slice().into())),
             Kind::Close => None,
         };
-        packet.iter().for_each(|packet| self.log("sent", transport, packet));
+        packet.iter().for_each(|packet| log("sent", transport, packet));
         for attachment in &message.attachments {
-            self.log("sent", transport, &Packet::Binary(attachment.as_ref().into()));
+            log("sent", transport, &Packet::Binary(attachment.as_ref().into()));
         }
     }
+}
 
-    fn log(self, direction: &'static str, transport: Transport, packet: &Packet<'_>) {
-        if !self.enabled {
+fn log(direction: &'static str, transport: Transport, packet: &Packet<'_>) {
+    let (kind, data) = match *packet {
+        Packet::Open(data) => ("open", data),
+        Packet::Close => ("close", ""),
+        Packet::Ping(data) => ("ping", data),
+        Packet::Pong(data) => ("pong", data),
+        Packet::Upgrade => ("upgrade", ""),
+        Packet::Noop => ("noop", ""),
+        Packet::Text(text) => {
+            let bytes = text.len();
+            let socketio = socketio_kind(text);
+            tracing::info!(target: "sockeye::packets", %transport, kind = "message", socketio, bytes, data = %text, "{direction}");
             return;
         }
-        let (kind, data) = match *packet {
-            Packet::Open(data) => ("open", data),
-            Packet::Close => ("close", ""),
-            Packet::Ping(data) => ("ping", data),
-            Packet::Pong(data) => ("pong", data),
-            Packet::Upgrade => ("upgrade", ""),
-            Packet::Noop => ("noop", ""),
-            Packet::Text(text) => {
-                let bytes = text.len();
-                let socketio = socketio_kind(text);
-                tracing::info!(target: "sockeye::packets", %transport, kind = "message", socketio, bytes, data = %text, "{direction}");
-                return;
-            }
-            Packet::Binary(ref data) => {
-                tracing::info!(target: "sockeye::packets", %transport, kind = "binary", bytes = data.len(), "{direction}");
-                return;
-            }
-        };
-        tracing::info!(target: "sockeye::packets", %transport, kind, bytes = data.len(), data = %data, "{direction}");
-    }
+        Packet::Binary(ref data) => {
+            tracing::info!(target: "sockeye::packets", %transport, kind = "binary", bytes = data.len(), "{direction}");
+            return;
+        }
+    };
+    tracing::info!(target: "sockeye::packets", %transport, kind, bytes = data.len(), data = %data, "{direction}");
 }
 
 /// The kind of a Socket.IO packet in its textual form.

@@ -10,22 +10,24 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use sockeye_handler::with_causes;
 use sockeye_protocol::{
     engineio::{
         Packet,
         session::{
             CloseReason, Delivery, Event as SessionEvent, Probe, ProbeStep, Role, Session, Timing, Transmit,
-            TransportKind, UpgradeError,
+            UpgradeError,
         },
     },
     websocket::{Event, with_read_buffer},
 };
 
 use super::{
-    packet::{Outgoing, Queue},
-    transport::{Body, Lost, OpenTransport, Opened, WebSocket},
+    packet::Outgoing,
+    queue::Queue,
+    transport::{Body, Input, Lost, OpenTransport, Opened, WebSocket},
 };
-use crate::{ConnectError, DisconnectReason, Transport, settings::config::Config};
+use crate::{ConnectError, DisconnectReason, Transport, settings::builder::Config};
 
 /// Takes the messages of a connection.
 pub(crate) trait Receiver {
@@ -83,8 +85,8 @@ pub(crate) enum Change {
     Ended,
 }
 
-/// So many polls in a row may bring nothing. A server ends one poll for an upgrade; python-engineio ends all, for ever and
-/// at once, when the WebSocket breaks before its probe, and the session delivers nothing any more.
+/// The most polls in a row that may bring no packet. A server ends one poll for an upgrade. python-engineio ends every poll at
+/// once if the WebSocket breaks before its probe, and the session then delivers nothing any more.
 const EMPTY_POLLS: u32 = 16;
 
 /// How often one turn reads before others get theirs.
@@ -92,20 +94,15 @@ const READS_A_TURN: usize = 8;
 
 impl Connection {
     pub(crate) fn new(opened: Opened, config: Arc<Config>, now: Instant) -> Self {
-        let Opened { handshake, mut transport } = opened;
-        let revision = config.engine_version.revision();
+        let Opened { handshake, transport } = opened;
         let [interval, timeout] = [handshake.ping_interval, handshake.ping_timeout].map(Duration::from_millis);
         let timing =
             Timing::new(interval, timeout).upgrade_timeout(config.upgrade_timeout).close_timeout(config.close_timeout);
-        let kind = match transport {
-            OpenTransport::Polling(_) => TransportKind::Polling,
-            OpenTransport::WebSocket(_) => TransportKind::WebSocket,
-        };
-        let mut session = Session::new(Role::Client, revision, kind, timing, now);
+        let mut session = Session::new(Role::Client, config.engine_version, transport.kind(), timing, now);
         let mut probing = None;
-        if let OpenTransport::Polling(polling) = &mut transport {
-            // What came behind the handshake is the answer to the first GET.
-            polling.begin(&mut session);
+        if let OpenTransport::Polling(polling) = &transport {
+            // What came behind the handshake is the answer to the first GET, which is always allowed.
+            let _begun = session.begin_get();
             let is_offered = handshake.upgrades.iter().any(|upgrade| upgrade == Transport::WebSocket.as_str());
             if is_offered
                 && config.upgrade
@@ -132,10 +129,7 @@ impl Connection {
     }
 
     pub(crate) fn transport(&self) -> Transport {
-        match self.transport {
-            OpenTransport::Polling(_) => Transport::Polling,
-            OpenTransport::WebSocket(_) => Transport::WebSocket,
-        }
+        self.transport.kind()
     }
 
     /// The beginning of the session's id, for logs: whoever knows the whole can poll in this client's name.
@@ -322,10 +316,10 @@ impl Connection {
         let mut empty = self.probing.is_none();
         let Self { session, ping_data, config, .. } = self;
         session.handle_input(|| now);
-        let decoded = body.decode(config.engine_version.revision(), |packet| {
-            config.packet_log().received(Transport::Polling, &packet);
+        let decoded = body.decode(config.engine_version, |packet| {
+            config.log_received(Transport::Polling, &packet);
             empty &= packet == Packet::Noop;
-            result = on_packet(&packet, TransportKind::Polling, session, ping_data, cx, now, receiver);
+            result = on_packet(&packet, Transport::Polling, session, ping_data, cx, now, receiver);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         result?;
@@ -354,7 +348,7 @@ impl Connection {
     fn read_frames(&mut self, cx: &mut Context<'_>, receiver: &mut impl Receiver) -> Result<Poll<()>, Lost> {
         let Self { transport, session, ping_data, config, .. } = self;
         let OpenTransport::WebSocket(websocket) = transport else { return Ok(Poll::Pending) };
-        let (limits, revision) = (websocket.limits(), config.engine_version.revision());
+        let (limits, revision) = (websocket.limits(), config.engine_version);
         with_read_buffer(|buffer| {
             let count = match websocket.poll_read(cx, buffer) {
                 Poll::Pending => return Ok(Poll::Pending),
@@ -388,8 +382,8 @@ impl Connection {
                 };
                 if let Some(packet) = packet {
                     let packet = packet.map_err(|error| Lost::by(DisconnectReason::ParseError, error))?;
-                    config.packet_log().received(Transport::WebSocket, &packet);
-                    on_packet(&packet, TransportKind::WebSocket, session, ping_data, cx, now, receiver)?;
+                    config.log_received(Transport::WebSocket, &packet);
+                    on_packet(&packet, Transport::WebSocket, session, ping_data, cx, now, receiver)?;
                 }
                 if let Some(payload) = pong {
                     websocket.pong(&payload);
@@ -407,7 +401,8 @@ impl Connection {
             match dialing.as_mut().poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Err(error)) => {
-                    tracing::debug!(sid = self.short_sid(), %error, "the WebSocket of an upgrade could not be opened");
+                    let (sid, error) = (self.short_sid(), with_causes(&error));
+                    tracing::debug!(sid, error, "the WebSocket of an upgrade could not be opened");
                     self.probing = None;
                     self.session.handle_probe_refused();
                 }
@@ -434,7 +429,7 @@ impl Connection {
 
 fn on_packet(
     packet: &Packet<'_>,
-    via: TransportKind,
+    via: Transport,
     session: &mut Session,
     ping_data: &mut String,
     cx: &mut Context<'_>,
@@ -461,27 +456,15 @@ fn poll_probe(
     if let Poll::Ready(Err(_)) = websocket.poll_write(cx, queue) {
         return Poll::Ready(Err(UpgradeError::Broken));
     }
-    let limits = websocket.limits();
-    with_read_buffer(|buffer| {
-        loop {
-            let count = match websocket.poll_read(cx, buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(UpgradeError::Closed)),
-                Poll::Ready(Ok(count)) => count,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(UpgradeError::Broken)),
-            };
-            let input = buffer.get_mut(..count).unwrap_or_default();
-            let consumed = match websocket.decoder.decode(input, &limits) {
-                Ok((_, None)) => continue,
-                Ok((consumed, Some(Event::Text("3probe")))) => consumed,
-                Ok((_, Some(Event::Close(_)))) => return Poll::Ready(Err(UpgradeError::Closed)),
-                Ok((_, Some(_))) | Err(_) => return Poll::Ready(Err(UpgradeError::Unexpected)),
-            };
+    websocket.poll_event(cx, |input| match input {
+        Input::Event(Event::Text("3probe")) => {
             let answer = Packet::Pong("probe");
-            config.packet_log().received(Transport::WebSocket, &answer);
-            websocket.put_back(input.get(consumed..).unwrap_or_default());
-            return Poll::Ready(Ok(answer));
+            config.log_received(Transport::WebSocket, &answer);
+            Ok(answer)
         }
+        Input::Event(Event::Close(_)) | Input::End => Err(UpgradeError::Closed),
+        Input::Event(_) | Input::Invalid(..) => Err(UpgradeError::Unexpected),
+        Input::Broken(_) => Err(UpgradeError::Broken),
     })
 }
 

@@ -15,14 +15,14 @@ use tokio::{
 
 use crate::{AckError, EmitError, Socket, error::AckErrorKind, state::socket::AckOutcome};
 
-/// An acknowledgement to come. It resolves to the first argument of the answer, or to all of them if `T` is a tuple, such
-/// as `(i64, String)`. An answer without arguments is taken for `null`, which `()` is decoded from.
+/// The future of an acknowledgement. It resolves to the first argument of the answer, or to all arguments if `T` is a
+/// tuple, such as `(i64, String)`. An answer without arguments counts as `null`, from which `()` can be deserialised.
 ///
-/// The event is emitted already: it is sent when the future is first awaited, and otherwise within two milliseconds.
-/// Dropping the future only means that nobody waits for the answer. If the time runs out while the event still waits for a
-/// connection, the event is not sent any more, unless the manager has [`Retries`](crate::Retries).
+/// The event is emitted already: it is sent when the future is first awaited, and otherwise within two milliseconds. If the
+/// future is dropped, the answer is ignored. If the time runs out while the event still waits for a connection, the event
+/// is not sent any more, unless the manager has [`Retries`](crate::Retries).
 #[derive(Debug)]
-#[must_use = "an acknowledgement is only waited for when the future is awaited; to emit without one, use `emit`"]
+#[must_use = "the acknowledgement arrives only if the future is awaited; to emit without one, use `emit`"]
 pub struct AckFuture<T> {
     state: State,
     limit: Duration,

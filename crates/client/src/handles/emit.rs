@@ -57,13 +57,12 @@ impl Socket {
         Direct::new(self.clone()).emit_with_callback(event, args, callback);
     }
 
-    /// What is emitted through the result is dropped if it cannot be sent at once: if the socket is not connected, or
-    /// what was emitted before is not written yet.
+    /// Makes emits volatile; see [`Direct::volatile`].
     pub fn volatile(&self) -> Direct {
         Direct::new(self.clone()).volatile()
     }
 
-    /// Acknowledgements asked for through the result are waited for this long.
+    /// Sets how long to wait for acknowledgements; see [`Direct::timeout`].
     pub fn timeout(&self, timeout: Duration) -> Direct {
         Direct::new(self.clone()).timeout(timeout)
     }
@@ -175,7 +174,7 @@ impl Socket {
             return Err(self.disconnected());
         }
         let ack = packet.ack;
-        let dropped = socket.buffer.push(packet, limits).map_err(|_| self.buffer_full())?;
+        let dropped = socket.buffer.push_within(packet, limits).map_err(|_| self.buffer_full())?;
         socket.acks.extend(ack.zip(sender));
         for ack in dropped.into_iter().filter_map(|packet| packet.ack) {
             socket.resolve_ack(ack, Err(AckErrorKind::Dropped));
@@ -208,7 +207,7 @@ impl Socket {
     }
 }
 
-/// How something is emitted by one socket.
+/// Emits by one socket with other settings than the manager's. Each setting method returns a changed value.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens until something is emitted"]
 pub struct Direct {
@@ -222,8 +221,7 @@ impl Direct {
         Self { socket, volatile: false, timeout: None }
     }
 
-    /// Drops what is emitted if it cannot be sent at once: if the socket is not connected, or what was emitted before
-    /// is not written yet.
+    /// Makes emits volatile: an event is dropped if the socket is not connected, or if events before it are not written yet.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self

@@ -1,16 +1,10 @@
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use sockeye_protocol::socketio::{ArgsBuf, ArgumentError, Arguments};
-use tokio::sync::mpsc;
 
 use crate::{
-    EmitError, Socket,
+    EmitError, EventStream, Socket,
     handles::handler::{AckId, Acknowledge as _},
 };
 
@@ -22,6 +16,9 @@ pub struct Event {
     pub(crate) args: ArgsBuf,
     pub(crate) ack: Option<AckId>,
 }
+
+/// The events of a [socket](crate::Socket::events), in order.
+pub type Events = EventStream<Event>;
 
 impl Event {
     /// The name.
@@ -69,44 +66,5 @@ impl Event {
             Some(id) => self.socket.send_ack(id, &args),
             None => Ok(()),
         }
-    }
-}
-
-/// The events of one socket, in order. While the stream is full, later events of the socket wait, also for its handlers.
-#[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
-
-/// How many events wait in the stream itself; more wait before it.
-const CAPACITY: usize = 256;
-
-impl Socket {
-    /// Returns the events from now on as a stream. Each event goes to the streams and to the handlers.
-    pub fn events(&self) -> Events {
-        let (sender, events) = Events::new();
-        self.change(|handlers| {
-            let open = handlers.streams.iter().filter(|stream| !stream.is_closed()).cloned();
-            handlers.streams = open.chain([sender]).collect();
-        });
-        events
-    }
-}
-
-impl Events {
-    pub(crate) fn new() -> (mpsc::Sender<Event>, Self) {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
-        (sender, Self(receiver))
-    }
-
-    /// The next event; `None` when the manager is gone.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
-    }
-}
-
-impl Stream for Events {
-    type Item = Event;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.0.poll_recv(cx)
     }
 }

@@ -4,19 +4,15 @@ use std::{
 };
 
 use crate::{
-    Transport,
-    settings::config::Config,
-    state::{
-        lifecycle::ManagerEvents,
-        shared::{Handle, Shared},
-    },
+    ManagerEvents, Transport,
+    settings::builder::Config,
+    state::shared::{Handle, Shared},
 };
 
 /// One connection to a server, shared by the [`Socket`](crate::Socket)s of several namespaces. Cheap to clone.
 ///
-/// A manager runs in one task, which is there from the first `connect` to the last disconnect. When the last handle,
-/// of the manager or of one of its sockets, is dropped, the connection is closed: keep one for as long as handlers are
-/// to run.
+/// A manager runs in one task, from the first `connect` until all its sockets are disconnected. When the last handle of the
+/// manager and its sockets is dropped, the connection is closed: keep a handle for as long as handlers are to run.
 #[derive(Clone)]
 pub struct Manager(pub(crate) Arc<Handle>);
 
@@ -35,7 +31,7 @@ impl Manager {
         self.shared().core().open.as_ref().map(|open| open.transport)
     }
 
-    /// How many bytes wait to be written to the open connection: if they stay, the server does not read.
+    /// How many bytes wait to be written to the open connection. If the number does not fall, the server does not read.
     pub fn backlog(&self) -> usize {
         self.shared().core().waiting_bytes()
     }
@@ -45,7 +41,8 @@ impl Manager {
         self.shared().core().open.as_ref().map(|open| open.sid.clone())
     }
 
-    /// What happens to the connection from now on.
+    /// Returns what happens to the connection from now on as a stream. A stream that is not read keeps the first 256 events and
+    /// misses the others.
     pub fn events(&self) -> ManagerEvents {
         let (sender, events) = ManagerEvents::new();
         self.shared().core().listeners.push(sender);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     BuildError, Manager,
-    settings::auth::Auth,
+    settings::auth,
     state::socket::{SocketShared, SocketState},
 };
 
@@ -73,7 +73,7 @@ impl Socket {
     /// # Errors
     /// If the data does not serialise to an object.
     pub fn set_auth(&self, auth: impl Serialize) -> Result<(), BuildError> {
-        let auth = Auth::value(&auth)?;
+        let auth = auth::value(&auth)?;
         self.with(|socket| socket.auth = Some(auth));
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Socket {
         T: Serialize,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let auth = Auth::function(auth);
+        let auth = auth::function(auth);
         self.with(|socket| socket.auth = Some(auth));
     }
 

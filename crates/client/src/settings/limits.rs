@@ -13,6 +13,7 @@ pub struct BufferLimits {
 
 /// Which events are dropped when a buffer is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OverflowPolicy {
     /// The new event: its `emit` fails, so that the caller knows.
     #[default]

@@ -1,6 +1,6 @@
 //! The settings of a manager.
 pub(crate) mod auth;
-pub(crate) mod config;
+pub(crate) mod builder;
 pub(crate) mod cookies;
 pub(crate) mod format;
 pub(crate) mod limits;

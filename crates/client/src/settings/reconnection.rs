@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_up_to_the_maximum() {
+    fn a_delay_doubles_up_to_the_maximum() {
         assert_eq!(delays(&Reconnection::default(), 0.5, 6), [1000, 2000, 4000, 5000, 5000, 5000]);
     }
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_up_after_the_attempts_allowed() {
+    fn a_client_gives_up_after_the_allowed_attempts() {
         let policy = Reconnection { attempts: Some(2), ..Reconnection::default() };
         let mut backoff = Backoff::default();
         assert!(backoff.next(&policy, 0.5).is_some());
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_lasted_starts_afresh() {
+    fn delays_start_anew_after_a_connection_that_lasted() {
         let policy = Reconnection { delay: Duration::ZERO, ..Reconnection::default() };
         let mut backoff = Backoff::default();
         let mut reconnect = |lifetime| {

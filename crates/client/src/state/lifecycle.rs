@@ -1,13 +1,6 @@
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use futures_core::Stream;
-use tokio::sync::mpsc;
-
-use crate::{ConnectError, DisconnectReason, Transport};
+use crate::{ConnectError, DisconnectReason, EventStream, Transport};
 
 /// What happens to a manager's connection.
 #[derive(Debug, Clone)]
@@ -51,29 +44,5 @@ pub enum ManagerEvent {
     },
 }
 
-/// The [`ManagerEvent`]s of a manager. A stream that is not read keeps the first 256 and misses the others.
-#[derive(Debug)]
-pub struct ManagerEvents(mpsc::Receiver<ManagerEvent>);
-
-/// How many events wait for a reader.
-const CAPACITY: usize = 256;
-
-impl ManagerEvents {
-    pub(crate) fn new() -> (mpsc::Sender<ManagerEvent>, Self) {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
-        (sender, Self(receiver))
-    }
-
-    /// The next event; `None` when the manager is gone.
-    pub async fn next(&mut self) -> Option<ManagerEvent> {
-        self.0.recv().await
-    }
-}
-
-impl Stream for ManagerEvents {
-    type Item = ManagerEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ManagerEvent>> {
-        self.0.poll_recv(cx)
-    }
-}
+/// What happens to the connection of a [manager](crate::Manager::events), in order.
+pub type ManagerEvents = EventStream<ManagerEvent>;

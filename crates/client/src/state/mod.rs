@@ -1,5 +1,4 @@
 //! What the handles of a manager and its task share: the sockets, their membership, and what waits to be sent.
-pub(crate) mod buffer;
 pub(crate) mod handlers;
 pub(crate) mod lifecycle;
 pub(crate) mod retry;

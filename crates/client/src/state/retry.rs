@@ -1,13 +1,17 @@
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
-use super::buffer::Full;
-use crate::{BufferLimits, Retries, connection::packet::Outgoing};
+use crate::{
+    BufferLimits, OverflowPolicy, Retries,
+    connection::{
+        packet::Outgoing,
+        queue::{Full, Queue},
+    },
+};
 
 /// The events of one socket that the server has not acknowledged yet.
 #[derive(Debug, Default)]
 pub(crate) struct RetryQueue {
-    entries: VecDeque<Outgoing>,
-    bytes: usize,
+    entries: Queue,
     head: Head,
 }
 
@@ -33,17 +37,12 @@ pub(crate) enum Step {
 
 impl RetryQueue {
     pub(crate) fn push(&mut self, packet: Outgoing, limits: &BufferLimits) -> Result<(), Full> {
-        if self.entries.len() >= limits.packets || self.bytes + packet.len() > limits.bytes {
-            return Err(Full);
-        }
-        self.bytes += packet.len();
-        self.entries.push_back(packet);
-        Ok(())
+        self.entries.push_within(packet, &BufferLimits { policy: OverflowPolicy::Reject, ..*limits }).map(drop)
     }
 
     /// Returns what to do at `now`, while the socket is connected. Call it until it returns `None`.
     pub(crate) fn step(&mut self, policy: &Retries, now: Instant) -> Option<Step> {
-        let first = self.entries.front()?;
+        let first = self.entries.first()?;
         let tries = match self.head {
             Head::Waiting => 0,
             Head::Again { tries } => tries,
@@ -70,7 +69,7 @@ impl RetryQueue {
 
     /// An acknowledgement has arrived, perhaps for another event.
     pub(crate) fn acknowledged(&mut self, ack: u64) {
-        if self.entries.front().is_some_and(|first| first.ack == Some(ack)) {
+        if self.entries.first().is_some_and(|first| first.ack == Some(ack)) {
             self.pop();
         }
     }
@@ -85,16 +84,15 @@ impl RetryQueue {
 
     /// Removes the events with these acknowledgements.
     pub(crate) fn forget(&mut self, named: impl Fn(u64) -> bool) {
-        if self.entries.front().and_then(|first| first.ack).is_some_and(&named) {
+        if self.entries.first().and_then(|first| first.ack).is_some_and(&named) {
             self.pop();
         }
-        self.entries.retain(|packet| !packet.ack.is_some_and(&named));
-        self.bytes = self.entries.iter().map(Outgoing::len).sum();
+        self.entries.remove(named);
     }
 
     /// The acknowledgements that the events wait for.
     pub(crate) fn acks(&self) -> impl Iterator<Item = u64> {
-        self.entries.iter().filter_map(|packet| packet.ack)
+        self.entries.acks()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -102,12 +100,7 @@ impl RetryQueue {
     }
 
     fn pop(&mut self) {
-        if let Some(first) = self.entries.pop_front() {
-            self.bytes -= first.len();
-        }
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
-        }
+        self.entries.pop();
         self.head = Head::Waiting;
     }
 }
@@ -147,7 +140,7 @@ mod tests {
         queue.acknowledged(1);
         assert_eq!(step(&mut queue, now), Some(Ok(2)));
         queue.acknowledged(2);
-        assert_eq!((step(&mut queue, now), queue.len(), queue.bytes, queue.deadline()), (None, 0, 0, None));
+        assert_eq!((step(&mut queue, now), queue.len(), queue.entries.bytes(), queue.deadline()), (None, 0, 0, None));
     }
 
     #[test]

@@ -20,13 +20,14 @@ use super::{
 use crate::{
     ConnectError, DisconnectReason, Transport,
     connection::{
-        packet::{Origin, Outgoing, Queue},
+        packet::{Origin, Outgoing},
+        queue::Queue,
         session::{Connection, Link},
         transport::Lost,
     },
     error::ConnectErrorKind,
     random::{random_bytes, random_share},
-    settings::config::Config,
+    settings::{auth::Auth, builder::Config},
 };
 
 /// What the handles of a manager and its task share.
@@ -49,13 +50,13 @@ pub(crate) struct Core {
     pub(crate) waker: Option<Waker>,
     /// Whether something has changed since the task last looked.
     pub(crate) changed: bool,
-    /// Whether the task looks at the outbox before long unasked, so that nobody needs to wake it for that.
+    /// Whether the task will soon look at the outbox without being woken.
     pub(crate) attentive: bool,
     pub(crate) open: Option<OpenConnection>,
     pub(crate) listeners: Vec<mpsc::Sender<ManagerEvent>>,
-    /// Those who wait for the connection to be closed.
+    /// The tasks that wait until the connection is closed.
     pub(crate) closed: Vec<oneshot::Sender<()>>,
-    /// Those who wait for everything to be written.
+    /// The tasks that wait until everything is written.
     pub(crate) flushed: Vec<oneshot::Sender<()>>,
 }
 
@@ -79,7 +80,7 @@ impl Drop for Handle {
     }
 }
 
-/// So many bytes wait at most for a task that looks at the outbox unasked.
+/// The most bytes that wait for a task that looks at the outbox without being woken.
 const ATTENTION: usize = 32 * 1024;
 
 impl Shared {
@@ -204,6 +205,12 @@ impl Core {
         self.wake();
     }
 
+    /// The attempt for which the authentication data is to be made, and the function that makes it.
+    pub(crate) fn due_authentication(&mut self, index: usize) -> Option<(u64, Option<Auth>)> {
+        let socket = self.sockets.get_mut(index)?;
+        Some((socket.authenticate.take()?, socket.auth.clone()))
+    }
+
     /// Sends CONNECT with this authentication data, if the socket still waits for it.
     pub(crate) fn authenticated(&mut self, index: usize, attempt: u64, auth: Option<&RawValue>) {
         let Some(socket) = self.sockets.get_mut(index) else { return };
@@ -238,29 +245,12 @@ impl Core {
         self.settle(index);
     }
 
-    /// The server's CONNECT has arrived.
-    pub(crate) fn handle_connect(&mut self, index: usize, id: Arc<str>, pid: Option<String>) {
-        self.change_membership(index, |socket| socket.membership.handle_connect(Instant::now(), id, pid));
-    }
-
-    /// The server's CONNECT_ERROR has arrived.
-    pub(crate) fn handle_connect_error(&mut self, index: usize, error: ConnectError) {
-        self.change_membership(index, |socket| socket.membership.handle_connect_error(Instant::now(), error));
-    }
-
-    /// The server's DISCONNECT has arrived.
-    pub(crate) fn handle_disconnect(&mut self, index: usize, reason: DisconnectReason, error: ConnectError) {
-        self.change_membership(index, |socket| socket.membership.handle_disconnect(Instant::now(), reason, error));
-    }
-
     /// Acts on what happened to a socket's membership, and sends what that wants to send.
     pub(crate) fn settle(&mut self, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else { return };
         if socket.take_events() {
-            let buffered = socket.buffer.drain();
-            buffered.into_iter().for_each(|packet| self.outbox.push(packet));
+            self.outbox.append(&mut socket.buffer);
         }
-        let Some(socket) = self.sockets.get_mut(index) else { return };
         // CONNECT is sent with its authentication data, and so not from here.
         while let Some(Transmit::Disconnect) = socket.membership.poll_transmit() {
             if let Ok(packet) = self.config.parser.disconnect(&socket.shared.namespace) {
@@ -306,7 +296,7 @@ impl Core {
             if let Some(socket) = self.sockets.get_mut(index).filter(|socket| !socket.has_ended())
                 && packet.ack.is_none_or(|ack| !socket.withdrawn.contains(&ack))
             {
-                socket.buffer.put_back(packet);
+                socket.buffer.push_front(packet);
             }
         }
         self.change_memberships(|socket| {
@@ -331,13 +321,15 @@ impl Core {
         });
     }
 
+    /// Changes the membership of every socket, as [`change_membership`](Self::change_membership) does.
     fn change_memberships(&mut self, mut change: impl FnMut(&mut SocketState)) {
         for index in 0..self.sockets.len() {
             self.change_membership(index, &mut change);
         }
     }
 
-    fn change_membership(&mut self, index: usize, change: impl FnOnce(&mut SocketState)) {
+    /// Changes a socket's membership, acts on what happened to it, and sends what it wants to send.
+    pub(crate) fn change_membership(&mut self, index: usize, change: impl FnOnce(&mut SocketState)) {
         if let Some(socket) = self.sockets.get_mut(index) {
             change(socket);
             self.settle(index);

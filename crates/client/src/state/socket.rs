@@ -8,18 +8,19 @@ use std::{
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
-use sockeye_handler::QueuedEvent;
+use sockeye_handler::{Queued, QueuedEvent};
 use sockeye_protocol::socketio::{
     ArgsBuf,
     membership::{ClientMembership, Event, Join},
 };
 use tokio::sync::oneshot;
 
-use super::{buffer::SendBuffer, handlers::Handlers, retry::RetryQueue};
+use super::{handlers::Handlers, retry::RetryQueue};
 use crate::{
     ConnectError, DisconnectReason, EngineVersion,
+    connection::queue::Queue,
     error::AckErrorKind,
-    settings::{auth::Auth, config::Config, reconnection::Backoff},
+    settings::{auth::Auth, builder::Config, reconnection::Backoff},
 };
 
 /// What came back for an event that asked for an acknowledgement.
@@ -46,22 +47,15 @@ pub(crate) struct SocketState {
     /// The attempt for which the task is to make the authentication data.
     pub(crate) authenticate: Option<u64>,
     /// The events that wait for the socket to be connected.
-    pub(crate) buffer: SendBuffer,
+    pub(crate) buffer: Queue,
     pub(crate) retry: RetryQueue,
     pub(crate) acks: HashMap<u64, oneshot::Sender<AckOutcome>>,
     /// The acknowledgements that timed out while their events may not have been written.
     pub(crate) withdrawn: HashSet<u64>,
-    /// Those who wait for the socket to be connected.
+    /// The tasks that wait until the socket is connected.
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), ConnectError>>>,
     /// What the task is to hand to the handlers.
-    pub(crate) incoming: VecDeque<Incoming>,
-}
-
-/// What a socket's handlers are called for.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    Lifecycle(LifecycleEvent),
-    Event(QueuedEvent),
+    pub(crate) incoming: VecDeque<Queued<LifecycleEvent>>,
 }
 
 /// What happened to a socket's membership.
@@ -99,7 +93,7 @@ impl SocketState {
             backoff: Backoff::default(),
             auth: config.auth.clone(),
             authenticate: None,
-            buffer: SendBuffer::default(),
+            buffer: Queue::default(),
             retry: RetryQueue::default(),
             acks: HashMap::new(),
             withdrawn: HashSet::new(),
@@ -130,7 +124,7 @@ impl SocketState {
                     self.backoff = Backoff::default();
                     self.tell_waiters(&Ok(()));
                     self.tell_handlers(LifecycleEvent::Connected);
-                    self.incoming.extend(early.into_iter().map(Incoming::Event));
+                    self.incoming.extend(early.into_iter().map(Queued::Event));
                 }
                 Event::Disconnected(reason) => {
                     self.retry.disconnected();
@@ -157,7 +151,7 @@ impl SocketState {
     /// An acknowledgement has timed out: its event is not sent any more, unless it is on its way. `unwritten` says
     /// whether events of this connection may not be written yet.
     pub(crate) fn withdraw(&mut self, ack: u64, unwritten: bool) {
-        if self.buffer.remove(ack).is_some() {
+        if self.buffer.remove(|other| other == ack) {
             return;
         }
         if unwritten {
@@ -170,7 +164,7 @@ impl SocketState {
     /// Fails the acknowledgements of all events, and forgets the events: whoever is told that an event has failed may
     /// emit it again.
     fn reject_all_acks(&mut self) {
-        self.buffer.forget(|ack| self.acks.contains_key(&ack));
+        self.buffer.remove(|ack| self.acks.contains_key(&ack));
         self.retry.forget(|ack| self.acks.contains_key(&ack));
         self.reject_sent_acks();
     }
@@ -198,18 +192,18 @@ impl SocketState {
     }
 
     fn tell_handlers(&mut self, event: LifecycleEvent) {
-        self.incoming.push_back(Incoming::Lifecycle(event));
+        self.incoming.push_back(Queued::Other(event));
     }
 
     fn tell_waiters(&mut self, outcome: &Result<(), ConnectError>) {
         for waiter in self.waiters.drain(..) {
-            // Whoever waited may have given up.
+            // The waiting task may have been dropped.
             let _gone = waiter.send(outcome.clone());
         }
     }
 }
 
 fn resolve(sender: oneshot::Sender<AckOutcome>, outcome: AckOutcome) {
-    // Whoever waited may have given up.
+    // The future may have been dropped.
     let _gone = sender.send(outcome);
 }

@@ -7,10 +7,7 @@ use std::{
 
 use sockeye_handler::guard;
 
-use crate::{
-    settings::auth::{Auth, AuthFuture},
-    state::shared::Shared,
-};
+use crate::{settings::auth::AuthFuture, state::shared::Shared};
 
 /// The authentication data in the making for one socket.
 #[derive(Default)]
@@ -21,16 +18,19 @@ impl Authentication {
     ///
     /// The function that makes it is the user's and may use its socket: nothing is locked while it runs or is dropped.
     pub(super) fn poll(&mut self, shared: &Shared, index: usize, now: Instant, cx: &mut Context<'_>) {
-        if let Some((attempt, make)) = self.due(shared, index) {
+        let due = shared.core().due_authentication(index);
+        if let Some((attempt, auth)) = due {
             // The future of the attempt before goes first.
             self.0 = None;
-            let made = guard(|| make()).unwrap_or_else(|panic| Box::pin(ready(Err(panicked(&panic)))));
+            let made = match auth {
+                Some(make) => guard(|| make()).unwrap_or_else(|panic| Box::pin(ready(Err(panicked(&panic))))),
+                None => Box::pin(ready(Ok(None))),
+            };
             self.0 = Some((attempt, made));
         }
         let Some((attempt, future)) = &mut self.0 else { return };
         let attempt = *attempt;
-        let waits = shared.core().sockets.get(index).is_some_and(|socket| socket.membership.authenticates(attempt));
-        if !waits {
+        if !shared.core().sockets.get(index).is_some_and(|socket| socket.membership.authenticates(attempt)) {
             self.0 = None;
             return;
         }
@@ -46,23 +46,7 @@ impl Authentication {
             Err(error) => core.authentication_failed(index, attempt, now, error),
         }
     }
-
-    /// The attempt that asks for authentication data, and the function that makes it. Data that is there already is sent
-    /// at once.
-    fn due(&self, shared: &Shared, index: usize) -> Option<(u64, Function)> {
-        let mut core = shared.core();
-        let socket = core.sockets.get_mut(index)?;
-        let attempt = socket.authenticate.take()?;
-        match socket.auth.clone() {
-            None => core.authenticated(index, attempt, None),
-            Some(Auth::Value(auth)) => core.authenticated(index, attempt, Some(&auth)),
-            Some(Auth::Function(make)) => return Some((attempt, make)),
-        }
-        None
-    }
 }
-
-type Function = std::sync::Arc<dyn Fn() -> AuthFuture + Send + Sync>;
 
 fn panicked(panic: &str) -> Box<dyn StdError + Send + Sync> {
     tracing::error!(panic, "the function that makes the authentication data panicked");

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{authentication::Authentication, inbox::Inbox};
 use crate::{
-    DisconnectReason, EngineVersion, Manager, Parser, Socket,
+    ConnectError, DisconnectReason, EngineVersion, Manager, Parser, Socket,
     connection::{session::Receiver, transport::Lost},
     error::{ConnectErrorKind, Refusal},
     handles::handler::AckId,
@@ -96,12 +96,12 @@ impl Dispatcher {
         }
     }
 
-    /// Hands out the acknowledgements that have arrived. Whoever gets one may run at once, in another thread, and is then
-    /// best left alone with what is shared: this is for the end of a turn.
+    /// Passes the acknowledgements that have arrived to the tasks that await them. A task that is woken may run at once in another
+    /// thread and needs the lock, so that this is done at the end of a turn.
     pub(super) fn hand_out(&mut self) {
-        // Who awaits several does so mostly in their order: woken by the first, handed out last, it finds all of them.
+        // A task that awaits several mostly does so in their order. The first is passed last, so that the task then finds all.
         for (waiter, args) in std::mem::take(&mut self.sockets.answers).into_iter().rev() {
-            // Whoever waited may have given up.
+            // The future may have been dropped.
             let _gone = waiter.send(Ok(args));
         }
     }
@@ -193,11 +193,13 @@ impl Sockets {
             Packet::Disconnect { namespace } => {
                 let reason = DisconnectReason::ServerDisconnect;
                 let error = ConnectErrorKind::Lost { namespace: namespace.to_owned(), reason }.into();
-                self.shared.core().handle_disconnect(index, reason, error);
+                self.shared.core().change_membership(index, |socket| {
+                    socket.membership.handle_disconnect(Instant::now(), reason, error);
+                });
             }
             Packet::ConnectError { namespace, payload } => {
-                let error = ConnectErrorKind::Refused(Refusal::parse(namespace, &payload)).into();
-                self.shared.core().handle_connect_error(index, error);
+                let error = ConnectErrorKind::Refused(Refusal::parse(namespace, &payload));
+                self.refused(index, error.into());
             }
         }
         if let Some(worker) = self.workers.get_mut(index) {
@@ -261,22 +263,29 @@ impl Sockets {
             sid: Option<Arc<str>>,
             pid: Option<String>,
         }
-        let mut core = self.shared.core();
         let Some(worker) = self.workers.get(index) else { return };
         let namespace = &*worker.socket.namespace;
         let Payload { sid, pid } =
             payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
-        let id = match (sid, core.config.engine_version) {
+        let id = match (sid, self.shared.config.engine_version) {
             (Some(sid), _) => sid,
-            // Over revision 3 nobody says the id, but this is how it is made.
+            // A server of revision 3 does not send the id, which it makes like this.
             (None, EngineVersion::V3) if namespace == "/" => self.sid.clone(),
             (None, EngineVersion::V3) => format!("{namespace}#{}", self.sid).into(),
             (None, EngineVersion::V4) => {
-                let error = ConnectErrorKind::NoId { namespace: namespace.to_owned() }.into();
-                return core.handle_connect_error(index, error);
+                let error = ConnectErrorKind::NoId { namespace: namespace.to_owned() };
+                return self.refused(index, error.into());
             }
         };
-        core.handle_connect(index, id, pid);
+        self.shared.core().change_membership(index, |socket| {
+            socket.membership.handle_connect(Instant::now(), id, pid);
+        });
+    }
+
+    fn refused(&self, index: usize, error: ConnectError) {
+        self.shared.core().change_membership(index, |socket| {
+            socket.membership.handle_connect_error(Instant::now(), error);
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use sockeye_handler::with_causes;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::dispatch::Dispatcher;
@@ -14,7 +15,7 @@ use crate::{
     ConnectError, DisconnectReason, Manager,
     connection::{
         http::Requests,
-        packet::Queue,
+        queue::Queue,
         session::{Change, Connection, Link},
         transport::{Lost, Opened, open},
     },
@@ -237,7 +238,7 @@ impl Driver {
     }
 
     fn not_opened(&mut self, error: &ConnectError, now: Instant) {
-        tracing::debug!(%error, "cannot connect");
+        tracing::debug!(error = with_causes(error), "cannot connect");
         {
             let mut core = self.shared.core();
             core.connection_failed(&|_| error.clone());
@@ -305,13 +306,11 @@ impl Driver {
 
     fn forget(&mut self, link: &Link, lost: &Lost) {
         let mut connection = link.lock();
-        tracing::debug!(sid = connection.short_sid(), reason = %lost.reason, error = ?lost.error, "disconnected");
+        let (reason, detail) = (lost.reason, lost.error.as_ref().map(|error| with_causes(&**error)));
+        tracing::debug!(sid = connection.short_sid(), %reason, detail, "disconnected");
         let mut core = self.shared.core();
         core.connection_lost(lost, connection.take_unsent());
-        core.tell(|| ManagerEvent::Closed {
-            reason: lost.reason,
-            detail: lost.error.as_ref().map(ToString::to_string),
-        });
+        core.tell(|| ManagerEvent::Closed { reason, detail });
     }
 
     /// After an acknowledgement, another event that asks for one is likely to follow soon. Its emitter need not wake this

@@ -5,7 +5,8 @@ use std::{
 };
 
 use sockeye_handler::{
-    EventHandlers, HandlerFailure, Queued, QueuedEvent, Runner, RunnerSocket, Sequence, with_causes,
+    EventHandlers, HandlerError, HandlerFailure, HandlerKind, Queued, QueuedEvent, Runner, RunnerSocket, Sequence,
+    with_causes,
 };
 use sockeye_protocol::socketio::Args;
 use tokio::sync::mpsc::error::TrySendError;
@@ -15,7 +16,7 @@ use crate::{
     handles::handler::{
         AckId, ConnectContext, ConnectErrorContext, DisconnectContext, OnConnect, OnConnectError, OnDisconnect,
     },
-    state::socket::{Incoming, LifecycleEvent},
+    state::socket::LifecycleEvent,
 };
 
 /// What waits for the handlers and streams of one socket, and the handlers at work: one thing after the other, in order.
@@ -44,11 +45,8 @@ impl Inbox {
         self.current.is_none() && self.runner.is_idle()
     }
 
-    pub(super) fn push(&mut self, incoming: Incoming) {
-        self.runner.push(match incoming {
-            Incoming::Lifecycle(event) => Queued::Other(event),
-            Incoming::Event(event) => Queued::Event(event),
-        });
+    pub(super) fn push(&mut self, incoming: Queued<LifecycleEvent>) {
+        self.runner.push(incoming);
     }
 
     /// An event has arrived. It is handled at once if nothing is before it.
@@ -85,20 +83,15 @@ impl Inbox {
             None => return Poll::Ready(()),
             Some(Current::Streams(streams, _)) => ready!(streams.as_mut().poll(cx)),
             Some(Current::Connect(handlers)) => {
-                while let Some(ended) = ready!(handlers.poll(&mut ConnectContext { socket }, cx)) {
-                    log_failure(socket, "connect", ended);
-                }
+                ready!(poll_handlers(handlers, &mut ConnectContext { socket }, socket, "connect", cx));
             }
             Some(Current::Disconnect(handlers, reason)) => {
                 let mut context = DisconnectContext { socket, reason: *reason };
-                while let Some(ended) = ready!(handlers.poll(&mut context, cx)) {
-                    log_failure(socket, "disconnect", ended);
-                }
+                ready!(poll_handlers(handlers, &mut context, socket, "disconnect", cx));
             }
             Some(Current::ConnectError(handlers, error)) => {
-                while let Some(ended) = ready!(handlers.poll(&mut ConnectErrorContext { socket, error }, cx)) {
-                    log_failure(socket, "connect_error", ended);
-                }
+                let mut context = ConnectErrorContext { socket, error };
+                ready!(poll_handlers(handlers, &mut context, socket, "connect_error", cx));
             }
         }
         if let Some(Current::Streams(_, QueuedEvent { name, args, ack })) = self.current.take() {
@@ -164,25 +157,38 @@ impl Current {
     }
 }
 
+/// Runs the handlers of a lifecycle event. One that fails is logged, and the next one runs.
+fn poll_handlers<K: HandlerKind<Output = Result<(), HandlerError>>>(
+    handlers: &mut Sequence<K>,
+    context: &mut K::Context<'_>,
+    socket: &Socket,
+    event: &str,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    while let Some(ended) = ready!(handlers.poll(context, cx)) {
+        if let Err(failure) = ended.and_then(|result| result.map_err(HandlerFailure::Returned)) {
+            log_failure(socket, event, &failure);
+        }
+    }
+    Poll::Ready(())
+}
+
 impl RunnerSocket for Socket {
     fn handler_failed(&self, event: &str, failure: HandlerFailure) -> Reply {
-        let message = failure.message();
-        log_failure(self, event, Err(failure));
-        Reply::error(message)
+        log_failure(self, event, &failure);
+        Reply::error(failure.message())
     }
 }
 
-fn log_failure(socket: &Socket, event: &str, ended: Result<(), HandlerFailure>) {
+fn log_failure(socket: &Socket, event: &str, failure: &HandlerFailure) {
     let namespace = socket.namespace();
-    match ended {
-        Ok(()) => {}
-        Err(HandlerFailure::Panicked(panic)) => tracing::error!(namespace, event, panic, "a handler panicked"),
-        Err(HandlerFailure::Rejected(rejection)) => {
+    match failure {
+        HandlerFailure::Panicked(panic) => tracing::error!(namespace, event, panic, "a handler panicked"),
+        HandlerFailure::Rejected(rejection) => {
             tracing::warn!(namespace, event, why = rejection.without_data(), "a handler did not run");
         }
-        Err(HandlerFailure::Returned(error)) => {
-            let error = with_causes(error.as_error());
-            tracing::warn!(namespace, event, error, "an event handler returned an error");
+        HandlerFailure::Returned(error) => {
+            tracing::warn!(namespace, event, error = with_causes(error.as_error()), "a handler returned an error");
         }
     }
 }
@@ -200,7 +206,7 @@ mod tests {
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let mut inbox = Inbox::default();
         let nothing = ArgsBuf::new(&()).unwrap();
-        inbox.push(Incoming::Lifecycle(LifecycleEvent::Connected));
+        inbox.push(Queued::Other(LifecycleEvent::Connected));
         for _ in 0..3 {
             inbox.push_event(&socket, "tick", nothing.as_args(), None, cx);
         }

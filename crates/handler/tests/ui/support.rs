@@ -1,5 +1,5 @@
 // A namespace, as the server has it, of which only the types matter.
-use sockeye_handler::{FromContext, Handler, HandlerKind, HasSocket, OnEvent, Rejection};
+use sockeye_handler::{FromContext, Handler, HandlerError, HandlerKind, HasSocket, OnEvent, Rejection};
 
 #[derive(Clone)]
 pub struct Socket;
@@ -24,7 +24,7 @@ impl HasSocket for DisconnectContext<'_> {
 
 impl HandlerKind for OnDisconnect {
     type Context<'a> = DisconnectContext<'a>;
-    type Output = ();
+    type Output = Result<(), HandlerError>;
 }
 
 pub fn on<P>(_event: &str, _handler: impl Handler<OnEvent<Socket>, P>) {}

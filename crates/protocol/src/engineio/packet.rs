@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// A revision of the Engine.IO protocol, the `EIO` parameter of a request.
+/// A revision of the Engine.IO protocol, the `EIO` parameter of a request. The enum is exhaustive, because each revision
+/// is read and written in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Revision {
     /// `EIO=3`, spoken by Socket.IO 1 and 2.

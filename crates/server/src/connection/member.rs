@@ -104,7 +104,10 @@ impl Member {
                     let mut context = DisconnectContext { socket: &self.socket, reason: *reason };
                     match handlers.poll(&mut context, cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Some(Ok(()))) => {}
+                        Poll::Ready(Some(Ok(Ok(())))) => {}
+                        Poll::Ready(Some(Ok(Err(error)))) => {
+                            self.report("disconnect", &HandlerFailure::Returned(error))
+                        }
                         Poll::Ready(Some(Err(failure))) => self.report("disconnect", &failure),
                         Poll::Ready(None) => {
                             self.socket.handlers_ended();

@@ -1,7 +1,7 @@
 use serde_json::value::RawValue;
 
 use super::{Admission, HandlerKind, HasSocket};
-use crate::{DisconnectReason, Socket};
+use crate::{DisconnectReason, HandlerError, Socket};
 
 /// Handlers of clients that ask to join a namespace.
 #[derive(Debug)]
@@ -54,5 +54,5 @@ impl HandlerKind for OnConnect {
 
 impl HandlerKind for OnDisconnect {
     type Context<'a> = DisconnectContext<'a>;
-    type Output = ();
+    type Output = Result<(), HandlerError>;
 }

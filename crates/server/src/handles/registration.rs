@@ -33,7 +33,8 @@ macro_rules! registration {
                 self
             }
 
-            /// Handles sockets that have left. The handler can still read their rooms, and the [reason](crate::Reason).
+            /// Handles sockets that have left. The handler can still read their rooms, and the [reason](crate::Reason). If it
+            /// returns an error, the server logs it.
             pub fn on_disconnect<P: 'static>(&self, handler: impl Handler<OnDisconnect, P>) -> &Self {
                 let handler = erase(handler);
                 self.template().change(|handlers| handlers.disconnect.push(handler.clone()));

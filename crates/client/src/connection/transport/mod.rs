@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, sync::Arc};
 
-use crate::DisconnectReason;
+use crate::{ConnectError, DisconnectReason};
 
 mod open;
 mod polling;
@@ -8,7 +8,7 @@ mod websocket;
 
 pub(crate) use open::{OpenTransport, Opened, open};
 pub(crate) use polling::{Body, Polling};
-pub(crate) use websocket::WebSocket;
+pub(crate) use websocket::{Input, WebSocket};
 
 /// Why a connection ended.
 #[derive(Debug, Clone)]
@@ -24,5 +24,17 @@ impl Lost {
 
     pub(crate) fn by(reason: DisconnectReason, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { reason, error: Some(Arc::from(error.into())) }
+    }
+}
+
+impl From<ConnectError> for Lost {
+    fn from(error: ConnectError) -> Self {
+        Self::by(DisconnectReason::TransportError, error)
+    }
+}
+
+impl From<reqwest::Error> for Lost {
+    fn from(error: reqwest::Error) -> Self {
+        Self::by(DisconnectReason::TransportError, error.without_url())
     }
 }

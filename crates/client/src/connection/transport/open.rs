@@ -1,11 +1,12 @@
-use std::{future::poll_fn, ops::ControlFlow, task::Poll};
+use std::{future::poll_fn, ops::ControlFlow};
 
+use sockeye_handler::with_causes;
 use sockeye_protocol::{
     engineio::{Handshake, Packet, Revision},
-    websocket::{Event, with_read_buffer},
+    websocket::Event,
 };
 
-use super::{Polling, WebSocket};
+use super::{Input, Polling, WebSocket};
 use crate::{
     ConnectError, Transport,
     connection::http::{self, Requests},
@@ -26,6 +27,15 @@ pub(crate) enum OpenTransport {
     WebSocket(WebSocket),
 }
 
+impl OpenTransport {
+    pub(crate) fn kind(&self) -> Transport {
+        match self {
+            Self::Polling(_) => Transport::Polling,
+            Self::WebSocket(_) => Transport::WebSocket,
+        }
+    }
+}
+
 /// Opens a session on the first transport, or on the first that works.
 pub(crate) async fn open(requests: Requests) -> Result<Opened, ConnectError> {
     let config = requests.config().clone();
@@ -39,7 +49,7 @@ pub(crate) async fn open(requests: Requests) -> Result<Opened, ConnectError> {
         match opened {
             Ok(opened) => return Ok(opened),
             Err(error) => {
-                tracing::debug!(%transport, %error, "a transport could not be opened");
+                tracing::debug!(%transport, error = with_causes(&error), "a transport could not be opened");
                 // The first transport is the one the user expects to work.
                 failure.get_or_insert(error);
             }
@@ -50,13 +60,12 @@ pub(crate) async fn open(requests: Requests) -> Result<Opened, ConnectError> {
 
 async fn open_polling(requests: &Requests) -> Result<Opened, ConnectError> {
     let mut body = Polling::handshake(requests).await?;
-    let revision = requests.config().engine_version.revision();
+    let config = requests.config();
+    let revision = config.engine_version;
     let mut handshake = None;
     let decoded = body.decode(revision, |packet| {
-        requests.config().packet_log().received(Transport::Polling, &packet);
-        if let Packet::Open(json) = packet {
-            handshake = serde_json::from_str::<Handshake>(json).ok();
-        }
+        config.log_received(Transport::Polling, &packet);
+        handshake = handshake_in(&packet);
         ControlFlow::Break(())
     });
     let (Ok(()), Some(handshake)) = (decoded, handshake) else {
@@ -70,63 +79,45 @@ async fn open_polling(requests: &Requests) -> Result<Opened, ConnectError> {
 async fn open_websocket(requests: &Requests) -> Result<Opened, ConnectError> {
     const TRANSPORT: Transport = Transport::WebSocket;
     let mut websocket = WebSocket::connect(requests).await?;
-    let revision = requests.config().engine_version.revision();
-    let handshake = poll_fn(|cx| {
-        with_read_buffer(|buffer| {
-            loop {
-                let count = match websocket.poll_read(cx, buffer) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Err(ConnectErrorKind::Broken { transport: TRANSPORT }.into()));
-                    }
-                    Poll::Ready(Ok(count)) => count,
-                    Poll::Ready(Err(error)) => {
-                        let kind = ConnectErrorKind::Broken { transport: TRANSPORT };
-                        return Poll::Ready(Err(ConnectError::with_source(kind, error)));
-                    }
-                };
-                let input = buffer.get_mut(..count).unwrap_or_default();
-                // The reference implementation refuses a WebSocket after it has been opened, with an answer of HTTP.
-                if input.starts_with(b"HTTP/1.") {
-                    return Poll::Ready(Err(late_refusal(input)));
+    let config = requests.config();
+    let handshake = loop {
+        let handshake = poll_fn(|cx| {
+            websocket.poll_event(cx, |input| match input {
+                Input::Event(Event::Ping(_) | Event::Pong(_)) => None,
+                Input::Event(Event::Text(text)) => {
+                    let packet = Packet::parse_text(text, config.engine_version).ok();
+                    packet.iter().for_each(|packet| config.log_received(TRANSPORT, packet));
+                    let wrong = || not_engine_io(TRANSPORT, text.as_bytes(), config.engine_version);
+                    Some(packet.as_ref().and_then(handshake_in).ok_or_else(wrong))
                 }
-                let limits = websocket.limits();
-                let (consumed, handshake) = match websocket.decoder.decode(input, &limits) {
-                    Ok((_, None)) => continue,
-                    Ok((consumed, Some(Event::Ping(_) | Event::Pong(_)))) => {
-                        websocket.put_back(input.get(consumed..).unwrap_or_default());
-                        continue;
-                    }
-                    Ok((consumed, Some(Event::Text(text)))) => {
-                        let packet = Packet::parse_text(text, revision).ok();
-                        packet.iter().for_each(|packet| requests.config().packet_log().received(TRANSPORT, packet));
-                        let handshake = match packet {
-                            Some(Packet::Open(json)) => serde_json::from_str::<Handshake>(json).ok(),
-                            _ => None,
-                        };
-                        let wrong = || not_engine_io(TRANSPORT, text.as_bytes(), revision);
-                        (consumed, handshake.ok_or_else(wrong))
-                    }
-                    Ok((_, Some(Event::Close(_)))) => {
-                        return Poll::Ready(Err(ConnectErrorKind::Broken { transport: TRANSPORT }.into()));
-                    }
-                    Ok((consumed, Some(Event::Binary(data)))) => {
-                        (consumed, Err(not_engine_io(TRANSPORT, data, revision)))
-                    }
-                    Err(error) => {
-                        let hint = "it is not WebSocket either";
-                        let kind = ConnectErrorKind::NotEngineIo { transport: TRANSPORT, body: String::new(), hint };
-                        return Poll::Ready(Err(ConnectError::with_source(kind, error)));
-                    }
-                };
-                websocket.decoder.release();
-                websocket.put_back(input.get(consumed..).unwrap_or_default());
-                return Poll::Ready(handshake);
-            }
-        })
-    })
-    .await?;
+                Input::Event(Event::Binary(data)) => Some(Err(not_engine_io(TRANSPORT, data, config.engine_version))),
+                Input::Event(Event::Close(_)) | Input::End => {
+                    Some(Err(ConnectErrorKind::Broken { transport: TRANSPORT }.into()))
+                }
+                Input::Broken(error) => {
+                    Some(Err(ConnectError::with_source(ConnectErrorKind::Broken { transport: TRANSPORT }, error)))
+                }
+                // The reference implementation refuses a WebSocket after it has been opened, with an answer of HTTP.
+                Input::Invalid(_, answer) if answer.starts_with(b"HTTP/1.") => Some(Err(late_refusal(answer))),
+                Input::Invalid(error, _) => {
+                    let hint = "it is not WebSocket either";
+                    let kind = ConnectErrorKind::NotEngineIo { transport: TRANSPORT, body: String::new(), hint };
+                    Some(Err(ConnectError::with_source(kind, error)))
+                }
+            })
+        });
+        if let Some(handshake) = handshake.await {
+            break handshake?;
+        }
+    };
     Ok(Opened { handshake, transport: OpenTransport::WebSocket(websocket) })
+}
+
+fn handshake_in(packet: &Packet<'_>) -> Option<Handshake> {
+    match packet {
+        Packet::Open(json) => serde_json::from_str(json).ok(),
+        _ => None,
+    }
 }
 
 fn not_engine_io(transport: Transport, body: &[u8], revision: Revision) -> ConnectError {

@@ -8,44 +8,41 @@ use std::{
     time::Instant,
 };
 
-use reqwest::{
-    Method,
-    header::{CONTENT_TYPE, HeaderValue},
-};
+use reqwest::{Method, header::CONTENT_TYPE};
 use sockeye_protocol::engineio::{
-    Packet, Revision,
+    Packet, PacketError, Revision,
     payload::{self, PayloadError},
     session::Session,
 };
 
 use super::Lost;
 use crate::{
-    ConnectError, DisconnectReason, Transport,
-    connection::http::{self, Requests},
-    connection::packet::{Kind, Outgoing, Queue},
+    ConnectError, Transport,
+    connection::{
+        http::{self, Requests},
+        packet::{Kind, Outgoing},
+        queue::Queue,
+    },
     error::ConnectErrorKind,
 };
 
 /// HTTP long-polling: one GET that waits for packets, one POST at a time that carries some.
 pub(crate) struct Polling {
     requests: Requests,
-    revision: Revision,
     /// The largest body the server accepts.
     max_body: usize,
-    get: Option<Request<Body>>,
-    post: Option<Request<()>>,
+    get: Option<Request<Body, Lost>>,
+    post: Option<Request<(), Failure>>,
     /// What the POST carries.
     in_flight: VecDeque<Outgoing>,
-    /// What came behind the handshake.
-    ahead: Option<Body>,
 }
 
 /// The most packets in one body: python-engineio refuses more by default.
 const MAX_PACKETS: usize = 16;
 
-type Request<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+type Request<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// Why a request failed.
+/// Why a POST failed.
 struct Failure {
     lost: Lost,
     /// Whether the server has certainly taken in nothing.
@@ -71,8 +68,7 @@ impl Body {
         if self.binary && revision == Revision::V3 {
             return each(payload::decode_v3_binary(&self.bytes), self.handled, &mut handle);
         }
-        let text = str::from_utf8(&self.bytes)
-            .map_err(|_| PayloadError::Packet(sockeye_protocol::engineio::PacketError::InvalidUtf8))?;
+        let text = str::from_utf8(&self.bytes).map_err(|_| PayloadError::Packet(PacketError::InvalidUtf8))?;
         match revision {
             Revision::V3 => each(payload::decode_v3_text(text), self.handled, &mut handle),
             Revision::V4 => each(payload::decode_v4(text), self.handled, &mut handle),
@@ -94,58 +90,33 @@ fn each<'a>(
 }
 
 impl Polling {
-    /// Begins with the requests of a session and what came along with its opening.
+    /// Begins with the requests of a session. What came behind the handshake is the answer to the first GET.
     pub(crate) fn new(requests: Requests, max_payload: Option<u64>, ahead: Body) -> Self {
         let max_body = max_payload.and_then(|bytes| usize::try_from(bytes).ok()).filter(|&bytes| bytes > 0);
         Self {
-            revision: requests.config().engine_version.revision(),
             max_body: max_body.unwrap_or(1_000_000),
             requests,
-            get: None,
+            get: Some(Box::pin(ready(Ok(ahead)))),
             post: None,
             in_flight: VecDeque::new(),
-            ahead: Some(ahead),
         }
     }
 
     /// Asks for a new session.
     pub(crate) async fn handshake(requests: &Requests) -> Result<Body, ConnectError> {
-        const TRANSPORT: Transport = Transport::Polling;
-        let config = requests.config();
-        let failed = |error| http::request_failed(error, config, TRANSPORT);
-        let response = requests.request(Method::GET, TRANSPORT).send().await.map_err(failed)?;
-        requests.received(&response);
-        if !response.status().is_success() {
-            return Err(http::refused(response, TRANSPORT).await);
-        }
-        let binary = is_binary(response.headers().get(CONTENT_TYPE));
-        match http::read_body(response, config.max_payload).await.map_err(failed)? {
-            Some(bytes) => Ok(Body { bytes, binary, handled: 0 }),
-            None => {
-                let hint = "it is longer than `max_payload` allows";
-                Err(ConnectErrorKind::NotEngineIo { transport: TRANSPORT, body: String::new(), hint }.into())
-            }
-        }
-    }
-
-    /// Takes what came behind the handshake for the answer to the first GET.
-    pub(crate) fn begin(&mut self, session: &mut Session) {
-        if let Some(body) = self.ahead.take()
-            && session.begin_get()
-        {
-            self.get = Some(Box::pin(ready(Ok(body))));
-        }
+        get(requests, |error| http::request_failed(error, requests.config(), Transport::Polling)).await
     }
 
     /// The next body that has arrived, asking for one if none is under way and the session allows it.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Poll<Result<Body, Lost>> {
         if self.get.is_none() && session.begin_get() {
-            self.get = Some(Box::pin(get(self.requests.clone())));
+            let requests = self.requests.clone();
+            self.get = Some(Box::pin(async move { get(&requests, Lost::from).await }));
         }
         let Some(request) = &mut self.get else { return Poll::Pending };
         let body = ready!(request.as_mut().poll(cx));
         self.get = None;
-        Poll::Ready(body.map_err(|failure| failure.lost))
+        Poll::Ready(body)
     }
 
     /// Sends what is in the queue; ready when everything has been taken by the server.
@@ -209,20 +180,21 @@ impl Polling {
                 queue.push_front(packet);
                 break;
             }
-            self.requests.config().packet_log().sent(Transport::Polling, &packet);
+            self.requests.config().log_sent(Transport::Polling, &packet);
             self.in_flight.push_back(packet);
         }
         body
     }
 
     fn encode(&self, packet: &Outgoing, body: &mut Vec<u8>) {
-        let mut append = |packet: &Packet<'_>| match self.revision {
+        let revision = self.requests.config().engine_version;
+        let mut append = |packet: &Packet<'_>| match revision {
             Revision::V3 => payload::encode_v3_text(packet, body),
             Revision::V4 => payload::encode_v4(packet, body),
         };
         if packet.kind == Kind::Binary {
             append(&Packet::Binary(packet.head.as_slice().into()));
-        } else if let Ok(packet) = str::from_utf8(&packet.head).map(|text| Packet::parse_text(text, self.revision)) {
+        } else if let Ok(packet) = str::from_utf8(&packet.head).map(|text| Packet::parse_text(text, revision)) {
             // It was encoded by this side, so that it can always be read.
             packet.iter().for_each(&mut append);
         }
@@ -238,26 +210,29 @@ impl fmt::Debug for Polling {
     }
 }
 
-async fn get(requests: Requests) -> Result<Body, Failure> {
-    let response = requests.request(Method::GET, Transport::Polling).send().await?;
-    if !response.status().is_success() {
-        let error = http::refused(response, Transport::Polling).await;
-        return Err(Failure { lost: Lost::by(DisconnectReason::TransportError, error), untouched: false });
-    }
+async fn get<E: From<ConnectError>>(requests: &Requests, failed: impl Fn(reqwest::Error) -> E) -> Result<Body, E> {
+    const TRANSPORT: Transport = Transport::Polling;
+    let response = requests.request(Method::GET, TRANSPORT).send().await.map_err(&failed)?;
     requests.received(&response);
-    let binary = is_binary(response.headers().get(CONTENT_TYPE));
-    match http::read_body(response, requests.config().max_payload).await? {
+    if !response.status().is_success() {
+        return Err(http::refused(response, TRANSPORT).await.into());
+    }
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let binary = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
+    match http::read_body(response, requests.config().max_payload).await.map_err(failed)? {
         Some(bytes) => Ok(Body { bytes, binary, handled: 0 }),
         None => {
-            let error = "the server sent more in one answer than `max_payload` allows";
-            Err(Failure { lost: Lost::by(DisconnectReason::TransportError, error), untouched: false })
+            let hint = "it is longer than `max_payload` allows";
+            let kind = ConnectErrorKind::NotEngineIo { transport: TRANSPORT, body: String::new(), hint };
+            Err(ConnectError::from(kind).into())
         }
     }
 }
 
 async fn post(requests: Requests, body: Vec<u8>) -> Result<(), Failure> {
     let request = requests.request(Method::POST, Transport::Polling);
-    let response = request.header(CONTENT_TYPE, "text/plain;charset=UTF-8").body(body).send().await?;
+    let sent = request.header(CONTENT_TYPE, "text/plain;charset=UTF-8").body(body).send().await;
+    let response = sent.map_err(|error| Failure { untouched: error.is_connect(), lost: error.into() })?;
     if response.status().is_success() {
         return Ok(());
     }
@@ -266,16 +241,5 @@ async fn post(requests: Requests, body: Vec<u8>) -> Result<(), Failure> {
         error.kind(),
         ConnectErrorKind::Http { body, .. } if body.contains("Session ID unknown") || body.contains("Invalid session")
     );
-    Err(Failure { lost: Lost::by(DisconnectReason::TransportError, error), untouched })
-}
-
-fn is_binary(content_type: Option<&HeaderValue>) -> bool {
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"))
-}
-
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Self {
-        let untouched = error.is_connect();
-        Self { lost: Lost::by(DisconnectReason::TransportError, error.without_url()), untouched }
-    }
+    Err(Failure { lost: error.into(), untouched })
 }

@@ -3,6 +3,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,26 +14,27 @@ use reqwest::{
 };
 use sockeye_protocol::{
     engineio::Revision,
-    websocket::{self, Decoder, Limits, Opcode, Role, accept_key},
+    websocket::{self, Decoder, Event, Limits, Opcode, Role, accept_key, with_read_buffer},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     ConnectError, Transport,
-    connection::http::{self, Requests},
-    connection::packet::{Kind, Outgoing, Queue},
-    connection::packet_log::PacketLog,
+    connection::{
+        http::{self, Requests},
+        packet::{Kind, Outgoing},
+        queue::Queue,
+    },
     error::ConnectErrorKind,
     random::random_bytes,
+    settings::builder::Config,
 };
 
 /// A WebSocket. While nothing is under way it owns no buffer.
 pub(crate) struct WebSocket {
     stream: Upgraded,
     pub(crate) decoder: Decoder,
-    revision: Revision,
-    log: PacketLog,
-    max_message: usize,
+    config: Arc<Config>,
     /// What was read but is not to be decoded yet.
     ahead: Vec<u8>,
     /// Frames that are being written, and how much of them the kernel has taken.
@@ -40,6 +42,16 @@ pub(crate) struct WebSocket {
     taken: usize,
     /// The messages in `out` that the kernel has not taken wholly, each with its end there.
     sending: VecDeque<(usize, Outgoing)>,
+}
+
+/// What a WebSocket brings.
+pub(crate) enum Input<'a> {
+    Event(Event<'a>),
+    /// The server has closed its side.
+    End,
+    Broken(io::Error),
+    /// What was read is not WebSocket.
+    Invalid(websocket::DecodeError, &'a [u8]),
 }
 
 /// As many bytes of frames are put together for one write.
@@ -71,9 +83,7 @@ impl WebSocket {
         Ok(Self {
             stream,
             decoder: Decoder::new(Role::Client),
-            revision: config.engine_version.revision(),
-            log: config.packet_log(),
-            max_message: config.max_payload,
+            config: config.clone(),
             ahead: Vec::new(),
             out: Vec::new(),
             taken: 0,
@@ -83,7 +93,7 @@ impl WebSocket {
 
     /// What the server may make us hold.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_message: self.max_message, max_fragments: 4096 }
+        Limits { max_message: self.config.max_payload, max_fragments: 4096 }
     }
 
     /// Reads into `buffer`; 0 means that the server has closed its side.
@@ -102,6 +112,29 @@ impl WebSocket {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// Reads one event, or why there is none, and hands it to `handle`. What follows the event is left unread.
+    pub(crate) fn poll_event<R>(&mut self, cx: &mut Context<'_>, handle: impl FnOnce(Input<'_>) -> R) -> Poll<R> {
+        let limits = self.limits();
+        with_read_buffer(|buffer| {
+            loop {
+                let count = match ready!(self.poll_read(cx, buffer)) {
+                    Ok(0) => return Poll::Ready(handle(Input::End)),
+                    Ok(count) => count,
+                    Err(error) => return Poll::Ready(handle(Input::Broken(error))),
+                };
+                let input = buffer.get_mut(..count).unwrap_or_default();
+                let (consumed, result) = match self.decoder.decode(input, &limits) {
+                    Ok((_, None)) => continue,
+                    Ok((consumed, Some(event))) => (consumed, handle(Input::Event(event))),
+                    Err(error) => return Poll::Ready(handle(Input::Invalid(error, input))),
+                };
+                self.decoder.release();
+                self.put_back(input.get(consumed..).unwrap_or_default());
+                return Poll::Ready(result);
+            }
+        })
+    }
+
     /// Puts bytes back that were read but not decoded.
     pub(crate) fn put_back(&mut self, bytes: &[u8]) {
         let mut all = bytes.to_vec();
@@ -118,7 +151,7 @@ impl WebSocket {
                 while self.out.len() < BATCH
                     && let Some(packet) = queue.pop()
                 {
-                    self.log.sent(Transport::WebSocket, &packet);
+                    self.config.log_sent(Transport::WebSocket, &packet);
                     self.encode(&packet);
                     self.sending.push_back((self.out.len(), packet));
                 }
@@ -170,7 +203,7 @@ impl WebSocket {
     }
 
     fn encode_binary(&mut self, data: &[u8]) {
-        match self.revision {
+        match self.config.engine_version {
             Revision::V4 => websocket::encode_frame(&mut self.out, Opcode::Binary, data, Some(mask())),
             Revision::V3 => {
                 let mut packet = Vec::with_capacity(1 + data.len());
@@ -192,7 +225,7 @@ thread_local! {
     static MASKS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A masking key that nobody can foretell (RFC 6455 §10.3). The system is asked for many at once.
+/// An unpredictable masking key (RFC 6455 §10.3). The system is asked for the random bytes of many keys at once.
 fn mask() -> [u8; 4] {
     MASKS.with_borrow_mut(|masks| {
         if masks.len() < 4 {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A way in which packets travel.
+/// A transport that carries packets. The enum is exhaustive, because each transport is driven in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransportKind {
     /// HTTP long-polling.
@@ -16,6 +16,13 @@ impl TransportKind {
             Self::Polling => "polling",
             Self::WebSocket => "websocket",
         }
+    }
+}
+
+/// One transport, where a list is asked for.
+impl From<TransportKind> for Vec<TransportKind> {
+    fn from(transport: TransportKind) -> Self {
+        vec![transport]
     }
 }
 
