@@ -8,11 +8,11 @@ use std::{sync::mpsc, time::Duration};
 use process::SERVERS;
 use serde_json::json;
 use sockeye::{Reply, Server};
-use sockeye_client::{ConnectErrorKind, blocking};
+use sockeye_client::{AckErrorKind, ConnectErrorKind, blocking};
 use support::Local;
 
 #[test]
-fn scripts_talk_to_the_servers_of_others() {
+fn a_blocking_client_talks_to_other_servers() {
     for (name, start) in SERVERS {
         let server = start(json!({}));
         let socket = blocking::connect(&server.url()).unwrap();
@@ -26,7 +26,7 @@ fn scripts_talk_to_the_servers_of_others() {
 }
 
 #[test]
-fn a_script_needs_no_async() {
+fn a_blocking_client_emits_calls_and_receives() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = Server::new();
     server.of("/").on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| Reply::of(args));
@@ -34,6 +34,7 @@ fn a_script_needs_no_async() {
         let answer: String = socket.emit_with_ack("back", args).await.unwrap();
         Ok(socket.emit("answer", &answer)?)
     });
+    server.of("/").on("silent", async || std::future::pending::<()>().await);
     let local = runtime.block_on(Local::serve(server));
 
     let socket = blocking::connect(&local.url()).unwrap();
@@ -50,6 +51,9 @@ fn a_script_needs_no_async() {
     assert_eq!(events.next().unwrap().name(), "back");
     assert_eq!(events.next_timeout(Duration::from_secs(10)).unwrap().data::<String>().unwrap(), "heard");
     assert!(events.next_timeout(Duration::from_millis(1)).is_none());
+    let limit = Duration::from_millis(1);
+    let error = socket.timeout(limit).call::<()>("silent", ()).unwrap_err();
+    assert_eq!(*error.kind(), AckErrorKind::TimedOut(limit));
     socket.manager().disconnect();
     assert!(!socket.is_connected());
 

@@ -47,7 +47,7 @@ fn impatient(name: &str) -> Value {
 
 #[tokio::test]
 #[ignore = "takes long: `node e2e/run.mjs client` runs it"]
-async fn what_waits_for_a_server_that_was_killed_arrives_once_and_in_order() {
+async fn events_for_a_killed_server_arrive_once_and_in_order() {
     for (name, start) in SERVERS {
         let mut server = start(json!({}));
         let port = server.address.port();
@@ -93,7 +93,7 @@ async fn retries_lose_nothing_when_the_server_is_killed() {
 
 #[tokio::test]
 #[ignore = "takes long: `node e2e/run.mjs client` runs it"]
-async fn what_a_paused_server_did_not_acknowledge_is_sent_until_it_does() {
+async fn events_are_sent_again_until_a_paused_server_acknowledges_them() {
     for (name, start) in SERVERS {
         for transports in TRANSPORTS {
             let server = start(impatient(name));
@@ -124,7 +124,7 @@ async fn what_a_paused_server_did_not_acknowledge_is_sent_until_it_does() {
 
 #[tokio::test]
 #[ignore = "takes long: `node e2e/run.mjs client` runs it"]
-async fn what_waits_for_a_paused_server_arrives_once_and_in_order() {
+async fn events_for_a_paused_server_arrive_once_and_in_order() {
     for (name, start) in SERVERS {
         for transports in TRANSPORTS {
             let server = start(impatient(name));
@@ -150,7 +150,7 @@ async fn what_waits_for_a_paused_server_arrives_once_and_in_order() {
 
 #[tokio::test]
 #[ignore = "takes long: `node e2e/run.mjs client` runs it"]
-async fn what_a_paused_server_could_not_take_is_sent_by_the_next_connection() {
+async fn events_that_a_paused_server_did_not_read_are_sent_by_the_next_connection() {
     for (name, start) in SERVERS {
         let server = start(json!({}));
         let proxy = Proxy::to(server.address).await;

@@ -23,7 +23,7 @@ async fn ask(socket: &Socket, event: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn every_event_is_for_on_any_and_what_nobody_handles_for_on_fallback() {
+async fn on_any_receives_every_event_and_on_fallback_the_unhandled_events() {
     let (local, socket) = connect().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = |what: &'static str| {
@@ -44,7 +44,7 @@ async fn every_event_is_for_on_any_and_what_nobody_handles_for_on_fallback() {
 }
 
 #[tokio::test]
-async fn each_stage_has_its_handlers_which_run_in_order() {
+async fn lifecycle_handlers_run_in_order() {
     let (local, socket) = connect().await;
     local.server.of("/closed").on_connect(async || Err::<(), _>(sockeye::ConnectRefusal::new("closed")));
     local.server.of("/open");
@@ -93,7 +93,7 @@ async fn each_stage_has_its_handlers_which_run_in_order() {
 }
 
 #[tokio::test]
-async fn the_first_handler_with_an_answer_answers() {
+async fn the_first_handler_that_answers_wins() {
     let (_local, socket) = connect().await;
     socket.on_any(async || {});
     socket.on("sum", async || {}).on("sum", async |Data(number): Data<u8>| number + 1).on("sum", async || 9);
@@ -106,7 +106,29 @@ async fn the_first_handler_with_an_answer_answers() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_the_work_of_its_handler_alone() {
+async fn a_lifecycle_handler_may_end_in_an_error() {
+    let (local, socket) = connect().await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let see = |what: &'static str| {
+        let seen = seen.clone();
+        async move || seen.lock().unwrap().push(what)
+    };
+    let other = socket.manager().socket("/other");
+    local.server.of("/other");
+    other.on_connect(async |socket: Socket| {
+        // It is a reserved name.
+        socket.emit("connect", ())?;
+        Ok(())
+    });
+    other.on_disconnect(async || Err("this is part of the test".into()));
+    other.on_connect(see("connect")).on_disconnect(see("disconnect"));
+    other.connect().await.unwrap();
+    other.disconnect();
+    eventually("the handlers behind them have run", || *seen.lock().unwrap() == ["connect", "disconnect"]).await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_handler_only() {
     let (_local, socket) = connect().await;
     socket.on("late", async || {
         tokio::task::yield_now().await;
@@ -128,7 +150,7 @@ async fn a_panic_ends_the_work_of_its_handler_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_off_instead_of_letting_in_is_an_error() {
+async fn a_connection_that_ends_before_connect_arrives_is_an_error() {
     let (local, _socket) = connect().await;
     let told = Arc::new(Mutex::new(None));
     let manager = quick(Manager::builder(&local.url()).parser(Parser::MessagePack)).build().unwrap();

@@ -4,6 +4,7 @@ mod script;
 mod support;
 
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use script::{Line, Script};
 use serde_json::{Value, json};
 use sockeye_client::{ConnectError, ConnectErrorKind, Data, Manager, Reconnection, Socket};
+use sockeye_handler::with_causes;
 use support::{Local, eventually};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -63,7 +65,7 @@ fn told(socket: &Socket) -> mpsc::UnboundedReceiver<String> {
     });
     socket.on_connect_error(move |error: ConnectError| {
         let failed = failed.clone();
-        async move { failed.send(error.to_string()).unwrap() }
+        async move { failed.send(with_causes(&error)).unwrap() }
     });
     socket.on("news", move |Data(text): Data<String>| {
         let sender = sender.clone();
@@ -73,7 +75,7 @@ fn told(socket: &Socket) -> mpsc::UnboundedReceiver<String> {
 }
 
 #[tokio::test]
-async fn what_came_before_a_connect_that_did_not_come_is_asked_for_again() {
+async fn events_before_a_connect_that_was_lost_are_requested_again() {
     let script = Script::begin().await;
     let socket = script.client().build().unwrap().socket("/");
     let mut told = told(&socket);
@@ -103,7 +105,7 @@ async fn what_came_before_a_connect_that_did_not_come_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn who_missed_more_than_it_may_hold_starts_anew() {
+async fn a_client_that_missed_more_than_its_buffer_holds_starts_a_new_session() {
     let script = Script::begin().await;
     let socket = script.client().receive_buffer(100).build().unwrap().socket("/");
     let mut told = told(&socket);
@@ -123,7 +125,7 @@ async fn who_missed_more_than_it_may_hold_starts_anew() {
 }
 
 #[tokio::test]
-async fn what_makes_the_authentication_may_use_its_socket() {
+async fn the_auth_function_may_use_its_socket() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     let other = root.manager().socket("/other");
@@ -143,7 +145,7 @@ async fn what_makes_the_authentication_may_use_its_socket() {
 }
 
 #[tokio::test]
-async fn a_panic_of_what_makes_the_authentication_is_its_own_sockets_affair() {
+async fn a_panic_of_the_auth_function_fails_its_own_socket_only() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     let [first, second] = ["/first", "/second"].map(|namespace| root.manager().socket(namespace));
@@ -164,13 +166,13 @@ async fn a_panic_of_what_makes_the_authentication_is_its_own_sockets_affair() {
         let error = in_time(socket.connect()).await.unwrap_err();
         let ConnectErrorKind::Auth { namespace } = error.kind() else { panic!("{error:?}") };
         assert_eq!(namespace, socket.namespace());
-        assert!(error.to_string().contains("no token"), "{error}");
+        assert!(error.source().unwrap().to_string().contains("no token"), "{error:?}");
     }
     nothing_else_was_sent(&root, &mut line).await;
 }
 
 #[tokio::test]
-async fn authentication_that_comes_too_late_is_not_sent() {
+async fn a_late_result_of_the_auth_function_is_not_sent() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     let other = root.manager().socket("/other");
@@ -201,7 +203,7 @@ async fn authentication_that_comes_too_late_is_not_sent() {
 }
 
 #[tokio::test]
-async fn who_leaves_before_it_is_let_in_says_so_when_it_is() {
+async fn a_socket_that_leaves_before_connect_arrives_answers_it_with_disconnect() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     let other = root.manager().socket("/other");
@@ -224,7 +226,7 @@ async fn who_leaves_before_it_is_let_in_says_so_when_it_is() {
 }
 
 #[tokio::test]
-async fn the_server_is_asked_again_only_when_it_has_answered() {
+async fn a_second_connect_is_sent_only_after_the_first_is_answered() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     let other = root.manager().socket("/other");
@@ -258,7 +260,7 @@ async fn the_server_is_asked_again_only_when_it_has_answered() {
 }
 
 #[tokio::test]
-async fn who_leaves_and_comes_back_gives_the_server_time_to_see_it() {
+async fn a_socket_pauses_between_disconnect_and_the_next_connect() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     let other = root.manager().socket("/other");
@@ -278,7 +280,7 @@ async fn who_leaves_and_comes_back_gives_the_server_time_to_see_it() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_does_not_answer_in_time_is_left_when_it_does() {
+async fn a_namespace_that_answers_after_the_timeout_is_left() {
     let script = Script::begin().await;
     let limit = Duration::from_secs(3);
     let (root, mut line) = with_root(script.client().timeout(limit).build().unwrap(), &script).await;
@@ -296,7 +298,7 @@ async fn a_namespace_that_does_not_answer_in_time_is_left_when_it_does() {
 }
 
 #[tokio::test]
-async fn authentication_that_fails_on_a_reconnect_is_asked_for_again() {
+async fn an_auth_function_that_fails_on_a_reconnect_is_called_again() {
     let script = Script::begin().await;
     let manager = script.client().build().unwrap();
     let socket = manager.socket("/");
@@ -320,14 +322,14 @@ async fn authentication_that_fails_on_a_reconnect_is_asked_for_again() {
     assert!(socket.is_active());
     line.send(r#"0{"sid":"b"}"#).await;
     assert_eq!(line.next().await, r#"2["kept"]"#);
-    let failure = |call| format!("the authentication data for namespace / could not be made: failure {call}");
+    let failure = |call| format!("the function of `auth_with` failed for namespace /: failure {call}");
     for expected in ["recovered false".to_owned(), failure(1), failure(2), "recovered false".to_owned()] {
         assert_eq!(in_time(told.recv()).await.unwrap(), expected);
     }
 }
 
 #[tokio::test]
-async fn a_namespace_that_answers_late_on_a_reconnect_is_waited_for() {
+async fn a_reconnect_waits_for_a_namespace_that_answers_late() {
     let script = Script::begin().await;
     let limit = Duration::from_secs(3);
     let (root, line) = with_root(script.client().timeout(limit).build().unwrap(), &script).await;
@@ -336,7 +338,7 @@ async fn a_namespace_that_answers_late_on_a_reconnect_is_waited_for() {
     let mut line = script.accept().await;
     assert_eq!(line.next().await, "0");
     for _ in 0..2 {
-        assert!(in_time(told.recv()).await.unwrap().contains("did not let the client into namespace /"));
+        assert!(in_time(told.recv()).await.unwrap().contains("namespace / was not connected within"));
         assert!(root.is_active() && !root.is_connected());
     }
     line.send(r#"0{"sid":"b"}"#).await;
@@ -345,7 +347,7 @@ async fn a_namespace_that_answers_late_on_a_reconnect_is_waited_for() {
 }
 
 #[tokio::test]
-async fn authentication_that_fails_at_first_is_asked_for_again_if_told_so() {
+async fn with_retry_first_an_auth_function_that_fails_is_called_again() {
     let script = Script::begin().await;
     let tries = Arc::new(Mutex::new(0));
     let count = tries.clone();
@@ -363,7 +365,7 @@ async fn authentication_that_fails_at_first_is_asked_for_again_if_told_so() {
 }
 
 #[tokio::test]
-async fn who_waits_is_told_why_a_socket_is_given_up() {
+async fn ready_returns_why_a_socket_was_given_up() {
     let script = Script::begin().await;
     let (root, mut line) = with_root(script.client().build().unwrap(), &script).await;
     assert!(root.ready().await.is_ok());
@@ -405,12 +407,12 @@ async fn who_waits_is_told_why_a_socket_is_given_up() {
     assert!(matches!(error.kind(), ConnectErrorKind::Auth { .. }), "{error:?}");
     assert_eq!(in_time(told.recv()).await.unwrap(), "recovered false");
     for _ in 0..3 {
-        assert_eq!(in_time(told.recv()).await.unwrap(), error.to_string());
+        assert_eq!(in_time(told.recv()).await.unwrap(), with_causes(&error));
     }
 }
 
 #[tokio::test]
-async fn a_disconnect_is_not_waited_for_when_somebody_connects_again() {
+async fn a_disconnect_returns_when_another_task_connects_again() {
     let local = Local::serve(sockeye::Server::new()).await;
     let manager = support::quick(Manager::builder(&local.url())).build().unwrap();
     let socket = manager.socket("/");
@@ -435,7 +437,7 @@ async fn a_connect_without_an_id_is_an_error_that_names_the_version() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_reaches_a_callback_while_its_handler_goes_on() {
+async fn a_callback_receives_an_acknowledgement_while_the_handler_goes_on() {
     let script = Script::begin().await;
     let socket = script.client().build().unwrap().socket("/");
     let (sender, mut told) = mpsc::unbounded_channel();

@@ -20,7 +20,7 @@ fn tasks() -> usize {
 }
 
 #[tokio::test]
-async fn neither_tasks_nor_sockets_are_left_behind() {
+async fn a_dropped_client_leaves_no_task_and_no_socket() {
     let server = Server::new();
     server.of("/").on("echo", async |sockeye::RawArgs(args): sockeye::RawArgs| Reply::of(args));
     let local = Local::serve(server).await;

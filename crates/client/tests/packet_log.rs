@@ -14,7 +14,7 @@ use support::Local;
 const SECRET: &str = "hunter2-swordfish";
 
 #[tokio::test]
-async fn packets_of_both_ways_are_told_if_that_is_asked_for_and_nothing_secret_otherwise() {
+async fn packets_are_logged_only_with_log_packets() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -49,7 +49,7 @@ fn secure(server: &Process) -> ManagerBuilder {
 }
 
 #[tokio::test]
-async fn certificates_are_checked_as_told() {
+async fn a_certificate_is_checked_against_the_trusted_authorities() {
     let Certificates { authority, certificate, key } = certificates();
     for (name, start) in SERVERS {
         let server = start(json!({ "tls": { "cert": certificate, "key": key } }));
@@ -64,7 +64,7 @@ async fn certificates_are_checked_as_told() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown() {
+async fn the_client_presents_its_certificate() {
     let Certificates { authority, certificate, key } = certificates();
     for (name, start) in SERVERS {
         let tls = json!({ "cert": certificate, "key": key, "ca": authority, "requestCert": true });

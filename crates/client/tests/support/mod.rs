@@ -19,7 +19,7 @@ use hyper::body::{Bytes, Incoming};
 
 use parking_lot::Mutex;
 use sockeye::{Graceful, Server, listen};
-use sockeye_client::{DisconnectReason, ManagerBuilder, Reason, Reconnection, Socket, Transport};
+use sockeye_client::{DisconnectReason, Events, ManagerBuilder, Reason, Reconnection, Socket, Transport};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -89,6 +89,16 @@ pub(crate) fn disconnects(socket: &Socket) -> mpsc::UnboundedReceiver<Disconnect
         async move { sender.send(reason).unwrap() }
     });
     reasons
+}
+
+/// Waits for the next event `back`, and returns its data.
+pub(crate) async fn next_back<T: serde::de::DeserializeOwned>(events: &mut Events) -> T {
+    loop {
+        let event = tokio::time::timeout(LIMIT, events.next()).await.unwrap().unwrap();
+        if event.name() == "back" {
+            return event.data().unwrap();
+        }
+    }
 }
 
 /// Waits until something holds, and fails if it takes too long.
