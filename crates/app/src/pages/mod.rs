@@ -1,7 +1,6 @@
-//! The pages that are embedded into the program: the chat, the monitor, and the official client library.
+//! The pages of the program: the chat, the monitor, and the official client library.
+mod files;
 mod monitor;
-
-use std::borrow::Cow;
 
 use axum::{
     body::Body,
@@ -10,70 +9,51 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
-use rust_embed::{EmbeddedFile, RustEmbed};
+
+use files::File;
 
 pub(crate) use monitor::Monitor;
 
-#[derive(RustEmbed)]
-#[folder = "../../web/"]
-struct Web;
-
 /// Serves the pages and their files; answers 404 to every other path.
 pub(crate) async fn serve(request: Request) -> Response {
-    let Some((name, file)) = find(request.uri().path()) else {
+    let Some(file) = find(request.uri().path()) else {
         return (StatusCode::NOT_FOUND, "there is no page at this path; the chat is at /").into_response();
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
-    let etag = etag(&file);
+    let etag = file.etag();
     let headers = [
-        (header::CONTENT_TYPE, content_type(&name)),
+        (header::CONTENT_TYPE, content_type(file.name)),
         // A browser keeps the file, but asks each time whether it has changed, so that a new version shows at once.
         (header::CACHE_CONTROL, "no-cache"),
-        (header::ETAG, etag.as_str()),
+        (header::ETAG, etag),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];
-    if is_known(request.headers(), &etag) {
+    if is_known(request.headers(), etag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    let body = match file.data {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => Bytes::from(bytes),
-    };
-    (headers, Body::from(body)).into_response()
+    (headers, Body::from(Bytes::from_static(file.content))).into_response()
 }
 
 /// The pages load only files of this server, and connect only to it and to WebSockets.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
-/// The name and the file of a path.
-fn find(path: &str) -> Option<(String, EmbeddedFile)> {
-    let name = match path.strip_prefix('/')? {
-        "" => "chat/index.html".into(),
-        "monitor" | "monitor/" => "monitor/index.html".into(),
+/// The file at a path.
+fn find(path: &str) -> Option<&'static File> {
+    match path.strip_prefix('/')? {
+        "" => files::find("chat/index.html"),
+        "monitor" | "monitor/" => files::find("monitor/index.html"),
         path => match path.split_once('/') {
-            None => format!("chat/{path}"),
-            Some(("monitor", file)) if is_plain(file) => format!("monitor/{file}"),
-            Some(("socket.io", file)) if is_plain(file) && file != "README.md" => format!("vendor/{file}"),
-            Some(_) => return None,
+            None => files::find(&format!("chat/{path}")),
+            Some(("monitor", _)) => files::find(path),
+            Some(("socket.io", file)) => files::find(&format!("vendor/{file}")),
+            Some(_) => None,
         },
-    };
-    let file = Web::get(&name)?;
-    Some((name, file))
-}
-
-/// Whether this is a file's name and not a path to another folder.
-fn is_plain(file: &str) -> bool {
-    !file.starts_with('.') && !file.contains(['/', '\\'])
-}
-
-fn etag(file: &EmbeddedFile) -> String {
-    let digits: String = file.metadata.sha256_hash().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
+    }
 }
 
 /// Whether the client already has the file.
