@@ -26,6 +26,7 @@ impl Sid {
     }
 
     /// The identifier's text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -29,16 +29,19 @@ impl Frame {
     }
 
     /// The whole WebSocket frame, unmasked as servers send it.
+    #[inline]
     pub fn websocket(&self) -> &[u8] {
         &self.bytes
     }
 
     /// The packet alone: text with its type character, or the raw bytes of a binary message.
+    #[inline]
     pub fn packet(&self) -> &[u8] {
         self.bytes.get(usize::from(self.head)..).unwrap_or_default()
     }
 
     /// Whether this is a binary message.
+    #[inline]
     pub fn is_binary(&self) -> bool {
         self.opcode == Opcode::Binary
     }

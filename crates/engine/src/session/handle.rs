@@ -84,16 +84,19 @@ impl Session {
     }
 
     /// The session's identifier, which only its own client may know.
+    #[inline]
     pub fn id(&self) -> &Sid {
         &self.id
     }
 
     /// The protocol's revision the client speaks.
+    #[inline]
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
     /// The request that opened the session.
+    #[inline]
     pub fn handshake(&self) -> &Handshake {
         &self.handshake
     }

@@ -42,11 +42,13 @@ impl Session {
     }
 
     /// Whether messages are taken and delivered.
+    #[inline]
     pub fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open(_))
     }
 
     /// Whether nothing is left to be sent or awaited.
+    #[inline]
     pub fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended { .. })
     }
@@ -57,6 +59,7 @@ impl Session {
     }
 
     /// How packets travel at the moment.
+    #[inline]
     pub fn transport(&self) -> TransportKind {
         self.stage.transport()
     }
@@ -68,16 +71,19 @@ impl Session {
 
     /// What the driver does next, if anything. What it appends to what waits belongs to the transport that
     /// [`transport`](Self::transport) names.
+    #[inline]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.next()
     }
 
     /// What happened next, if anything.
+    #[inline]
     pub fn poll(&mut self) -> Option<Event> {
         self.events.next()
     }
 
     /// Whether [`poll`](Self::poll) has something to tell.
+    #[inline]
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
     }

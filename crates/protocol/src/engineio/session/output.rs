@@ -73,6 +73,7 @@ impl Transmits {
         self.due |= bit(transmit);
     }
 
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Transmit> {
         if self.due == 0 {
             return None;
@@ -124,6 +125,7 @@ pub(super) struct Events {
 }
 
 impl Events {
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Event> {
         if let Some(error) = self.upgrade_failed.take() {
             return Some(Event::UpgradeFailed(error));
@@ -137,6 +139,7 @@ impl Events {
         std::mem::take(&mut self.ended).then_some(Event::Ended)
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.upgrade_failed.is_none() && !self.upgraded && self.closed.is_none() && !self.ended
     }

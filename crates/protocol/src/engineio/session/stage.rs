@@ -61,6 +61,7 @@ impl Upgrade {
 }
 
 impl Transport {
+    #[inline]
     pub(super) fn kind(&self) -> TransportKind {
         match self {
             Self::Polling(_) => TransportKind::Polling,
@@ -79,6 +80,7 @@ impl Stage {
         }
     }
 
+    #[inline]
     pub(super) fn transport(&self) -> TransportKind {
         match self {
             Self::Open(transport) | Self::Farewell { transport, .. } => transport.kind(),

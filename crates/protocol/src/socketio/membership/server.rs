@@ -147,6 +147,7 @@ impl ServerMembership {
     ///
     /// # Errors
     /// If the packet breaks the protocol.
+    #[inline]
     pub fn accept(self, packet: ClientPacket) -> Result<Acceptance, MembershipViolation> {
         match (self, packet) {
             (Self::AwaitingFormer | Self::Connecting | Self::Joined, ClientPacket::Connect) => {
@@ -163,17 +164,20 @@ impl ServerMembership {
     }
 
     /// Whether the client is in the namespace, or about to be.
+    #[inline]
     pub fn is_current(self) -> bool {
         matches!(self, Self::AwaitingFormer | Self::Connecting | Self::Joined)
     }
 
     /// Whether nothing is left to do for the membership.
+    #[inline]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Absent | Self::Left | Self::Refused)
     }
 }
 
 impl From<ServerMembership> for u8 {
+    #[inline]
     fn from(membership: ServerMembership) -> Self {
         membership as Self
     }
@@ -183,6 +187,7 @@ impl From<ServerMembership> for u8 {
 impl TryFrom<u8> for ServerMembership {
     type Error = u8;
 
+    #[inline]
     fn try_from(number: u8) -> Result<Self, u8> {
         Self::ALL.get(usize::from(number)).copied().ok_or(number)
     }
