@@ -1,4 +1,4 @@
-// The monitor: namespace `/test`, event `server_response`, `{data: ["MM:SS", [percent of each core]], count, memory, connections}`.
+// The monitor: namespace `/test`, event `server_response`, `{data: ["MM:SS", [percent of each core]], count, memory, connections, log}`.
 
 import { LineChart } from "./chart.js";
 
@@ -56,7 +56,7 @@ function show(state, reason = "") {
   page.state.textContent = reason ? `${STATES[state]}: ${reason}` : STATES[state];
 }
 
-function take({ data: [label, cores], count, memory, connections }) {
+function take({ data: [label, cores], count, memory, connections, log }) {
   const average = cores.reduce((sum, load) => sum + load, 0) / Math.max(1, cores.length);
   page["cpu-now"].textContent = percent(average);
   page["cpu-count"].textContent = cores.length;
@@ -74,7 +74,13 @@ function take({ data: [label, cores], count, memory, connections }) {
     page["connections-now"].textContent = connections.toLocaleString();
     charts.connections.push({ label, lines: [{ value: connections, stroke: "var(--wait)", kind: "lead" }] });
   }
-  page.latest.textContent = `Sample ${count} at ${label}.`;
+  page.latest.textContent = `Sample ${count} at ${label}.${describeLog(log)}`;
+}
+
+/** What the log has not said, if there is anything. */
+function describeLog(log) {
+  if (!log || log.left_out + log.dropped === 0) return "";
+  return ` The log has left out ${log.left_out.toLocaleString()} repeated messages and dropped ${log.dropped.toLocaleString()} lines.`;
 }
 
 function drawCores(cores) {

@@ -2,6 +2,7 @@
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Serialize, Serializer};
+use sockeye::log_throttled;
 
 /// The ways to turn a token into a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl User {
     fn guest() -> Result<Self, IdentityError> {
         const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         let random = getrandom::u32().map_err(|error| {
-            tracing::error!(%error, "the system gives no random numbers; refusing a guest");
+            log_throttled!(error, "", %error, "the system gives no random numbers; refusing a guest");
             IdentityError::Random
         })?;
         let letters = (0..6).filter_map(|place| LETTERS.get(usize::try_from(random >> (5 * place) & 31).ok()?));

@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod gateway;
 mod identity;
+mod log;
 mod pages;
 mod serve;
 mod settings;
@@ -21,7 +22,7 @@ use clap::Parser as _;
 
 use cli::{Cli, Command, Serve};
 use command::{CommandError, Status};
-use serve::{App, Banner, listen, log};
+use serve::{App, Banner, listen};
 use settings::Settings;
 use shutdown::Shutdown;
 
@@ -72,7 +73,8 @@ fn exit_code(result: Result<Status, CommandError>) -> ExitCode {
 /// Runs the server until a signal stops it.
 async fn serve(Serve { config, options }: Serve) -> Result<(), Error> {
     let settings = Settings::load(config, env::vars_os(), &options.0)?;
-    log::start(&settings.log)?;
+    let _log = log::start(&settings.log)?;
+    tokio::spawn(log::report_left_out());
     let shutdown = Shutdown::new().map_err(Error::Signals)?;
     let listeners = listen::listen(&settings).await?;
     let addresses: Vec<SocketAddr> =

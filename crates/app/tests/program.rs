@@ -4,6 +4,7 @@ mod harness;
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    process::Stdio,
     time::Duration,
 };
 
@@ -70,11 +71,12 @@ fn an_invalid_setting_is_explained_and_ends_the_program() {
     let config = std::env::temp_dir().join(format!("sockeye-test-{}.toml", std::process::id()));
     std::fs::write(&config, "lisen = [\"127.0.0.1:0\"]\n").unwrap();
     let config = config.to_str().unwrap();
-    let mistakes: [(&[&str], &[&str]); 6] = [
+    let mistakes: [(&[&str], &[&str]); 7] = [
         (&["--listen", &taken], &[&taken, "in use", "--listen"]),
         (&["serve", "--config", config], &[config, "`lisen`", "did you mean `listen`?"]),
         (&["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "`listen`", "`identity`", "`development`"]),
-        (&["--log", "sockeye=loud"], &["`log`", "sockeye=loud"]),
+        (&["--log", "loud"], &["option --log", "`loud`", "off, error, warn, info, debug, trace"]),
+        (&["--log", "sockeye=loud"], &["option --log", "`loud`", "off, error, warn, info, debug, trace"]),
         (&["--ping-interval", "25"], &["--ping-interval", "25s"]),
         (&["--pin-interval", "25s"], &["--ping-interval"]),
     ];
@@ -107,6 +109,44 @@ fn a_page_of_another_site_cannot_connect() {
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     assert!(program.websocket("/ws/", &[("origin", "http://evil.example")]).is_err());
     assert!(program.websocket("/ws/", &[("origin", "http://localhost:5173")]).is_ok());
+}
+
+#[test]
+fn a_log_reader_that_is_paused_does_not_stop_the_server() {
+    let program = Program::start_logging_to(Stdio::piped(), &["--log", "debug"]);
+    let (mut socket, _) = program.join("/imchat", "{}");
+    // About 2 MiB of log: more than the pipe and the program hold together.
+    for number in 0..8_000 {
+        socket.send(&format!("40/{}-{number},", "unknown".repeat(14)));
+        while !socket.receive().starts_with("44/unknown") {}
+    }
+    let (head, _) = program.get("/healthz");
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    let (mut monitor, _) = program.join("/test", "{}");
+    let sample = monitor.event("server_response");
+    assert!(sample["log"]["dropped"].as_u64().unwrap() > 0, "{sample}");
+}
+
+#[cfg(unix)]
+#[test]
+fn messages_that_clients_repeat_are_left_out_of_the_log_and_counted() {
+    let program = Program::start_logging_to(Stdio::piped(), &[]);
+    let (mut socket, _) = program.join("/imchat", "{}");
+    for number in 0..1_000 {
+        socket.send(&format!("40/unknown-{number},"));
+        while !socket.receive().starts_with("44/unknown") {}
+        assert!(program.websocket("/ws/%00/", &[]).is_err());
+        let (_, refusal) = program.join("/", r#"{"token":"\u0000"}"#);
+        assert!(refusal["message"].is_string(), "{refusal}");
+    }
+    let (mut monitor, _) = program.join("/test", "{}");
+    let sample = monitor.event("server_response");
+    assert!(sample["log"]["left_out"].as_u64().unwrap() >= 3_000 - 3 * 16, "{sample}");
+    let log = program.log();
+    for part in ["its namespace does not exist", "refused a plain WebSocket", "refused a client error"] {
+        assert!(log.contains(part), "{part:?} in {log}");
+    }
+    assert!(log.lines().count() < 100, "{log}");
 }
 
 #[cfg(unix)]

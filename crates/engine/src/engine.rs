@@ -11,7 +11,8 @@ use crate::{
     Application, CloseReason, Config, Handshake, Refusal, RemoteAddr, Session, Sid,
     counters::Counters,
     handshake,
-    log_throttle::{LogThrottle, log_limit},
+    log_throttle::log_limit,
+    log_throttled,
     outgoing::outbox::Outbox,
     session::{
         context::Context,
@@ -96,7 +97,7 @@ impl<A: Application> Engine<A> {
     pub(crate) async fn admit(&self, request: &Parts) -> Result<Sid, Refusal> {
         let id = self.shared.context.config.hooks.admit(request).await?;
         if self.shared.sessions.find(&id).is_some() {
-            tracing::error!(id = id.short(), "the generated session id is in use");
+            log_throttled!(error, "", id = id.short(), "the generated session id is in use");
             return Err(ID_IN_USE);
         }
         Ok(id)
@@ -255,7 +256,6 @@ fn open_packet(session: &Session, upgrades: &[&str], config: &Config) -> Vec<u8>
 
 /// Logs the refusal of a request: as a warning once an hour for each cause, else at level debug.
 fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
-    static THROTTLE: LogThrottle = LogThrottle::new();
     let path = request.uri.path();
     let (code, context) = (refusal.code(), refusal.context());
     let client = client_of(request);
@@ -274,8 +274,7 @@ fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
         Refusal::Forbidden(_) | Refusal::UnsupportedVersion | Refusal::ShuttingDown => {
             tracing::debug!(code, path, "refused a request: {refusal}");
         }
-        _ if THROTTLE.permits(context) => tracing::warn!(code, path, "refused a request: {refusal}: {context}"),
-        _ => tracing::debug!(code, path, "refused a request: {refusal}: {context}"),
+        _ => log_throttled!(warn, context, code, path, "refused a request: {refusal}: {context}"),
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{
     fmt::Display,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -8,25 +9,34 @@ use sockeye_protocol::engineio::session::UpgradeError;
 
 use crate::CloseReason;
 
-/// Decides which warnings about clients reach the log at its default level. One line for each would let any client fill
-/// the log, yet an operator must learn which setting turns clients away: each subject is logged once an hour, up to 16
-/// subjects in that time. The others are for level debug.
+/// Logs a message that a client can cause: at its level once an hour for each subject, else at level debug. One line for
+/// each message would let any client fill the log, yet an operator must learn which setting turns clients away.
 ///
-/// The log belongs to the process, so that a throttle belongs into a `static`.
+/// The level and the subject come first, then what the macros of `tracing` take, which must be a dependency. Each call has
+/// a [`LogThrottle`] of its own. If it has left messages out since its last line, the line has a field `left_out`, how many.
 ///
 /// ```
-/// use sockeye_engine::{LogThrottle, excerpt};
-///
-/// static THROTTLE: LogThrottle = LogThrottle::new();
+/// use sockeye_engine::{excerpt, log_throttled};
 ///
 /// fn warn_about(name: &str) {
-///     if THROTTLE.permits(name) {
-///         tracing::warn!(name = excerpt(name), "refused a client");
-///     } else {
-///         tracing::debug!(name = excerpt(name), "refused a client");
-///     }
+///     log_throttled!(warn, name, name = excerpt(name), "refused a client");
 /// }
 /// ```
+#[macro_export]
+macro_rules! log_throttled {
+    ($level:ident, $subject:expr, $($message:tt)+) => {{
+        static THROTTLE: $crate::LogThrottle = $crate::LogThrottle::new();
+        match THROTTLE.permit($subject) {
+            Some(left_out) => ::tracing::$level!(left_out = (left_out > 0).then_some(left_out), $($message)+),
+            None => ::tracing::debug!($($message)+),
+        }
+    }};
+}
+
+/// Decides which messages about clients reach the log at their own level: each subject once an hour, up to 16 subjects in
+/// that time. The others are counted. [`log_throttled!`](crate::log_throttled) is how it is used.
+///
+/// The log belongs to the process, so that a throttle belongs into a `static`.
 #[derive(Debug)]
 pub struct LogThrottle(Mutex<Recent>);
 
@@ -35,6 +45,8 @@ pub struct LogThrottle(Mutex<Recent>);
 struct Recent {
     since: Option<Instant>,
     subjects: Vec<Box<str>>,
+    /// The messages that were left out since the last one that was permitted.
+    left_out: u64,
 }
 
 /// After this time, a subject is logged again.
@@ -46,15 +58,28 @@ const MAX_SUBJECTS: usize = 16;
 /// The most bytes of a client's value that the log shows.
 const MAX_EXCERPT: usize = 100;
 
+/// The messages that all throttles of the process have left out.
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+
 impl LogThrottle {
     /// A throttle that has permitted nothing yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(Recent { since: None, subjects: Vec::new() }))
+        Self(Mutex::new(Recent::new()))
     }
 
-    /// Whether a warning about `subject` may be logged now. If so, it counts as logged.
-    pub fn permits(&self, subject: &str) -> bool {
-        self.0.lock().permits(subject, Instant::now())
+    /// Permits a message about `subject`, or counts it as left out. A permit is the number of messages that were left out
+    /// since the last permit.
+    pub fn permit(&self, subject: &str) -> Option<u64> {
+        let permit = self.0.lock().permit(subject, Instant::now());
+        if permit.is_none() {
+            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        }
+        permit
+    }
+
+    /// How many messages all throttles of the process have left out since it started.
+    pub fn left_out() -> u64 {
+        LEFT_OUT.load(Ordering::Relaxed)
     }
 }
 
@@ -65,16 +90,22 @@ impl Default for LogThrottle {
 }
 
 impl Recent {
-    fn permits(&mut self, subject: &str, now: Instant) -> bool {
+    const fn new() -> Self {
+        Self { since: None, subjects: Vec::new(), left_out: 0 }
+    }
+
+    fn permit(&mut self, subject: &str, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
-            *self = Self { since: Some(now), subjects: Vec::new() };
+            self.since = Some(now);
+            self.subjects = Vec::new();
         }
         let subject = excerpt(subject);
-        let permits = self.subjects.len() < MAX_SUBJECTS && !self.subjects.iter().any(|known| **known == *subject);
-        if permits {
-            self.subjects.push(subject.into());
+        if self.subjects.len() >= MAX_SUBJECTS || self.subjects.iter().any(|known| **known == *subject) {
+            self.left_out += 1;
+            return None;
         }
-        permits
+        self.subjects.push(subject.into());
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -91,37 +122,31 @@ pub fn excerpt(value: &str) -> &str {
 /// sockeye_engine::log_limit(sid.short(), "max_attachments", 10, "closed a connection whose packet has more attachments");
 /// ```
 pub fn log_limit(client: &str, setting: &'static str, limit: impl Display, consequence: &str) {
-    static THROTTLE: LogThrottle = LogThrottle::new();
     let line = format!("`{setting} = {limit}`: {consequence}");
-    if THROTTLE.permits(&line) {
-        tracing::warn!(client, "limit reached: {line}; raise the setting if clients need more");
-    } else {
-        tracing::debug!(client, "limit reached: {line}");
-    }
+    log_throttled!(warn, &line, client, "limit reached: {line}; raise the setting if clients need more");
 }
 
-/// Logs that a session ended because its client broke the protocol: as a warning once an hour for each fault, else at
-/// level debug.
+/// Logs that a session ended because its client broke the protocol.
 pub(crate) fn log_violation(sid: &str, reason: CloseReason, fault: &dyn Display) {
-    static THROTTLE: LogThrottle = LogThrottle::new();
-    if THROTTLE.permits(&fault.to_string()) {
-        tracing::warn!(sid, %reason, "closed a session because its client broke the protocol: {fault}");
-    } else {
-        tracing::debug!(sid, %reason, "closed a session because its client broke the protocol: {fault}");
-    }
+    let fault = fault.to_string();
+    log_throttled!(warn, &fault, sid, %reason, "closed a session because its client broke the protocol: {fault}");
 }
 
-/// Logs that a session goes on polling because its WebSocket did not take over: as a warning once an hour for each cause,
-/// else at level debug. A client that leaves in between is nothing to warn about.
+/// Logs that a session goes on polling because its WebSocket did not take over. A client that leaves in between is nothing
+/// to warn about.
 pub(crate) fn log_failed_upgrade(sid: &str, error: UpgradeError, upgrade_timeout: Duration) {
-    static THROTTLE: LogThrottle = LogThrottle::new();
     match error {
         UpgradeError::TimedOut => {
             let limit = format!("{upgrade_timeout:?}");
             log_limit(sid, "upgrade_timeout", limit, "gave up a WebSocket that did not complete its upgrade in time");
         }
-        UpgradeError::Unexpected if THROTTLE.permits(&error.to_string()) => {
-            tracing::warn!(sid, "an upgrade failed, and the session goes on polling: {error}");
+        UpgradeError::Unexpected => {
+            log_throttled!(
+                warn,
+                &error.to_string(),
+                sid,
+                "an upgrade failed, and the session goes on polling: {error}"
+            );
         }
         error => tracing::debug!(sid, "an upgrade failed, and the session goes on polling: {error}"),
     }
@@ -132,17 +157,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_subject_is_logged_once_an_hour_up_to_a_number_of_subjects() {
-        let mut recent = Recent { since: None, subjects: Vec::new() };
+    fn each_subject_is_logged_once_an_hour_up_to_a_number_of_subjects_and_the_others_are_counted() {
+        let mut recent = Recent::new();
         let begun = Instant::now();
-        assert!(recent.permits("a", begun));
-        assert!(!recent.permits("a", begun));
-        assert!(recent.permits("b", begun), "another subject is logged too");
-        let others = (0..100).filter(|number| recent.permits(&number.to_string(), begun)).count();
+        assert_eq!(recent.permit("a", begun), Some(0));
+        assert_eq!(recent.permit("a", begun), None);
+        assert_eq!(recent.permit("b", begun), Some(1), "another subject is logged too, with what was left out before");
+        let others = (0..100).filter(|number| recent.permit(&number.to_string(), begun).is_some()).count();
         assert_eq!(others, MAX_SUBJECTS - 2);
-        assert!(!recent.permits("a", begun + PERIOD - Duration::from_secs(1)));
-        assert!(recent.permits("a", begun + PERIOD));
-        assert!(recent.permits("c", begun + PERIOD));
+        assert_eq!(recent.permit("a", begun + PERIOD - Duration::from_secs(1)), None);
+        assert_eq!(recent.permit("a", begun + PERIOD), Some(100 - 14 + 1));
+        assert_eq!(recent.permit("c", begun + PERIOD), Some(0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use serde_json::value::RawValue;
-use sockeye_engine::{CloseReason, SendError};
+use sockeye_engine::{CloseReason, SendError, log_throttled};
 use sockeye_protocol::socketio::{EncodeError, membership::LeftBy};
 
 /// Why an event could not be emitted.
@@ -150,7 +150,12 @@ impl ConnectRefusal {
     pub fn with_data(mut self, data: &impl serde::Serialize) -> Self {
         match serde_json::value::to_raw_value(data) {
             Ok(data) => self.data = Some(data),
-            Err(error) => tracing::error!(%error, "the data of a refusal cannot be serialised as JSON and is not sent"),
+            Err(error) => log_throttled!(
+                error,
+                &error.to_string(),
+                %error,
+                "the data of a refusal cannot be serialised as JSON and is not sent"
+            ),
         }
         self
     }

@@ -16,6 +16,7 @@ use serde_json::json;
 use sockeye::{
     ConnectRefusal, Data, EventName, IntoReply, Namespace, Reply, Server, Socket, State, Value,
     handler::{EventContext, FromContext, Rejection},
+    log_throttled,
 };
 
 use crate::{
@@ -121,7 +122,7 @@ impl Chat {
         match namespace.to(&room).emit("chat", message) {
             Ok(()) => devices,
             Err(error) => {
-                tracing::error!(%error, "cannot deliver a chat message");
+                log_throttled!(error, &error.to_string(), %error, "cannot deliver a chat message");
                 0
             }
         }
@@ -191,7 +192,7 @@ impl Chat {
         }
         let said = Message { from: &from, room: &name, message, sendtime };
         socket.namespace().to(room.as_str()).emit(event, &said).map_err(|error| {
-            tracing::error!(%error, "cannot send a message to a room");
+            log_throttled!(error, &error.to_string(), %error, "cannot send a message to a room");
             ChatError::Internal
         })?;
         Ok(Said { sendtime: Some(sendtime) })
@@ -229,7 +230,8 @@ pub(crate) enum ChatError {
 
 async fn connect(socket: Socket, chat: State<Arc<Chat>>) -> Result<(), ConnectRefusal> {
     let refuse = |error: crate::identity::IdentityError| {
-        tracing::info!(%error, namespace = socket.namespace().name(), "refused a client");
+        let namespace = socket.namespace().name();
+        log_throttled!(info, &error.to_string(), %error, namespace, "refused a client");
         ConnectRefusal::new(error.to_string())
     };
     let auth = socket.auth();
@@ -341,7 +343,7 @@ impl<T: Serialize> IntoReply for Answer<T> {
 /// The user that the connect handler has stored.
 fn user_of(socket: &Socket) -> Result<Arc<User>, ChatError> {
     socket.extension::<User>().ok_or_else(|| {
-        tracing::error!(sid = socket.id().short(), "a socket without a user has sent an event");
+        log_throttled!(error, "", sid = socket.id().short(), "a socket without a user has sent an event");
         ChatError::Internal
     })
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::Serialize;
-use sockeye::{Namespace, Socket};
+use sockeye::{Namespace, Socket, log_throttled};
 use tokio::time::{Instant, sleep_until};
 
 use crate::identity::User;
@@ -178,7 +178,7 @@ impl Budget {
 fn announce(namespace: &Namespace, users: &mut Users, max_names: usize) {
     let Some(announcement) = users.take_announcement(max_names) else { return };
     if let Err(error) = namespace.emit("presence", &announcement) {
-        tracing::error!(%error, "cannot announce a change of presence");
+        log_throttled!(error, &error.to_string(), %error, "cannot announce a change of presence");
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sockeye::Server;
+use sockeye::{Server, log_throttled};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{Message, handshake::server::create_response_with_body};
 
@@ -93,14 +93,15 @@ impl Gateway {
         let user = match self.chat.identity().authenticate(name.or(header).map(Token::new)).await {
             Ok(user) => user,
             Err(error) => {
-                tracing::info!(%error, "refused a plain WebSocket");
+                log_throttled!(info, &error.to_string(), %error, "refused a plain WebSocket");
                 return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
             }
         };
         let group = if is_lobby { Group::Lobby } else { Group::User(user) };
         let outbox = Outbox::new(self.config.outbox_bytes);
         let Some(registration) = self.chat.plain().register(group, outbox.clone()) else {
-            tracing::warn!("refused a plain WebSocket: `max_plain_connections` are open");
+            // Replaced below, with the limits of addresses.
+            log_throttled!(warn, "", "refused a plain WebSocket: `max_plain_connections` are open");
             return (StatusCode::SERVICE_UNAVAILABLE, "too many connections; try again later").into_response();
         };
         let upgrade = hyper::upgrade::on(&mut request);

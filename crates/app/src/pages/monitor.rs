@@ -7,11 +7,13 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use sockeye::{Namespace, Server, Socket};
+use sockeye::{LogThrottle, Namespace, Server, Socket, log_throttled};
 use tokio::{
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval_at},
 };
+
+use crate::log;
 
 /// The namespace and the event that existing dashboards use.
 const NAMESPACE: &str = "/test";
@@ -44,6 +46,16 @@ struct Sample {
     memory: Memory,
     /// Open connections, plain WebSockets included.
     connections: usize,
+    log: LogCounts,
+}
+
+/// What the log has not said since the program started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct LogCounts {
+    /// Messages that clients caused and that were left out because they repeat.
+    left_out: u64,
+    /// Lines that were dropped because the log's reader is too slow.
+    dropped: u64,
 }
 
 /// The machine's memory in bytes.
@@ -109,7 +121,7 @@ impl Monitor {
             ticks.tick().await;
             let sample = self.sample(&mut self.state.lock());
             if let Err(error) = self.namespace.emit(EVENT, &sample) {
-                tracing::error!(%error, "cannot send a sample of the monitor");
+                log_throttled!(error, &error.to_string(), %error, "cannot send a sample of the monitor");
             }
         }
     }
@@ -133,6 +145,7 @@ impl Monitor {
             count: state.count,
             memory: read_proc("/proc/meminfo").map(|text| parse_memory(&text)).unwrap_or_default(),
             connections: (self.connections)(),
+            log: LogCounts { left_out: LogThrottle::left_out(), dropped: log::dropped() },
         }
     }
 }
@@ -249,8 +262,9 @@ mod tests {
             count: 3,
             memory: Memory { used: 1, total: 2 },
             connections: 4,
+            log: LogCounts { left_out: 5, dropped: 6 },
         };
-        let expected = r#"{"data":["02:05",[1.5]],"count":3,"memory":{"used":1,"total":2},"connections":4}"#;
+        let expected = r#"{"data":["02:05",[1.5]],"count":3,"memory":{"used":1,"total":2},"connections":4,"log":{"left_out":5,"dropped":6}}"#;
         assert_eq!(serde_json::to_string(&sample).unwrap(), expected);
     }
 

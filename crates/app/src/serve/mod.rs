@@ -2,7 +2,6 @@
 mod app;
 mod banner;
 pub(crate) mod listen;
-pub(crate) mod log;
 
 pub(crate) use app::App;
 pub(crate) use banner::Banner;

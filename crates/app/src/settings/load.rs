@@ -184,7 +184,7 @@ mod tests {
         let variables = environment(&[("SOCKEYE_MAX_ROOMS", "5"), ("SOCKEYE_LOG", "debug"), ("HOME", "/")]);
         let options = [("max_rooms", Raw::One("6".into()))];
         let settings = Settings::load(None, variables, &options).unwrap();
-        assert_eq!((settings.max_rooms, settings.log.as_str()), (6, "debug"));
+        assert_eq!((settings.max_rooms, settings.log.to_string()), (6, "debug".into()));
     }
 
     #[test]
@@ -209,6 +209,9 @@ mod tests {
         assert!(error.contains("not a float"), "{error}");
         let error = Settings::load(None, environment(&[("SOCKEYE_LISTEN", ":1")]), &[]).unwrap_err().to_string();
         assert!(error.contains("SOCKEYE_LISTEN") && error.contains("127.0.0.1:8000"), "{error}");
+        let options = [("log", Raw::One("loud".into()))];
+        let error = Settings::load(None, environment(&[]), &options).unwrap_err().to_string();
+        assert!(error.contains("option --log: there is no level `loud`; write one of off, error,"), "{error}");
         let options = [("monitor_interval", Raw::One("0s".into()))];
         let error = Settings::load(None, environment(&[]), &options).unwrap_err().to_string();
         assert!(error.contains("`monitor_interval` must be longer than 0"), "{error}");

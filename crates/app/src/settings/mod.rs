@@ -12,7 +12,7 @@ pub(crate) use load::SettingsError;
 pub(crate) use sample::sample;
 pub(crate) use value::{Address, Raw};
 
-use crate::identity::IdentityKind;
+use crate::{identity::IdentityKind, log::LogFilter};
 use value::{AllowedOrigins, Value};
 
 /// The definition of a setting.
@@ -78,8 +78,9 @@ settings! {
     /// `*.example.com` means all subdomains, `*` all origins. If empty, a server that listens on loopback addresses only
     /// admits every page of this machine.
     allowed_origins: AllowedOrigins = AllowedOrigins::Default;
-    /// The level of the log: error, warn, info, debug or trace, or a filter such as `info,sockeye_engine=debug`.
-    log: String = "info".into();
+    /// The level of the log: off, error, warn, info, debug or trace, or a filter such as `info,sockeye_engine=debug`. The
+    /// log leaves out most of the messages that clients repeat, and says how many; the level debug shows them.
+    log: LogFilter = LogFilter::default();
     /// Whether to log every event that is received or sent: its name and namespace, but not its data.
     log_events: bool = false;
     /// Whether to log every Engine.IO packet: its kind and size, but not its data.

@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use sockeye::OriginPattern;
 
-use crate::identity::IdentityKind;
+use crate::{identity::IdentityKind, log::LogFilter};
 
 /// A value as it was written. The file, the environment and the command line all give text or a list of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,15 +122,15 @@ impl Value for Vec<String> {
     }
 }
 
-impl Value for String {
-    const FORM: &'static str = "TEXT";
+impl Value for LogFilter {
+    const FORM: &'static str = "LEVEL";
 
     fn parse(raw: &Raw) -> Result<Self, String> {
-        one(raw).map(str::to_owned)
+        items(raw).collect::<Vec<_>>().join(",").parse()
     }
 
     fn to_toml(&self) -> String {
-        quote(self)
+        quote(&self.to_string())
     }
 }
 

@@ -47,11 +47,16 @@ pub fn run(arguments: &[&str]) -> Output {
 impl Program {
     /// Starts the program on a port of the system's choice.
     pub fn start(options: &[&str]) -> Self {
+        Self::start_logging_to(Stdio::null(), options)
+    }
+
+    /// Starts the program with this standard error. Nobody reads a pipe before [`Program::log`].
+    pub fn start_logging_to(stderr: Stdio, options: &[&str]) -> Self {
         let start = Instant::now();
         let mut child = sockeye(&["--listen", "127.0.0.1:0"])
             .args(options)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         let (sender, lines) = mpsc::channel();
@@ -127,6 +132,16 @@ impl Program {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
+    }
+
+    /// Ends the program and reads what it has logged into its pipe.
+    #[cfg(unix)]
+    pub fn log(mut self) -> String {
+        let mut stderr = self.child.stderr.take().expect("a program that logs to a pipe");
+        self.signal("TERM");
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
     }
 
     /// Waits for the program to end.

@@ -2,10 +2,7 @@ use std::borrow::Cow;
 
 use sockeye_protocol::engineio::Revision;
 
-use crate::{
-    Refusal,
-    log_throttle::{LogThrottle, excerpt},
-};
+use crate::{Refusal, log_throttle::excerpt, log_throttled};
 
 /// The query parameters that the engine itself reads. As in the reference, names and values are percent-decoded, and of
 /// several parameters with one name the last one counts.
@@ -49,18 +46,17 @@ impl<'a> Query<'a> {
         if revision == Revision::V4 || allow_eio3 {
             return Ok(revision);
         }
-        static THROTTLE: LogThrottle = LogThrottle::new();
         let asked = excerpt(self.eio.as_deref().unwrap_or("nothing"));
-        if THROTTLE.permits(asked) {
-            tracing::warn!(EIO = asked, "{REFUSED}; Socket.IO clients before version 3 need the setting `allow_eio3`");
-        } else {
-            tracing::debug!(EIO = asked, "{REFUSED}");
-        }
+        log_throttled!(
+            warn,
+            asked,
+            EIO = asked,
+            "refused a client of another revision of Engine.IO: its `EIO` parameter is not 4; Socket.IO clients before \
+             version 3 need the setting `allow_eio3`"
+        );
         Err(Refusal::UnsupportedVersion)
     }
 }
-
-const REFUSED: &str = "refused a client of another revision of Engine.IO: its `EIO` parameter is not 4";
 
 #[cfg(test)]
 mod tests {

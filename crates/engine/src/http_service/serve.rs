@@ -28,6 +28,8 @@ use crate::{
     handshake::Secure,
     http_service::service::ResponseFuture,
     log_throttle::log_limit,
+    log_throttle::log_limit,
+    log_throttled,
     transport::switching::{Hold, Switching, WriteTimedOut},
 };
 
@@ -147,7 +149,12 @@ where
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::error!(%error, "cannot accept connections at the moment; check the limit of open files");
+                    log_throttled!(
+                        error,
+                        &error.to_string(),
+                        %error,
+                        "cannot accept connections at the moment; check the limit of open files"
+                    );
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

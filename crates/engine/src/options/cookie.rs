@@ -2,6 +2,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use http::HeaderValue;
 
+use crate::log_throttled;
+
 /// A cookie with the session's identifier, set by the answer that opens the session, so that a load balancer can keep
 /// a client at one server. The defaults are those of the JavaScript reference: `io=<id>; Path=/; HttpOnly; SameSite=Lax`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +77,12 @@ impl Cookie {
         match HeaderValue::try_from(text) {
             Ok(value) => Some(value),
             Err(_) => {
-                tracing::error!(cookie = ?self, "the cookie is not set: a setting holds a character no header can hold");
+                log_throttled!(
+                    error,
+                    &self.name,
+                    cookie = ?self,
+                    "the cookie is not set: a setting holds a character no header can hold"
+                );
                 None
             }
         }

@@ -2,7 +2,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use http::{HeaderMap, request::Parts};
 
-use crate::{Refusal, Sid};
+use crate::{Refusal, Sid, log_throttled};
 
 /// What an application has to say about requests: who may connect, under which identifier, with which headers in the
 /// answer. A hook that is not set costs nothing.
@@ -102,7 +102,9 @@ impl Hooks {
         match generate(request).await {
             Ok(id) if is_usable(&id) => Ok(id),
             Ok(id) => {
-                tracing::error!(
+                log_throttled!(
+                    error,
+                    "",
                     ?id,
                     "the generated session id is of no use; it must be 1 to 256 visible characters of ASCII without \
                      quotes, commas, semicolons and backslashes"
@@ -110,7 +112,7 @@ impl Hooks {
                 Err(Refusal::BadRequest("the generated session id is of no use"))
             }
             Err(error) => {
-                tracing::error!(%error, "no session id could be generated");
+                log_throttled!(error, &error.to_string(), %error, "no session id could be generated");
                 Err(Refusal::BadRequest("no session id could be generated"))
             }
         }

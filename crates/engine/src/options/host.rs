@@ -2,10 +2,7 @@ use std::net::IpAddr;
 
 use http::{header::HOST, request::Parts, uri::Authority};
 
-use crate::{
-    Refusal,
-    log_throttle::{LogThrottle, excerpt},
-};
+use crate::{Refusal, log_throttle::excerpt, log_throttled};
 
 /// Which hosts a request may name in its `Host` header. The name is compared without its port, and letters in upper and
 /// lower case are equal.
@@ -53,18 +50,16 @@ impl Hosts {
         {
             return Ok(());
         }
-        static THROTTLE: LogThrottle = LogThrottle::new();
         let host = excerpt(host);
-        if THROTTLE.permits(host) {
-            tracing::warn!(host, "{REFUSED}; to admit it, add it to `allowed_hosts`");
-        } else {
-            tracing::debug!(host, "{REFUSED}");
-        }
+        log_throttled!(
+            warn,
+            host,
+            host,
+            "refused a request for a host that is not allowed; to admit it, add it to `allowed_hosts`"
+        );
         Err(Refusal::Forbidden("the setting `allowed_hosts` does not list the host of this request".to_owned()))
     }
 }
-
-const REFUSED: &str = "refused a request for a host that is not allowed";
 
 /// The host and port that a request names: in its target if it is in the absolute form or of HTTP/2, else in `Host`.
 fn authority(request: &Parts) -> Result<Option<&str>, Refusal> {

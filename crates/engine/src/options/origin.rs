@@ -5,7 +5,8 @@ use http::{HeaderMap, header::ORIGIN, request::Parts, uri::Authority};
 use crate::{
     Refusal,
     headers::{list, text},
-    log_throttle::{LogThrottle, excerpt},
+    log_throttle::excerpt,
+    log_throttled,
     options::host::{is_loopback, split_port},
 };
 
@@ -112,14 +113,15 @@ impl OriginPolicy {
         if admitted {
             return Ok(());
         }
-        static THROTTLE: LogThrottle = LogThrottle::new();
         let origin = excerpt(origin);
         let host = ["x-forwarded-host", "host"].iter().find_map(|name| text(headers, name)).map_or("", excerpt);
-        if THROTTLE.permits(origin) {
-            tracing::warn!(origin, host, "{REFUSED}; to admit it, add it to the allowed origins");
-        } else {
-            tracing::debug!(origin, host, "{REFUSED}");
-        }
+        log_throttled!(
+            warn,
+            origin,
+            origin,
+            host,
+            "refused a connection from a web page of another origin; to admit it, add it to the allowed origins"
+        );
         Err(Refusal::Forbidden(format!("{origin} is not an accepted origin.")))
     }
 
@@ -269,8 +271,6 @@ impl<'a> Origin<'a> {
         Self { port: port.or_else(|| default_port(&scheme)), scheme, host }
     }
 }
-
-const REFUSED: &str = "refused a connection from a web page of another origin";
 
 /// A scheme in lower case, that of a WebSocket as the one of the page it belongs to.
 fn web_scheme(scheme: &str) -> String {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     Frame, Handshake, Sid,
     counters::{Received, Traffic},
+    log_throttle::log_limit,
     session::{
         batch::flush_soon,
         context::Context,
@@ -285,11 +286,8 @@ impl Session {
                 return Err(SendError::Closed);
             }
             if core.outbox.bytes() + length > self.context.config.outbox_bytes && !core.outbox.is_empty() {
-                tracing::warn!(
-                    sid = self.id.short(),
-                    waiting = core.outbox.bytes(),
-                    "disconnecting a slow consumer: its outbox reached the limit `outbox_bytes`"
-                );
+                let limit = self.context.config.outbox_bytes;
+                log_limit(self.id.short(), "outbox_bytes", limit, "disconnected a slow consumer whose outbox was full");
                 core.state.close(CloseReason::SlowConsumer, Instant::now().into_std());
                 self.settle(&mut core, "");
                 return Err(SendError::SlowConsumer);

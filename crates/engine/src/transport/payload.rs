@@ -3,7 +3,7 @@ use std::string::FromUtf8Error;
 use bytes::Bytes;
 use sockeye_protocol::engineio::{Packet, Revision, payload};
 
-use crate::{Frame, Handshake, outgoing::outbox::Outbox};
+use crate::{Frame, Handshake, log_throttled, outgoing::outbox::Outbox};
 
 /// What a GET is answered with.
 #[derive(Debug)]
@@ -66,7 +66,10 @@ fn append(body: &mut Vec<u8>, frame: &Frame, revision: Revision, binary: bool) {
         let text = std::str::from_utf8(frame.packet()).unwrap_or_default();
         match Packet::parse_text(text, revision) {
             Ok(packet) => packet,
-            Err(error) => return tracing::error!(%error, "a packet that cannot be sent was left out"),
+            Err(error) => {
+                log_throttled!(error, &error.to_string(), %error, "a packet that cannot be sent was left out");
+                return;
+            }
         }
     };
     match (revision, binary) {

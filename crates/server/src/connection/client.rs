@@ -5,7 +5,9 @@ use std::{
 
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
-use sockeye_engine::{Application, CloseReason, Message, Revision, Session, SessionHandler, log_limit};
+use sockeye_engine::{
+    Application, CloseReason, Message, Revision, Session, SessionHandler, excerpt, log_limit, log_throttled,
+};
 use sockeye_handler::INTERNAL;
 use sockeye_protocol::socketio::{
     self, Ack, Event, Limits, Packet,
@@ -23,7 +25,7 @@ use crate::{
         refusal::refuse,
         violation::Violation,
     },
-    handles::registry::{EnterError, MAX_CHILD_NAME, Registry, SocketIo},
+    handles::registry::{EnterError, Registry, SocketIo},
     wire::parser::Decoder,
 };
 
@@ -190,8 +192,10 @@ impl Client {
                 return;
             }
             Err(EnterError::Unknown) => {
-                tracing::warn!(
-                    asked = &name[..name.floor_char_boundary(MAX_CHILD_NAME)],
+                log_throttled!(
+                    warn,
+                    name,
+                    asked = excerpt(name),
                     known = ?self.registry.some_names(),
                     "refused a client because its namespace does not exist"
                 );

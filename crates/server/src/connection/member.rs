@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use sockeye_engine::CloseReason;
+use sockeye_engine::{CloseReason, log_throttled};
 use sockeye_handler::{
     EventHandlers, HandlerFailure, INTERNAL, Queued, QueuedEvent, Runner, RunnerSocket, Sequence, guard, with_causes,
 };
@@ -213,15 +213,15 @@ impl Member {
         match failure {
             HandlerFailure::Panicked(panic) => {
                 self.socket.namespace().counters().handler_panics.add();
-                tracing::error!(namespace, sid, panic, "a {kind} handler panicked");
+                log_throttled!(error, panic, namespace, sid, panic, "a {kind} handler panicked");
             }
             HandlerFailure::Rejected(rejection) => {
                 let why = rejection.without_data();
-                tracing::warn!(namespace, sid, why, "a {kind} handler did not run");
+                log_throttled!(warn, &why, namespace, sid, why, "a {kind} handler did not run");
             }
             HandlerFailure::Returned(error) => {
                 let error = with_causes(error.as_error());
-                tracing::warn!(namespace, sid, error, "a {kind} handler returned an error");
+                log_throttled!(warn, &error, namespace, sid, error, "a {kind} handler returned an error");
             }
         }
     }
@@ -244,21 +244,22 @@ impl RunnerSocket for Socket {
         match &failure {
             HandlerFailure::Panicked(panic) => {
                 counters.handler_panics.add();
-                tracing::error!(event, sid, panic, "a handler panicked");
+                log_throttled!(error, event, event, sid, panic, "a handler panicked");
             }
             HandlerFailure::Rejected(rejection) => {
                 counters.handler_errors.add();
-                tracing::warn!(event, sid, why = rejection.without_data(), "a handler did not run");
+                log_throttled!(warn, event, event, sid, why = rejection.without_data(), "a handler did not run");
             }
             HandlerFailure::Returned(error) => {
                 counters.handler_errors.add();
-                tracing::warn!(event, sid, error = with_causes(error.as_error()), "an event handler returned an error");
+                let error = with_causes(error.as_error());
+                log_throttled!(warn, event, event, sid, error, "an event handler returned an error");
             }
         }
         let Some(handle) = self.namespace().handlers().error.clone() else { return Reply::error(failure.message()) };
         guard(|| handle(&FailedEvent { socket: self, event, failure: &failure })).unwrap_or_else(|panic| {
             counters.handler_panics.add();
-            tracing::error!(event, sid, panic, "the error handler panicked");
+            log_throttled!(error, event, event, sid, panic, "the error handler panicked");
             Reply::error(INTERNAL)
         })
     }

@@ -1,4 +1,4 @@
-use sockeye_engine::{LogThrottle, log_limit};
+use sockeye_engine::{log_limit, log_throttled};
 use sockeye_handler::with_causes;
 use sockeye_protocol::socketio::{DecodeError, membership::MembershipViolation};
 
@@ -19,7 +19,6 @@ impl Violation {
     /// Logs that this ends the connection of the session `sid`. `has_joined` tells whether its client has joined a
     /// namespace.
     pub(crate) fn log(&self, sid: &str, has_joined: bool) {
-        static THROTTLE: LogThrottle = LogThrottle::new();
         if let Self::Read(ReadError::Decode(error)) = self
             && let Some((setting, limit, consequence)) = exceeded_setting(error)
         {
@@ -27,11 +26,7 @@ impl Violation {
         }
         let hint = if has_joined { "" } else { "; its client has joined no namespace and may use another parser" };
         let violation = with_causes(self);
-        if THROTTLE.permits(&self.to_string()) {
-            tracing::warn!(sid, violation, "closed a connection that broke the protocol{hint}");
-        } else {
-            tracing::debug!(sid, violation, "closed a connection that broke the protocol{hint}");
-        }
+        log_throttled!(warn, &violation, sid, violation, "closed a connection that broke the protocol{hint}");
     }
 }
 

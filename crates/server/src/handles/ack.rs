@@ -9,7 +9,7 @@ use std::{
 use futures_core::Stream;
 use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
-use sockeye_engine::Sid;
+use sockeye_engine::{Sid, log_throttled};
 use sockeye_handler::{decode_answer, guarded};
 use sockeye_protocol::socketio::ArgsBuf;
 use tokio::{
@@ -68,7 +68,8 @@ impl<T> AckFuture<T> {
             let answer = self.await;
             if let Err(panic) = guarded(async { callback(answer).await }).await {
                 namespace.counters().handler_panics.add();
-                tracing::error!(namespace = namespace.name(), panic, "the callback of an acknowledgement panicked");
+                let namespace = namespace.name();
+                log_throttled!(error, namespace, namespace, panic, "the callback of an acknowledgement panicked");
             }
         });
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use sockeye_engine::log_throttled;
 use sockeye_handler::guarded;
 use tokio::{
     runtime::Handle,
@@ -76,7 +77,8 @@ async fn run(job: Weak<Job>, namespace: WeakNamespace, every: Duration) {
         let run = async { (job.run)(namespace.clone()).await };
         if let Err(panic) = guarded(run).await {
             namespace.counters().handler_panics.add();
-            tracing::error!(namespace = namespace.name(), panic, "a job of `every` panicked; it runs again");
+            let namespace = namespace.name();
+            log_throttled!(error, namespace, namespace, panic, "a job of `every` panicked; it runs again");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How handlers are added, alike for both kinds of namespace.
 use std::{future::Future, sync::Arc, time::Duration};
 
+use sockeye_engine::log_throttled;
 use sockeye_handler::guard;
 use sockeye_protocol::socketio::{Args, ArgsBuf};
 
@@ -110,7 +111,7 @@ macro_rules! registration {
                 self.template().local().observe_rooms(Arc::new(move |event: &RoomEvent| {
                     if let Err(panic) = guard(|| observer(event)) {
                         common.counters.handler_panics.add();
-                        tracing::error!(panic, "an `on_room_event` observer panicked");
+                        log_throttled!(error, &panic, panic, "an `on_room_event` observer panicked");
                     }
                 }));
                 self

@@ -2,7 +2,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
-use sockeye_engine::WeakEngine;
+use sockeye_engine::{WeakEngine, log_throttled};
 use sockeye_handler::{Values, guard};
 
 use crate::{
@@ -42,7 +42,7 @@ struct Parent {
 }
 
 /// The longest name, in bytes, of a namespace that is made for a client.
-pub(crate) const MAX_CHILD_NAME: usize = 256;
+const MAX_CHILD_NAME: usize = 256;
 
 /// Why a client cannot enter a namespace.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ impl Registry {
 
     fn panicked(&self, what: &'static str, panic: &str) -> EnterError {
         self.common.counters.handler_panics.add();
-        tracing::error!(panic, "{what}");
+        log_throttled!(error, what, panic, "{what}");
         EnterError::Panicked
     }
 

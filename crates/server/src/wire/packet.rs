@@ -2,7 +2,7 @@ use std::{cell::Cell, sync::Arc};
 
 use serde::ser::SerializeSeq;
 use smallvec::SmallVec;
-use sockeye_engine::{Frame, FrameBuilder, SendError, Session};
+use sockeye_engine::{Frame, FrameBuilder, SendError, Session, log_throttled};
 use sockeye_handler::with_causes;
 use sockeye_protocol::socketio::{self, ArgsBuf, Arguments, EncodeError};
 
@@ -152,7 +152,8 @@ pub(crate) fn send(session: &Arc<Session>, buffer: &[u8], wire: Wire) -> Result<
 /// Logs that a packet could not be encoded.
 pub(crate) fn log_encoding(result: Result<(), EncodeError>) {
     if let Err(error) = result {
-        tracing::error!(error = with_causes(&error), "a packet could not be encoded and was not sent");
+        let error = with_causes(&error);
+        log_throttled!(error, &error, error, "a packet could not be encoded and was not sent");
     }
 }
 

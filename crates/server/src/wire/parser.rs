@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sockeye_engine::{Frame, Message, Revision};
+use sockeye_engine::{Frame, Message, Revision, log_throttled};
 use sockeye_handler::guard;
 use sockeye_protocol::socketio::{self, Args, ArgsBuf, Arguments, DecodeError, EncodeError, Limits, Value, msgpack};
 
@@ -454,7 +454,7 @@ fn custom(parser: &dyn CustomParser, namespace: &str, body: CustomBody) -> Resul
 /// Calls a custom parser and turns a panic into an error.
 fn guarded<R>(run: impl FnOnce() -> Result<R, ParserError>) -> Result<R, ParserError> {
     guard(run).unwrap_or_else(|panic| {
-        tracing::error!(panic, "a custom parser panicked");
+        log_throttled!(error, &panic, panic, "a custom parser panicked");
         Err("it panicked".into())
     })
 }
