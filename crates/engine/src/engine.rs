@@ -19,7 +19,7 @@ use crate::{
         driver::Driver,
         flusher::Flusher,
         opening::Opening,
-        permits::{ConnectionPermit, ConnectionPermits},
+        permits::{ConnectionPermit, ConnectionPermits, PermitError, client_address},
         table::{SessionGuard, SessionTable},
     },
     transport::{
@@ -105,10 +105,16 @@ impl<A: Application> Engine<A> {
 
     /// Takes a permit for the session that this request opens, if what the session keeps of the request is not too long.
     pub(crate) fn take_permit(&self, request: &Parts) -> Result<ConnectionPermit, Refusal> {
-        if handshake::target(request).len() > self.config().handshake_bytes {
+        let config = self.config();
+        if handshake::target(request).len() > config.handshake_bytes {
             return Err(Refusal::BadRequest("the request target is longer than `handshake_bytes` allows"));
         }
-        self.shared.permits.take(request, &self.shared.context.config)
+        let address = client_address(&request.headers, &request.extensions, config.trust_forwarded);
+        let permit = self.shared.permits.take(address, config.max_sessions, config.max_sessions_per_address);
+        permit.map_err(|error| match error {
+            PermitError::All => Refusal::TooManySessions,
+            PermitError::Address => Refusal::TooManySessionsOfAddress,
+        })
     }
 
     /// Copies what a session keeps of the request that opens it. Headers beyond the limit are counted and logged.

@@ -37,7 +37,10 @@ pub use options::{
 pub use outgoing::{Frame, FrameBuilder};
 pub use refusal::Refusal;
 pub use response::ResponseBody;
-pub use session::{Application, Batch, Message, SendError, Session, SessionHandler};
+pub use session::{
+    Application, Batch, ConnectionPermit, ConnectionPermits, Message, PermitError, SendError, Session, SessionHandler,
+    client_address,
+};
 pub use sid::Sid;
 pub use sockeye_protocol::engineio::{
     Revision,

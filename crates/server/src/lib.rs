@@ -45,10 +45,11 @@ pub use metrics::Metrics;
 #[cfg(feature = "tls")]
 pub use sockeye_engine::TlsError;
 pub use sockeye_engine::{
-    Application, Batch, CloseReason, Config as EngineConfig, ConnectionError, Cookie, Cors, EngineService, Frame,
-    Graceful, Handshake, Hooks, Hosts, LogThrottle, Message, Metrics as EngineMetrics, NotFound, OriginError,
-    OriginPattern, OriginPolicy, Refusal, RemoteAddr, ResponseFuture, Revision, SameSite, SendError, ServeError,
-    Session, SessionHandler, Sid, Tls, TransportKind, Transports, excerpt, listen, log_limit, log_throttled,
+    Application, Batch, CloseReason, Config as EngineConfig, ConnectionError, ConnectionPermit, ConnectionPermits,
+    Cookie, Cors, EngineService, Frame, Graceful, Handshake, Hooks, Hosts, LogThrottle, Message,
+    Metrics as EngineMetrics, NotFound, OriginError, OriginPattern, OriginPolicy, PermitError, Refusal, RemoteAddr,
+    ResponseFuture, Revision, SameSite, SendError, ServeError, Session, SessionHandler, Sid, Tls, TransportKind,
+    Transports, client_address, excerpt, listen, log_limit, log_throttled,
 };
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};

@@ -28,7 +28,6 @@ use crate::{
     handshake::Secure,
     http_service::service::ResponseFuture,
     log_throttle::log_limit,
-    log_throttle::log_limit,
     log_throttled,
     transport::switching::{Hold, Switching, WriteTimedOut},
 };

@@ -1,26 +1,37 @@
 use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, hash_map::Entry};
-use http::{HeaderMap, request::Parts};
+use http::{Extensions, HeaderMap};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Config, Refusal, RemoteAddr, headers};
+use crate::{RemoteAddr, headers};
 
-/// Limits how many sessions there are, in all and for each address. A session counts from its handshake to the end of its
-/// task.
+/// Limits how many connections there are, in all and for each address. The engine counts its sessions by one, each from its
+/// handshake to the end of its task; other services of the same server may count their connections by one of their own.
 #[derive(Debug, Default)]
-pub(crate) struct ConnectionPermits {
+pub struct ConnectionPermits {
     taken: Mutex<Taken>,
     /// Notified when the last permit is returned.
     all_free: Notify,
 }
 
-/// The permission for one session, which is returned when it is dropped.
+/// The permission for one connection, which is returned when it is dropped.
 #[derive(Debug)]
-pub(crate) struct ConnectionPermit {
+pub struct ConnectionPermit {
     permits: Arc<ConnectionPermits>,
     address: Option<IpAddr>,
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PermitError {
+    /// All permits are taken.
+    #[error("as many connections are open as the server allows")]
+    All,
+    /// The address has as many permits as it may.
+    #[error("as many connections of this address are open as the server allows")]
+    Address,
 }
 
 #[derive(Debug, Default)]
@@ -30,21 +41,25 @@ struct Taken {
 }
 
 impl ConnectionPermits {
-    /// Takes a permit for the session that `request` opens.
+    /// Takes a permit for a connection from this address, if that is known; see [`client_address`].
     ///
     /// # Errors
-    /// If `max_sessions` or `max_sessions_per_address` are taken.
-    pub(crate) fn take(self: &Arc<Self>, request: &Parts, config: &Config) -> Result<ConnectionPermit, Refusal> {
-        let address = client_address(request, config.trust_forwarded);
+    /// If `max` permits are taken, or `max_per_address` by this address.
+    pub fn take(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        max: usize,
+        max_per_address: usize,
+    ) -> Result<ConnectionPermit, PermitError> {
         let mut taken = self.taken.lock();
-        if taken.all >= config.max_sessions {
-            return Err(Refusal::TooManySessions);
+        if taken.all >= max {
+            return Err(PermitError::All);
         }
         if let Some(address) = address {
             let count = taken.by_address.entry(address).or_default();
             // A limit of zero leaves an entry behind, but then nobody gets in at all.
-            if *count >= config.max_sessions_per_address {
-                return Err(Refusal::TooManySessionsOfAddress);
+            if *count >= max_per_address {
+                return Err(PermitError::Address);
             }
             *count += 1;
         }
@@ -54,12 +69,12 @@ impl ConnectionPermits {
     }
 
     /// How many permits are taken.
-    pub(crate) fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.taken.lock().all
     }
 
     /// Waits until no permit is taken.
-    pub(crate) async fn all_free(&self) {
+    pub async fn all_free(&self) {
         loop {
             let freed = self.all_free.notified();
             if self.taken() == 0 {
@@ -87,11 +102,11 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// The address a request comes from, if it is known. A /64 of IPv6 counts as one address, because one household has a
-/// whole one.
-fn client_address(request: &Parts, trust_forwarded: bool) -> Option<IpAddr> {
-    let forwarded = if trust_forwarded { last_hop(&request.headers) } else { None };
-    let address = forwarded.or_else(|| request.extensions.get::<RemoteAddr>().map(|remote| remote.0.ip()))?;
+/// The address a request comes from, if it is known: from its [`RemoteAddr`], or if proxies are trusted, the last one in
+/// `X-Forwarded-For`. A /64 of IPv6 counts as one address, because one household has a whole one.
+pub fn client_address(headers: &HeaderMap, extensions: &Extensions, trust_forwarded: bool) -> Option<IpAddr> {
+    let forwarded = if trust_forwarded { last_hop(headers) } else { None };
+    let address = forwarded.or_else(|| extensions.get::<RemoteAddr>().map(|remote| remote.0.ip()))?;
     Some(match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
         address => address,
@@ -109,28 +124,19 @@ fn last_hop(headers: &HeaderMap) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn request(remote: &str, forwarded: &[&str]) -> Parts {
-        let mut request = http::Request::builder().extension(RemoteAddr(remote.parse().unwrap()));
-        for value in forwarded {
-            request = request.header("X-Forwarded-For", *value);
-        }
-        request.body(()).unwrap().into_parts().0
-    }
-
     #[test]
     fn permits_are_limited_by_address_and_in_all_and_given_back() {
         let permits = Arc::new(ConnectionPermits::default());
-        let config = Config { max_sessions: 3, max_sessions_per_address: 2, ..Config::default() };
-        let (a, b) = (request("10.0.0.1:1", &[]), request("10.0.0.2:1", &[]));
-        let first = permits.take(&a, &config).unwrap();
-        let _second = permits.take(&a, &config).unwrap();
-        assert_eq!(permits.take(&a, &config).unwrap_err(), Refusal::TooManySessionsOfAddress);
-        let _third = permits.take(&b, &config).unwrap();
-        assert_eq!(permits.take(&b, &config).unwrap_err(), Refusal::TooManySessions);
+        let take = |address: &str| permits.take(Some(address.parse().unwrap()), 3, 2);
+        let first = take("10.0.0.1").unwrap();
+        let _second = take("10.0.0.1").unwrap();
+        assert_eq!(take("10.0.0.1").unwrap_err(), PermitError::Address);
+        let third = take("10.0.0.2").unwrap();
+        assert_eq!(take("10.0.0.2").unwrap_err(), PermitError::All);
         drop(first);
-        drop(permits.take(&a, &config).unwrap());
-        drop(_third);
-        assert_eq!(permits.taken.lock().by_address.len(), 1, "an address without sessions is forgotten");
+        drop(take("10.0.0.1").unwrap());
+        drop(third);
+        assert_eq!(permits.taken.lock().by_address.len(), 1, "an address without connections is forgotten");
     }
 
     #[test]
@@ -146,8 +152,13 @@ mod tests {
             ("10.0.0.1:1", &["2001:db8:1:2:3:4:5:6"], true, "2001:db8:1:2::"),
             ("[::ffff:10.0.0.1]:1", &[], false, "10.0.0.1"),
         ] {
-            let request = request(remote, forwarded);
-            assert_eq!(client_address(&request, trusted), Some(address.parse().unwrap()), "{remote} {forwarded:?}");
+            let mut request = http::Request::builder().extension(RemoteAddr(remote.parse().unwrap()));
+            for value in forwarded {
+                request = request.header("X-Forwarded-For", *value);
+            }
+            let request = request.body(()).unwrap();
+            let found = client_address(request.headers(), request.extensions(), trusted);
+            assert_eq!(found, Some(address.parse().unwrap()), "{remote} {forwarded:?}");
         }
     }
 }
