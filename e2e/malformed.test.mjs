@@ -90,7 +90,7 @@ describe("long-polling bodies", () => {
     const session = await Polling.open(server, ENGINE);
     const { pathname, search } = new URL(session.url());
     const chunk = `10000\r\n${"x".repeat(0x10000)}\r\n`;
-    const { text } = await raw(server.port, [`POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n`, chunk.repeat(20), "0\r\n\r\n"], { until: /\r\n\r\n/ });
+    const { text } = await raw(server.port, [`POST ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n`, chunk.repeat(20), "0\r\n\r\n"], { until: /\r\n\r\n/ });
     assert.match(text, /^HTTP\/1\.1 413 /);
     assert.equal((await session.post("4hello")).status, 200);
   });
@@ -99,7 +99,7 @@ describe("long-polling bodies", () => {
     const session = await Polling.open(server, ENGINE);
     const { pathname, search } = new URL(session.url());
     for (const length of ["1000001", "999999999999", "9223372036854775807"]) {
-      const { text } = await raw(server.port, `POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nContent-Length: ${length}\r\n\r\n4x`, { until: /\r\n\r\n/ });
+      const { text } = await raw(server.port, `POST ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n4x`, { until: /\r\n\r\n/ });
       assert.match(text, /^HTTP\/1\.1 413 /, `length ${length}`);
     }
   });
@@ -120,7 +120,7 @@ describe("long-polling bodies", () => {
   scenario("cut off in the middle: nothing of it counts", async () => {
     const session = await Polling.open(server, ENGINE);
     const { pathname, search } = new URL(session.url());
-    await raw(server.port, `POST ${pathname}${search} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n4half`, { end: true, limit: 100 });
+    await raw(server.port, `POST ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n4half`, { end: true, limit: 100 });
     const next = await session.get();
     assert.notEqual(await next.text(), "4half");
   });
@@ -384,7 +384,7 @@ describe("bytes that are no HTTP, against the program", () => {
     assert.equal((await fetch(program.url)).status, 200);
   });
 
-  const request = (line, ...headers) => `${line}\r\nHost: h\r\n${headers.map((header) => `${header}\r\n`).join("")}\r\n`;
+  const request = (line, ...headers) => `${line}\r\nHost: localhost\r\n${headers.map((header) => `${header}\r\n`).join("")}\r\n`;
   for (const [title, bytes, answer] of [
     ["noise", Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 167 + 13) % 256)), /^HTTP\/1\.1 400 |^$/],
     ["the start of TLS", Buffer.from("16030100a5010000a10303", "hex"), /^HTTP\/1\.1 400 |^$/],

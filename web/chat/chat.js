@@ -15,6 +15,7 @@ let session = null;
 let me = "";
 let state = "closed";
 let trouble = "";
+let isShared = false;
 let conversations = new Conversations();
 let current = lobbyKey;
 
@@ -86,6 +87,10 @@ function join(name) {
       trouble = text;
       drawState();
     },
+    shared(yes) {
+      isShared = yes;
+      drawState();
+    },
     online(names) {
       conversations.online = new Set(names);
       drawAll();
@@ -133,6 +138,8 @@ function showRefusal(reason) {
 function changeState(kind, reason = "") {
   state = kind;
   trouble = reason;
+  // After a reconnect the server says it again.
+  if (kind !== "online") isShared = false;
   if (kind === "refused") return leave(`The server refused: ${reason}`);
   if (kind === "online") {
     sessionStorage.setItem(STORED_NAME, me);
@@ -217,8 +224,9 @@ function drawAll() {
 function drawState() {
   page.state.dataset.state = state;
   page.state.textContent = STATES[state];
-  page.notice.hidden = !trouble;
-  page["notice-text"].textContent = state === "reconnecting" ? `${trouble} Reconnecting…` : trouble;
+  const notice = trouble || (isShared ? `Another device is connected as ${me}. This server takes names without proof, so it may be somebody else's.` : "");
+  page.notice.hidden = !notice;
+  page["notice-text"].textContent = state === "reconnecting" ? `${notice} Reconnecting…` : notice;
   page.again.hidden = state !== "closed";
   page["me-name"].textContent = me;
   paintAvatar(page["me-avatar"], me);

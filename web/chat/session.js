@@ -9,7 +9,7 @@ const ANSWER_LIMIT = 10_000;
  * Connects as `name` and reports what happens to `on`:
  * `state(kind, reason)` with kind connecting, online, reconnecting, refused or closed; `named(name)` as the server knows us;
  * `online(names)`, `changed(joined, left)`; `lobby(message)` and `direct(message)`, each `{from, text, time}`;
- * `trouble(text)` for something the person should read.
+ * `trouble(text)` for something the person should read; `shared(yes)` whether others are connected by our name.
  */
 export function openSession(name, on) {
   const socket = globalThis.io("/imchat", { auth: { token: name }, forceNew: true });
@@ -52,6 +52,8 @@ export function openSession(name, on) {
     if (data?.room === LOBBY && data.from !== undefined) on.lobby(received(data));
     else if (typeof data?.user === "string") on.named(data.user);
   });
+
+  socket.on("shared_name", (data) => on.shared(data?.shared === true));
 
   socket.on("chat", (data) => on.direct(received(data)));
 

@@ -1,8 +1,15 @@
 //! Identity: turns a client's token into a [`User`], or refuses the client.
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use serde::{Serialize, Serializer};
 use sockeye::log_throttled;
+
+use crate::names::{fold, is_printable};
 
 /// The ways to turn a token into a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +103,14 @@ pub(crate) enum IdentityError {
     Random,
 }
 
-/// A user, by a valid name: 1 to 64 printable characters without spaces around. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct User(Arc<str>);
+/// A user, by a valid name: 1 to 64 printable characters without spaces around. Names that differ only in case, or in the
+/// form of their characters, are of the same user. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    name: Arc<str>,
+    /// The name as it is compared.
+    key: Arc<str>,
+}
 
 /// Why a name is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +125,7 @@ pub(crate) enum NameError {
 
 impl User {
     /// The longest name, in characters.
-    const MAX_CHARACTERS: usize = 64;
+    pub(crate) const MAX_CHARACTERS: usize = 64;
 
     /// Checks a name, without the spaces around it.
     ///
@@ -133,11 +145,24 @@ impl User {
                 return Err(NameError::Long);
             }
         }
-        Ok(Self(name.into()))
+        Ok(Self::new(name))
     }
 
+    fn new(name: &str) -> Self {
+        let name: Arc<str> = name.into();
+        let key = fold(&name);
+        let key = if key == *name { name.clone() } else { key.into() };
+        Self { name, key }
+    }
+
+    /// The name as it was written.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The name as it is compared.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// A random name for a client that gives none.
@@ -148,37 +173,45 @@ impl User {
             IdentityError::Random
         })?;
         let letters = (0..6).filter_map(|place| LETTERS.get(usize::try_from(random >> (5 * place) & 31).ok()?));
-        Ok(Self(format!("guest-{}", letters.map(|letter| char::from(*letter)).collect::<String>()).into()))
+        Ok(Self::new(&format!("guest-{}", letters.map(|letter| char::from(*letter)).collect::<String>())))
     }
 }
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
-impl Borrow<str> for User {
-    fn borrow(&self) -> &str {
-        &self.0
+impl PartialEq for User {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for User {}
+
+impl Hash for User {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl PartialOrd for User {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for User {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
     }
 }
 
 impl Serialize for User {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-/// Whether a character is visible. Invisible ones would let two names look the same. The replacement character is not
-/// printable, because it stands for bytes that were not UTF-8.
-pub(crate) fn is_printable(character: char) -> bool {
-    match character {
-        ' ' => true,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' => false,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
-        '\u{feff}' | '\u{fff0}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}' => false,
-        character => !character.is_control() && !character.is_whitespace(),
+        serializer.serialize_str(&self.name)
     }
 }
 
@@ -195,9 +228,18 @@ mod tests {
         for empty in ["", " ", "     "] {
             assert_eq!(User::parse(empty), Err(NameError::Empty));
         }
-        for unprintable in
-            ["a\nb", "\0", "\u{7f}", "a\u{200b}b", "\u{202e}bob", "a\u{a0}b", "\t", "\u{fffd}", "\u{3000}"]
-        {
+        for unprintable in [
+            "a\nb",
+            "\0",
+            "\u{7f}",
+            "a\u{200b}b",
+            "\u{202e}bob",
+            "a\u{a0}b",
+            "\t",
+            "\u{fffd}",
+            "\u{3000}",
+            "al\u{fe0f}ice",
+        ] {
             assert_eq!(User::parse(unprintable), Err(NameError::Unprintable), "{unprintable:?}");
         }
     }

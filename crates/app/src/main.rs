@@ -6,6 +6,7 @@ mod command;
 mod gateway;
 mod identity;
 mod log;
+mod names;
 mod pages;
 mod serve;
 mod settings;

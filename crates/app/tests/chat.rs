@@ -105,6 +105,133 @@ fn rooms_are_for_their_members_and_private_rooms_cannot_be_entered() {
 }
 
 #[test]
+fn names_are_compared_by_what_they_are_and_by_what_they_look_like() {
+    let program = Program::start(&[]);
+    let mut alice = program.user("alice");
+    // The same user, by the name of the first device.
+    let (mut second, _) = program.join("/imchat", r#"{"token":"ＡLICE"}"#);
+    assert_eq!(second.event("message")["user"], "alice");
+    assert_eq!(alice.ask("chat", &json!({ "to": "Alice", "message": "hi" }))["delivered"], 2);
+    assert_eq!(second.event("chat")["from"], "alice");
+    // Another user who looks the same.
+    for lookalike in ["аlice", "aIice", "a1ice"] {
+        let (_, answer) = program.join("/imchat", &json!({ "token": lookalike }).to_string());
+        let why = answer["message"].as_str().unwrap();
+        assert!(why.contains("looks like that of `alice`"), "{lookalike}: {why}");
+        assert!(program.websocket("/ws/", &[("token", "bob")]).is_ok());
+        let Err(tungstenite::Error::Http(response)) = program.websocket(&format!("/ws/{}/", escape(lookalike)), &[])
+        else {
+            panic!("{lookalike} is let in")
+        };
+        assert_eq!(response.status(), 400);
+    }
+    for lobby in ["lobby", "Lobby", "1obby"] {
+        let (_, answer) = program.join("/imchat", &json!({ "token": lobby }).to_string());
+        assert!(answer["message"].as_str().unwrap().contains("room `lobby`"), "{lobby}: {answer}");
+    }
+    for invisible in ["al\u{fe0f}ice", "al\u{34f}ice", "alice\u{180b}", "\u{17b4}alice", "a\u{1d173}", "\u{1bca0}"] {
+        let (_, answer) = program.join("/imchat", &json!({ "token": invisible }).to_string());
+        assert!(answer["message"].as_str().unwrap().contains("invisible"), "{invisible:?}: {answer}");
+    }
+    drop((alice, second));
+    // The name is free once its user is gone.
+    let mut answer = Value::Null;
+    let begun = Instant::now();
+    while answer["sid"].is_null() && begun.elapsed() < Duration::from_secs(10) {
+        answer = program.join("/imchat", r#"{"token":"aIice"}"#).1;
+    }
+    assert!(answer["sid"].is_string(), "{answer}");
+}
+
+/// A text as a part of a path.
+fn escape(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+#[test]
+fn a_room_named_like_a_user_is_that_users() {
+    let program = Program::start(&[]);
+    let mut eve = program.user("eve");
+    for room in ["bob", "b0b", "team"] {
+        assert_eq!(eve.ask("enter_room", &json!({ "room": room }))["ok"], true, "nobody has the name {room} yet");
+        assert_eq!(eve.event("message")["room"], room);
+    }
+    let mut bob = program.user("Bob");
+    let mut closed = BTreeSet::new();
+    for _ in 0..2 {
+        let notice = eve.event("message");
+        assert!(notice["msg"].as_str().unwrap().contains("this room is closed"), "{notice}");
+        closed.insert(notice["room"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(closed, BTreeSet::from(["bob".to_owned(), "b0b".to_owned()]));
+    for room in ["bob", "BOB", "b0b", "user:bob"] {
+        assert_eq!(eve.ask("enter_room", &json!({ "room": room }))["ok"], false, "{room}");
+        assert_eq!(eve.ask("message", &json!({ "room": room, "message": "hi" }))["ok"], false, "{room}");
+    }
+    assert_eq!(eve.ask("message", &json!({ "room": "team", "message": "hi" }))["ok"], true);
+    assert_eq!(bob.ask("message", &json!({ "room": "bob", "message": "to myself" }))["ok"], true);
+    assert_eq!(bob.event("message")["message"], "to myself");
+}
+
+#[test]
+fn a_second_device_of_a_name_is_told_to_both() {
+    let program = Program::start(&[]);
+    let mut first = program.user("alice");
+    let mut second = program.user("alice");
+    for device in [&mut first, &mut second] {
+        assert_eq!(device.event("shared_name"), json!({ "user": "alice", "shared": true }));
+    }
+    assert_eq!(program.user("alice").event("shared_name")["shared"], true);
+    drop(second);
+    assert_eq!(first.event("shared_name"), json!({ "user": "alice", "shared": false }));
+    let plain = program.websocket("/ws/alice/", &[]).unwrap();
+    assert_eq!(first.event("shared_name")["shared"], true);
+    drop(plain);
+    assert_eq!(first.event("shared_name")["shared"], false);
+}
+
+#[test]
+fn what_goes_out_nests_no_deeper_and_is_no_larger_than_its_recipients_accept() {
+    const MAX_DEPTH: usize = 64;
+    let nested = |depth: usize| {
+        let text = "[".repeat(depth) + &"]".repeat(depth);
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let program = Program::start(&["--max-message-bytes", "2MB"]);
+    let (mut alice, mut bob) = (program.user("alice"), program.user("bob"));
+    let (mut plain, mut plain_bob) =
+        (program.websocket("/ws/carol/", &[]).unwrap(), program.websocket("/ws/bob/", &[]).unwrap());
+    for socket in [&mut alice, &mut bob] {
+        assert_eq!(socket.ask("enter_room", &json!({ "room": "lobby" }))["ok"], true);
+        assert_eq!(socket.event("message")["room"], "lobby");
+    }
+    // The arguments and the object are two levels more than the message. The server wraps the last one once more.
+    for (depth, ok) in [(MAX_DEPTH - 2, true), (MAX_DEPTH - 1, false)] {
+        let answer = alice.ask("message", &nested(depth));
+        assert_eq!(answer["ok"], ok, "{depth}: {answer}");
+        if ok {
+            assert_eq!(bob.event("message")["message"], nested(depth));
+        } else {
+            assert!(answer["error"].as_str().unwrap().contains("more deeply than 62 levels"), "{answer}");
+        }
+        plain.send(&json!({ "message": nested(depth), "to_user": "bob" }).to_string());
+        if !ok {
+            let answer = plain.json();
+            assert!(answer["error"].as_str().unwrap().contains("more deeply"), "{answer}");
+        }
+    }
+    let fits = nested(MAX_DEPTH - 3);
+    plain.send(&json!({ "message": fits, "to_user": "bob" }).to_string());
+    assert_eq!(bob.event("chat")["message"], fits, "nothing deeper has arrived before");
+    assert_eq!(plain_bob.json()["message"], fits);
+    // A message that fits into one packet on its way in, but not with its sender, room and time.
+    let large = "x".repeat(1_000_000 - 40);
+    let answer = alice.ask("message", &json!(large));
+    assert!(answer["error"].as_str().unwrap().contains("larger than"), "{answer}");
+    assert_eq!(alice.ask("message", &json!("x".repeat(990_000)))["ok"], true);
+}
+
+#[test]
 fn many_users_who_connect_at_once_are_announced_together_and_once() {
     let program = Program::start(&[]);
     let mut watcher = program.user("watcher");
@@ -217,7 +344,7 @@ fn max_message_bytes_holds_for_plain_messages() {
 fn connection_headers_on_several_lines_open_a_plain_websocket() {
     let program = Program::start(&[]);
     let mut stream = TcpStream::connect(&program.address).unwrap();
-    let request = "GET /ws/ HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let request = "GET /ws/ HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     let mut status = [0; 12];
@@ -231,6 +358,28 @@ fn max_plain_connections_limits_plain_connections() {
     let _first = program.websocket("/ws/", &[]).unwrap();
     let Err(tungstenite::Error::Http(response)) = program.websocket("/ws/", &[]) else { panic!("one too many") };
     assert_eq!(response.status(), 503);
+}
+
+#[test]
+fn one_address_cannot_take_all_plain_connections() {
+    let options = ["--max-plain-connections", "3", "--max-plain-connections-per-address", "2", "--trust-forwarded"];
+    let program = Program::start(&options);
+    let open = |address: &str| match program.websocket("/ws/", &[("x-forwarded-for", address)]) {
+        Ok(socket) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    };
+    let mut sockets = vec![open("192.0.2.1").unwrap(), open("192.0.2.1").unwrap()];
+    assert_eq!(open("192.0.2.1").err(), Some(429));
+    sockets.push(open("192.0.2.2").unwrap());
+    assert_eq!(open("192.0.2.3").err(), Some(503));
+    // A place is free again once its connection has ended.
+    sockets[0].socket.close(None).unwrap();
+    while sockets[0].socket.read().is_ok() {}
+    let begun = Instant::now();
+    while open("192.0.2.1").is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the place is not given back");
+    }
 }
 
 const INTERVAL: Duration = Duration::from_millis(100);

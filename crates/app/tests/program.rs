@@ -112,6 +112,44 @@ fn a_page_of_another_site_cannot_connect() {
 }
 
 #[test]
+fn a_page_whose_name_was_made_to_resolve_to_this_machine_is_refused() {
+    let upgrade = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let requests: [(&str, &[(&str, &str)]); 8] = [
+        ("/socket.io/?EIO=3&transport=polling", &[("token", "alice")]),
+        ("/socket.io/?EIO=4&transport=polling", &[("token", "alice")]),
+        ("/socket.io/?EIO=3&transport=websocket", &upgrade),
+        ("/socket.io/?EIO=4&transport=websocket", &upgrade),
+        ("/socket.io/socket.io.js", &[]),
+        ("/ws/", &upgrade),
+        ("/ws/alice/", &upgrade),
+        ("/", &[]),
+    ];
+    let program = Program::start(&["--allow-eio3", "--allowed-hosts", "chat.test"]);
+    let port = program.address.rsplit_once(':').unwrap().1;
+    for (path, headers) in requests {
+        for (host, is_admitted) in [
+            (format!("evil.example:{port}"), false),
+            ("localhost.evil.example".into(), false),
+            (format!("localhost:{port}"), true),
+            (program.address.clone(), true),
+            (format!("chat.test:{port}"), true),
+        ] {
+            let headers: Vec<_> = headers.iter().copied().chain([("Host", host.as_str())]).collect();
+            let status = program.status(path, &headers);
+            assert_eq!(status == 403, !is_admitted, "{path} of {host}: {status}");
+            assert!(status == 403 || status == 200 || status == 101, "{path} of {host}: {status}");
+        }
+    }
+    let every = Program::start(&["--allowed-hosts", "*"]);
+    assert_eq!(every.status("/", &[("Host", "evil.example")]), 200);
+}
+
+#[test]
 fn a_log_reader_that_is_paused_does_not_stop_the_server() {
     let program = Program::start_logging_to(Stdio::piped(), &["--log", "debug"]);
     let (mut socket, _) = program.join("/imchat", "{}");
@@ -181,7 +219,8 @@ fn a_second_signal_ends_the_program_at_once() {
     let sid = serde_json::from_slice::<serde_json::Value>(&open[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
     let mut lingering = TcpStream::connect(&program.address).unwrap();
     let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-    write!(lingering, "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    write!(lingering, "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
     let mut go_on = [0; 25];
     lingering.read_exact(&mut go_on).unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -8,10 +8,9 @@ use super::outbox::Outbox;
 use crate::identity::User;
 
 /// The plain WebSocket connections that are open, and whom they belong to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PlainDevices {
     members: Mutex<Members>,
-    limit: usize,
 }
 
 #[derive(Debug, Default)]
@@ -39,11 +38,6 @@ pub(crate) struct Registration {
 }
 
 impl PlainDevices {
-    /// Takes at most `limit` connections.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { members: Mutex::default(), limit }
-    }
-
     /// How many connections are open.
     pub(crate) fn len(&self) -> usize {
         self.members.lock().count
@@ -65,17 +59,14 @@ impl PlainDevices {
         outboxes.len()
     }
 
-    /// Registers a connection; `None` if the limit is reached.
-    pub(crate) fn register(self: &Arc<Self>, group: Group, outbox: Outbox) -> Option<Registration> {
+    /// Registers a connection.
+    pub(crate) fn register(self: &Arc<Self>, group: Group, outbox: Outbox) -> Registration {
         let mut members = self.members.lock();
-        if members.count >= self.limit {
-            return None;
-        }
         let id = members.next_id;
         members.next_id += 1;
         members.count += 1;
         members.outboxes.entry(group.clone()).or_default().insert(id, outbox);
-        Some(Registration { devices: self.clone(), id, group })
+        Registration { devices: self.clone(), id, group }
     }
 }
 
@@ -106,16 +97,12 @@ mod tests {
 
     #[test]
     fn messages_reach_every_connection_of_their_group_and_no_other() {
-        let devices = Arc::new(PlainDevices::new(4));
+        let devices = Arc::new(PlainDevices::default());
         let outboxes: Vec<_> = (0..4).map(|_| Outbox::new(1000)).collect();
         let group = |name: &str| Group::User(User::parse(name).unwrap());
         let groups = [group("alice"), group("alice"), group("bob"), Group::Lobby];
-        let mut registered: Vec<_> = groups
-            .into_iter()
-            .zip(&outboxes)
-            .map(|(group, outbox)| devices.register(group, outbox.clone()).unwrap())
-            .collect();
-        assert!(devices.register(Group::Lobby, Outbox::new(1)).is_none());
+        let mut registered: Vec<_> =
+            groups.into_iter().zip(&outboxes).map(|(group, outbox)| devices.register(group, outbox.clone())).collect();
         assert_eq!((devices.len(), devices.count(&group("alice"))), (4, 2));
 
         for (to, text, count) in [(group("alice"), "a", 2), (group("bob"), "b", 1), (Group::Lobby, "c", 1)] {

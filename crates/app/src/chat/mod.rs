@@ -2,6 +2,8 @@
 //!
 //! Every event is acknowledged with `{"ok": true, …}`, or with `{"ok": false, "error": why}` if it fails.
 mod devices;
+mod extent;
+mod looks;
 mod outbox;
 mod presence;
 mod room;
@@ -21,12 +23,14 @@ use sockeye::{
 
 use crate::{
     identity::{IdentityKind, NameError, Token, User},
+    names::looks,
     settings::Settings,
 };
 pub(crate) use devices::{Group, PlainDevices, Registration};
 pub(crate) use outbox::{Outbox, Overflowed};
 
-use presence::{Online, Presence};
+use extent::{Extent, bytes_of_text};
+use presence::{LooksLike, Online, Presence};
 use room::{Room, RoomError, private_room};
 
 /// The namespaces of the chat. Each has its own rooms and users.
@@ -47,6 +51,8 @@ pub(crate) struct Chat {
 #[derive(Debug)]
 struct Limits {
     message_bytes: usize,
+    payload: usize,
+    depth: usize,
     rooms: usize,
     room_name: usize,
 }
@@ -72,10 +78,12 @@ impl Chat {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             identity: settings.identity,
-            plain: Arc::new(PlainDevices::new(settings.max_plain_connections)),
+            plain: Arc::default(),
             presence: Presence::new(settings.max_online_names),
             limits: Limits {
                 message_bytes: settings.max_message_bytes,
+                payload: settings.max_payload,
+                depth: settings.max_depth,
                 rooms: settings.max_rooms,
                 room_name: settings.max_room_name,
             },
@@ -108,11 +116,54 @@ impl Chat {
         &self.plain
     }
 
-    /// Updates whether a user is online in a namespace, after a device has connected or disconnected.
-    pub(crate) fn refresh(&self, namespace: &Namespace, user: &User) {
-        let group = Group::User(user.clone());
-        let devices = || namespace.local().room_len(&private_room(user)) + self.plain.count(&group);
-        self.presence.refresh(namespace, user, devices);
+    /// The user as a namespace knows it, who is to be given one more device.
+    ///
+    /// # Errors
+    /// If the name is kept for the lobby.
+    pub(crate) fn known(&self, namespace: &str, user: User) -> Result<User, UserError> {
+        let lobby = looks(LOBBY);
+        if looks(user.as_str()).iter().any(|look| lobby.contains(look)) {
+            return Err(UserError::Lobby);
+        }
+        Ok(self.presence.known(namespace, user))
+    }
+
+    /// Updates whether a user is online in a namespace, after a device has connected, and tells the devices if there are
+    /// several.
+    ///
+    /// # Errors
+    /// If the user's name looks like that of another user who is online.
+    pub(crate) fn device_connected(&self, namespace: &Namespace, user: &User) -> Result<(), UserError> {
+        self.presence.refresh(namespace, user, || self.devices(namespace, user))?;
+        // Only the second device is news: telling it to all for each one would cost as much as their square.
+        if self.devices(namespace, user) == 2 {
+            self.tell_shared(namespace, user, true);
+        }
+        Ok(())
+    }
+
+    /// Updates whether a user is online in a namespace, after a device has disconnected, and tells the last device.
+    pub(crate) fn device_disconnected(&self, namespace: &Namespace, user: &User) {
+        // Somebody who leaves cannot look like somebody else.
+        let _left = self.presence.refresh(namespace, user, || self.devices(namespace, user));
+        if self.devices(namespace, user) == 1 {
+            self.tell_shared(namespace, user, false);
+        }
+    }
+
+    fn devices(&self, namespace: &Namespace, user: &User) -> usize {
+        namespace.local().room_len(&private_room(user)) + self.plain.count(&Group::User(user.clone()))
+    }
+
+    /// Tells a user's Socket.IO devices whether there are others. Without proof of identity, these may be somebody else's.
+    fn tell_shared(&self, namespace: &Namespace, user: &User, shared: bool) {
+        if self.identity.has_proof() {
+            return;
+        }
+        let event = json!({ "user": user, "shared": shared });
+        if let Err(error) = namespace.to(private_room(user)).emit("shared_name", &event) {
+            log_throttled!(error, &error.to_string(), %error, "cannot tell devices of one another");
+        }
     }
 
     /// Delivers a message to a user's Socket.IO devices in a namespace and returns how many those are.
@@ -128,13 +179,23 @@ impl Chat {
         }
     }
 
-    /// Checks the size of a client's data against `max_message_bytes`.
+    /// Checks a client's message as it is sent on: in an object with texts of the server and of the client, which is the
+    /// argument of an event. A recipient has the same limits as this server and would disconnect over a larger message.
     ///
     /// # Errors
-    /// If it is larger.
-    pub(crate) fn check_size(&self, value: &Value) -> Result<(), ChatError> {
-        let limit = self.limits.message_bytes;
-        if size_of_value(value) > limit { Err(ChatError::TooLarge(limit)) } else { Ok(()) }
+    /// If it is larger than `max_message_bytes`, or with these texts than `max_payload`, or nests more deeply than
+    /// `max_depth`.
+    pub(crate) fn check(&self, message: &Value, texts: &[&str]) -> Result<(), ChatError> {
+        let Extent { bytes, depth } = Extent::of(message);
+        let envelope = ENVELOPE + texts.iter().map(|text| bytes_of_text(text)).sum::<usize>();
+        let limit = self.limits.message_bytes.min(self.limits.payload.saturating_sub(envelope));
+        if bytes > limit {
+            return Err(ChatError::TooLarge(limit));
+        }
+        if depth + ENVELOPE_DEPTH > self.limits.depth {
+            return Err(ChatError::TooDeep(self.limits.depth.saturating_sub(ENVELOPE_DEPTH)));
+        }
+        Ok(())
     }
 
     /// Delivers a message to a user's plain WebSocket devices and returns how many those are: none if the message has
@@ -153,8 +214,8 @@ impl Chat {
     fn send(&self, socket: &Socket, request: ChatRequest) -> Result<Delivered, ChatError> {
         let from = user_of(socket)?;
         let to = User::parse(&name_of(&request.to, "to")?).map_err(ChatError::Recipient)?;
-        self.check_size(&request.message)?;
-        self.check_size(&Value::from(request.kind.as_str()))?;
+        self.check(&Value::from(request.kind.as_str()), &[])?;
+        self.check(&request.message, &[from.as_str(), to.as_str(), &request.kind])?;
         let message = Direct { from: &from, message: request.message, sendtime: now(), kind: request.kind };
         let delivered =
             self.deliver_to_sockets(socket.namespace(), &to, &message) + self.deliver_to_plain(&to, &message);
@@ -163,7 +224,10 @@ impl Chat {
 
     fn enter(&self, socket: &Socket, request: RoomRequest) -> Result<Entered, ChatError> {
         let (name, room) = self.room(socket, &request.room)?;
-        room.enter(socket, self.limits.rooms, |user| self.presence.is_online(socket.namespace().name(), user))?;
+        if room.is_to_join(socket, self.limits.rooms)? {
+            let joined = self.presence.join_room(socket.namespace(), &name, || socket.join(room.as_str()));
+            joined.ok_or(RoomError::Private)?.map_err(RoomError::from)?;
+        }
         emit(socket, "message", &json!({ "msg": "进入房间成功", "room": name }));
         Ok(Entered { room: name })
     }
@@ -179,7 +243,6 @@ impl Chat {
     fn say(&self, socket: &Socket, event: &str, data: &Value) -> Result<Said, ChatError> {
         let from = user_of(socket)?;
         let sendtime = now();
-        self.check_size(data)?;
         let named = data.get("room").filter(|room| **room != Value::Null);
         let (name, room) = self.room(socket, named.unwrap_or(&LOBBY.into()))?;
         let message = match data.get("message") {
@@ -187,6 +250,7 @@ impl Chat {
             None if named.is_some() => return Err(ChatError::Missing("message")),
             None => data,
         };
+        self.check(message, &[from.as_str(), &name])?;
         if !room.has(socket) {
             return if named.is_some() { Err(RoomError::NotIn(name).into()) } else { Ok(Said { sendtime: None }) };
         }
@@ -209,6 +273,21 @@ impl Chat {
 /// The room of messages without a room.
 const LOBBY: &str = "lobby";
 
+/// The bytes of an event around a message, without the texts in it: names of members and of the event, and the time.
+const ENVELOPE: usize = 256;
+
+/// The levels around a message: the arguments of the event, and the object.
+const ENVELOPE_DEPTH: usize = 2;
+
+/// Why a user cannot be online in a namespace. The text is sent to the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserError {
+    #[error("this name looks like that of the room `{LOBBY}`; choose another one")]
+    Lobby,
+    #[error(transparent)]
+    LooksLike(#[from] LooksLike),
+}
+
 /// Why an event failed. The text is sent to the client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChatError {
@@ -222,6 +301,8 @@ pub(crate) enum ChatError {
     Recipient(NameError),
     #[error("the message is larger than {0} bytes; send less")]
     TooLarge(usize),
+    #[error("the message nests more deeply than {0} levels; send a flatter one")]
+    TooDeep(usize),
     #[error(transparent)]
     Room(#[from] RoomError),
     #[error("the server failed; its log says why")]
@@ -229,26 +310,31 @@ pub(crate) enum ChatError {
 }
 
 async fn connect(socket: Socket, chat: State<Arc<Chat>>) -> Result<(), ConnectRefusal> {
-    let refuse = |error: crate::identity::IdentityError| {
-        let namespace = socket.namespace().name();
-        log_throttled!(info, &error.to_string(), %error, namespace, "refused a client");
-        ConnectRefusal::new(error.to_string())
+    let namespace = socket.namespace();
+    let refuse = |error: &dyn std::error::Error| {
+        let error = error.to_string();
+        log_throttled!(info, &error, error, namespace = namespace.name(), "refused a client");
+        ConnectRefusal::new(error)
     };
     let auth = socket.auth();
-    let token =
-        Token::find(auth.as_deref().map(|auth| auth.get()), socket.handshake().header("token")).map_err(refuse)?;
-    let user = chat.identity.authenticate(token).await.map_err(refuse)?;
+    let auth = auth.as_deref().map(|auth| auth.get());
+    let token = Token::find(auth, socket.handshake().header("token")).map_err(|error| refuse(&error))?;
+    let user = chat.identity.authenticate(token).await.map_err(|error| refuse(&error))?;
+    let user = chat.known(namespace.name(), user).map_err(|error| refuse(&error))?;
     socket.insert(user.clone());
     socket.join(private_room(&user)).map_err(|limit| ConnectRefusal::new(limit.to_string()))?;
     emit(&socket, "message", &json!({ "message": "登陆成功", "user": user }));
-    chat.refresh(socket.namespace(), &user);
+    chat.device_connected(namespace, &user).map_err(|error| refuse(&error))?;
+    if !chat.identity.has_proof() && chat.devices(namespace, &user) > 2 {
+        emit(&socket, "shared_name", &json!({ "user": user, "shared": true }));
+    }
     chat.presence.greet(&socket);
     Ok(())
 }
 
 async fn disconnect(socket: Socket, chat: State<Arc<Chat>>) {
     if let Some(user) = socket.extension::<User>() {
-        chat.refresh(socket.namespace(), &user);
+        chat.device_disconnected(socket.namespace(), &user);
     }
 }
 
@@ -361,17 +447,6 @@ fn name_of(value: &Value, field: &'static str) -> Result<String, ChatError> {
 fn emit(socket: &Socket, event: &str, data: &impl Serialize) {
     if let Err(error) = socket.emit(event, data) {
         tracing::debug!(sid = socket.id().short(), event, %error, "cannot emit an event");
-    }
-}
-
-/// The approximate size of a value in bytes.
-fn size_of_value(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len() + 2,
-        Value::Binary(data) => data.len(),
-        Value::Array(items) => items.iter().map(|item| size_of_value(item) + 1).sum(),
-        Value::Object(members) => members.iter().map(|(name, item)| name.len() + size_of_value(item) + 4).sum(),
-        _ => 8,
     }
 }
 

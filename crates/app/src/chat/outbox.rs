@@ -31,8 +31,9 @@ struct Queue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overflowed;
 
-/// What each message counts in addition to its bytes, so that the number of empty messages is bounded, too.
-const OVERHEAD: usize = 64;
+/// What each message counts in addition to its bytes: its entry in the queue, which may have room for twice as many, and
+/// what keeps its payload.
+const OVERHEAD: usize = 2 * size_of::<Message>() + 64;
 
 impl Outbox {
     /// An outbox that holds at most `limit` bytes.
@@ -108,6 +109,24 @@ mod tests {
         outbox.push(Message::text("three"));
         assert_eq!(take(&outbox, false), Poll::Pending, "the first two are not written yet");
         assert_eq!(take(&outbox, true), Poll::Ready(Ok([Message::text("three")].into())));
+    }
+
+    #[test]
+    fn a_full_outbox_keeps_little_more_memory_than_its_limit() {
+        const LIMIT: usize = 4 << 20;
+        for length in [1, 64 * 1024] {
+            let outbox = Outbox::new(LIMIT);
+            let kept = allocation_counter::measure(|| {
+                for _ in 0..LIMIT / (length + OVERHEAD) {
+                    outbox.push(Message::text("x".repeat(length)));
+                }
+            });
+            assert!(!outbox.0.queue.lock().has_overflowed);
+            let most = LIMIT + LIMIT / 4 + 8 * 1024;
+            assert!(kept.bytes_max <= most as u64, "{} bytes with messages of {length}", kept.bytes_max);
+            outbox.push(Message::text("x".repeat(length)));
+            assert_eq!(take(&outbox, true), Poll::Ready(Err(Overflowed)));
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::json;
 use sockeye::{Namespace, Socket, log_throttled};
 use tokio::time::{Instant, sleep_until};
 
+use super::{looks::Looks, room::shared_room};
 use crate::identity::User;
 
 /// The users of each namespace who are online.
@@ -52,11 +54,27 @@ impl Presence {
     /// Announces to the namespace if a user has come online or gone offline; `devices` counts the user's devices. The
     /// announcement is made at once, or if there are many, within a second and together with others. The lock is held
     /// while devices are counted and announced, so that announcements have the order of the changes.
-    pub(crate) fn refresh(self: &Arc<Self>, namespace: &Namespace, user: &User, devices: impl FnOnce() -> usize) {
+    ///
+    /// The members of rooms that look like a user who comes online leave them.
+    ///
+    /// # Errors
+    /// If the user's name looks like that of another user who is online. Then it is not announced.
+    pub(crate) fn refresh(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        user: &User,
+        devices: impl FnOnce() -> usize,
+    ) -> Result<(), LooksLike> {
         let mut namespaces = self.namespaces.lock();
         let users = namespaces.entry_ref(namespace.name()).or_default();
-        if !users.update(user, devices() > 0) || users.is_scheduled {
-            return;
+        let is_online = devices() > 0;
+        let is_new = users.update(user, is_online)?;
+        if is_online {
+            // There are none if the user was online before.
+            users.looks.take_rooms(user).iter().for_each(|room| close_room(namespace, room));
+        }
+        if !is_new || users.is_scheduled {
+            return Ok(());
         }
         match users.budget.spend(namespace.local().len(), Instant::now()) {
             Ok(()) => announce(namespace, users, self.max_names),
@@ -73,6 +91,25 @@ impl Presence {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// Runs `join`, which lets a socket into the shared room of this name, unless the name looks like that of a user who
+    /// is online.
+    pub(crate) fn join_room<T>(&self, namespace: &Namespace, name: &str, join: impl FnOnce() -> T) -> Option<T> {
+        let mut namespaces = self.namespaces.lock();
+        let users = namespaces.entry_ref(namespace.name()).or_default();
+        if users.looks.is_user(name) {
+            return None;
+        }
+        let local = namespace.local();
+        users.looks.add_room(name, |room| local.room_len(&shared_room(room)) == 0);
+        Some(join())
+    }
+
+    /// The user as the namespace knows it: with the name that the first device has given.
+    pub(crate) fn known(&self, namespace: &str, user: User) -> User {
+        self.namespaces.lock().get(namespace).and_then(|users| users.online.get(&user)).cloned().unwrap_or(user)
     }
 
     /// Sends a socket the list of users online. Announcements that it gets later happened later.
@@ -88,17 +125,18 @@ impl Presence {
     pub(crate) fn online(&self, namespace: &str) -> Online {
         Online::new(self.namespaces.lock().get(namespace), self.max_names)
     }
-
-    /// Whether a user is online in a namespace.
-    pub(crate) fn is_online(&self, namespace: &str, user: &str) -> bool {
-        self.namespaces.lock().get(namespace).is_some_and(|users| users.online.contains(user))
-    }
 }
+
+/// The name of a user looks like that of another one, who is online.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this name looks like that of `{0}`, who is online; choose another one")]
+pub(crate) struct LooksLike(User);
 
 /// The users of one namespace.
 #[derive(Debug, Default)]
 struct Users {
     online: BTreeSet<User>,
+    looks: Looks,
     /// The users whose change is not announced yet.
     unannounced: BTreeSet<User>,
     /// Whether a task is going to announce them.
@@ -108,17 +146,23 @@ struct Users {
 
 impl Users {
     /// Updates a user; returns whether there is something new to announce.
-    fn update(&mut self, user: &User, is_online: bool) -> bool {
-        let is_changed = if is_online { self.online.insert(user.clone()) } else { self.online.remove(user) };
-        if !is_changed {
-            return false;
+    fn update(&mut self, user: &User, is_online: bool) -> Result<bool, LooksLike> {
+        if is_online {
+            if self.online.contains(user) {
+                return Ok(false);
+            }
+            self.looks.add_user(user).map_err(LooksLike)?;
+            self.online.insert(user.clone());
+        } else {
+            let Some(known) = self.online.take(user) else { return Ok(false) };
+            self.looks.remove_user(&known);
         }
         // If the last change is not announced yet, this one undoes it.
         let is_new = !self.unannounced.remove(user);
         if is_new {
             self.unannounced.insert(user.clone());
         }
-        is_new
+        Ok(is_new)
     }
 
     /// Takes the changes to announce.
@@ -175,6 +219,17 @@ impl Budget {
     }
 }
 
+/// Lets all members leave a room that has the name of a user, and tells them.
+fn close_room(namespace: &Namespace, name: &str) {
+    let room = shared_room(name);
+    let notice = json!({ "msg": "this room is closed: its name is that of a user who has come online", "room": name });
+    let members = namespace.to(&room);
+    if let Err(error) = members.emit("message", &notice) {
+        log_throttled!(error, &error.to_string(), %error, "cannot tell the members of a room that it is closed");
+    }
+    members.sockets_leave(&room);
+}
+
 fn announce(namespace: &Namespace, users: &mut Users, max_names: usize) {
     let Some(announcement) = users.take_announcement(max_names) else { return };
     if let Err(error) = namespace.emit("presence", &announcement) {
@@ -184,7 +239,7 @@ fn announce(namespace: &Namespace, users: &mut Users, max_names: usize) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -201,7 +256,7 @@ mod tests {
         let mut users = Users::default();
         let mut announcements = Vec::new();
         for devices in [1, 2, 3, 2, 1, 0, 0, 1] {
-            if users.update(&user("alice"), devices > 0) {
+            if users.update(&user("alice"), devices > 0).unwrap() {
                 announcements.push((devices, announced(&mut users)));
             }
         }
@@ -215,16 +270,16 @@ mod tests {
     fn changes_are_announced_together_and_those_undone_are_not() {
         let mut users = Users::default();
         for name in ["alice", "bob"] {
-            assert!(users.update(&user(name), true));
+            assert!(users.update(&user(name), true).unwrap());
         }
         assert_eq!(announced(&mut users), json!({ "joined": ["alice", "bob"], "left": [] }));
-        assert!(users.update(&user("alice"), false));
-        assert!(users.update(&user("carol"), true));
-        assert!(!users.update(&user("carol"), false));
+        assert!(users.update(&user("alice"), false).unwrap());
+        assert!(users.update(&user("carol"), true).unwrap());
+        assert!(!users.update(&user("carol"), false).unwrap());
         assert_eq!(announced(&mut users), json!({ "left": "alice" }));
         assert_eq!(announced(&mut users), Value::Null);
         for name in ["dave", "erin", "frank", "grace"] {
-            users.update(&user(name), true);
+            users.update(&user(name), true).unwrap();
         }
         assert_eq!(announced(&mut users), json!({ "online": ["bob", "dave", "erin"], "total": 5 }));
     }
@@ -244,13 +299,14 @@ mod tests {
         let presence = Presence::new(2);
         let mut users = Users::default();
         for name in ["carol", "alice", "bob"] {
-            users.update(&user(name), true);
+            users.update(&user(name), true).unwrap();
         }
         presence.namespaces.lock().insert("/".into(), users);
         let online = presence.online("/");
         assert_eq!(online.online.iter().map(User::as_str).collect::<Vec<_>>(), ["alice", "bob"]);
         assert_eq!(online.total, 3);
         assert_eq!(presence.online("/other"), Online { online: Vec::new(), total: 0 });
-        assert!(presence.is_online("/", "carol") && !presence.is_online("/other", "carol"));
+        assert_eq!(presence.known("/", user("CAROL")).as_str(), "carol");
+        assert_eq!(presence.known("/other", user("CAROL")).as_str(), "CAROL");
     }
 }

@@ -2,7 +2,10 @@
 //! own prefix, so that a client cannot choose the name of a private room or the id of a socket.
 use sockeye::{LimitError, Socket};
 
-use crate::identity::{User, is_printable};
+use crate::{
+    identity::User,
+    names::{fold, is_printable},
+};
 
 /// A room, from the point of view of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +36,14 @@ pub(crate) enum RoomError {
 const PRIVATE: &str = "user:";
 const SHARED: &str = "room:";
 
+/// The name on the server of the shared room that clients know by `name`.
+pub(crate) fn shared_room(name: &str) -> String {
+    format!("{SHARED}{name}")
+}
+
 /// The room that all devices of one user are in, and no others.
 pub(crate) fn private_room(user: &User) -> String {
-    format!("{PRIVATE}{user}")
+    format!("{PRIVATE}{}", user.key())
 }
 
 impl Room {
@@ -44,40 +52,38 @@ impl Room {
     /// # Errors
     /// If the name is empty, longer than `limit` characters, not printable, or that of another user's private room.
     pub(crate) fn parse(name: &str, user: &User, limit: usize) -> Result<Self, RoomError> {
-        if name == user.as_str() || name.strip_prefix(PRIVATE) == Some(user.as_str()) {
+        let characters = name.chars().count();
+        if characters > limit.max(User::MAX_CHARACTERS) + PRIVATE.len() {
+            return Err(RoomError::Name(limit));
+        }
+        let key = fold(name);
+        if key == user.key() || key.strip_prefix(PRIVATE) == Some(user.key()) {
             return Ok(Self::Own(private_room(user)));
         }
-        if name.starts_with(PRIVATE) {
+        if key.starts_with(PRIVATE) {
             return Err(RoomError::Private);
         }
-        let is_valid = !name.trim().is_empty() && name.chars().count() <= limit && name.chars().all(is_printable);
+        let is_valid = !name.trim().is_empty() && characters <= limit && name.chars().all(is_printable);
         if is_valid {
-            Ok(Self::Shared { room: format!("{SHARED}{name}"), name: name.into() })
+            Ok(Self::Shared { room: shared_room(name), name: name.into() })
         } else {
             Err(RoomError::Name(limit))
         }
     }
 
-    /// Enters the room, unless the socket is already in `limit` rooms. The first member of a shared room cannot give it the
-    /// name of a user who is online or the id of a socket: others would take it for that user's private room.
-    pub(crate) fn enter(
-        &self,
-        socket: &Socket,
-        limit: usize,
-        is_online: impl FnOnce(&str) -> bool,
-    ) -> Result<(), RoomError> {
+    /// Whether the socket has to join the room to be in it.
+    ///
+    /// # Errors
+    /// If the socket is in `limit` rooms already, or the room's name is the id of a socket: others would take it for the
+    /// room of that socket.
+    pub(crate) fn is_to_join(&self, socket: &Socket, limit: usize) -> Result<bool, RoomError> {
         match self {
-            Self::Own(_) => Ok(()),
-            Self::Shared { room, .. } if socket.is_in(room) => Ok(()),
-            Self::Shared { room, name } => {
-                let local = socket.namespace().local();
-                if local.room_len(room) == 0 && (is_online(name) || local.socket(name).is_some()) {
-                    return Err(RoomError::Private);
-                }
-                if socket.rooms().iter().filter(|room| room.starts_with(SHARED)).count() >= limit {
-                    return Err(RoomError::TooMany(limit));
-                }
-                Ok(socket.join(room)?)
+            Self::Own(_) => Ok(false),
+            Self::Shared { room, .. } if socket.is_in(room) => Ok(false),
+            Self::Shared { name, .. } if socket.namespace().local().socket(name).is_some() => Err(RoomError::Private),
+            Self::Shared { .. } => {
+                let shared = socket.rooms().iter().filter(|room| room.starts_with(SHARED)).count();
+                if shared >= limit { Err(RoomError::TooMany(limit)) } else { Ok(true) }
             }
         }
     }
@@ -120,6 +126,8 @@ mod tests {
         assert_eq!(parse("alice"), Ok(Room::Own("user:alice".into())));
         assert_eq!(parse("user:alice"), Ok(Room::Own("user:alice".into())));
         assert_eq!(parse("user:bob"), Err(RoomError::Private));
+        assert_eq!(parse("Ｕser：BOB"), Err(RoomError::Private));
+        assert_eq!(parse("ALICE"), Ok(Room::Own("user:alice".into())));
         assert_eq!(parse("user:"), Err(RoomError::Private));
         for shared in ["bob", "room:x", " user:bob"] {
             let Ok(Room::Shared { room, .. }) = parse(shared) else { panic!("{shared} is a shared room") };

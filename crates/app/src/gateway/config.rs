@@ -2,10 +2,15 @@ use std::time::Duration;
 
 use sockeye::{EngineConfig, OriginPolicy};
 
-/// The limits and times of plain connections, which are those of Socket.IO connections.
+use crate::settings::Settings;
+
+/// The limits and times of plain connections. All but the number of connections are those of Socket.IO connections.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
     pub(super) origins: OriginPolicy,
+    pub(super) trust_forwarded: bool,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
     pub(super) max_payload: usize,
     pub(super) outbox_bytes: usize,
     pub(super) close_timeout: Duration,
@@ -14,9 +19,12 @@ pub(super) struct Config {
 }
 
 impl Config {
-    pub(super) fn of(engine: &EngineConfig) -> Self {
+    pub(super) fn new(settings: &Settings, engine: &EngineConfig) -> Self {
         Self {
             origins: engine.origins.clone(),
+            trust_forwarded: engine.trust_forwarded,
+            max_connections: settings.max_plain_connections,
+            max_connections_per_address: settings.max_plain_connections_per_address,
             max_payload: engine.max_payload,
             outbox_bytes: engine.outbox_bytes,
             close_timeout: engine.close_timeout,

@@ -36,7 +36,9 @@ use crate::chat::Outbox;
 pub(super) struct Connection<S> {
     socket: WebSocketStream<S>,
     outbox: Outbox,
-    /// Frames taken from the outbox that the library has not taken yet.
+    /// Messages taken from the outbox.
+    messages: VecDeque<Message>,
+    /// The frames of the message before these, which the library has not taken yet.
     frames: VecDeque<Message>,
     /// The bytes given to the library since it last wrote everything.
     unwritten: usize,
@@ -75,7 +77,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .max_message_size(Some(config.max_payload));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
         let &Config { ping_interval, ping_timeout, close_timeout, .. } = config;
-        Self { socket, outbox, frames: VecDeque::new(), unwritten: 0, ping_interval, ping_timeout, close_timeout }
+        let (messages, frames) = (VecDeque::new(), VecDeque::new());
+        Self { socket, outbox, messages, frames, unwritten: 0, ping_interval, ping_timeout, close_timeout }
     }
 
     /// Gives every message to `handle` and writes what is in the outbox, until the connection is to end.
@@ -118,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn say_goodbye(&mut self, end: &End) -> Result<(), tungstenite::Error> {
         if let End::Close(code, reason) | End::Violation(code, reason) = end {
-            let rest = self.outbox.take_rest().into_iter().flat_map(frames);
+            let rest = self.messages.drain(..).chain(self.outbox.take_rest()).flat_map(frames);
             for frame in self.frames.drain(..).chain(rest) {
                 self.socket.send(frame).await?;
             }
@@ -156,16 +159,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes what waits; ready when everything is written and the outbox is empty.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
-            if self.unwritten >= MAX_FRAME || (self.unwritten > 0 && self.frames.is_empty()) {
+            let is_last = self.frames.is_empty() && self.messages.is_empty();
+            if self.unwritten >= MAX_FRAME || (self.unwritten > 0 && is_last) {
                 ready!(self.socket.poll_flush_unpin(cx))?;
                 self.unwritten = 0;
             }
             if let Some(frame) = self.frames.pop_front() {
                 self.unwritten += frame.len().max(1);
                 self.socket.start_send_unpin(frame)?;
+            } else if let Some(message) = self.messages.pop_front() {
+                self.frames = frames(message).into();
             } else {
                 match self.outbox.poll_take(cx, true)? {
-                    Poll::Ready(messages) => self.frames = messages.into_iter().flat_map(frames).collect(),
+                    Poll::Ready(messages) => self.messages = messages,
                     Poll::Pending => return Poll::Ready(Ok(())),
                 }
             }
@@ -235,6 +241,9 @@ mod tests {
     fn config() -> Config {
         Config {
             origins: OriginPolicy::Any,
+            trust_forwarded: false,
+            max_connections: 1,
+            max_connections_per_address: 1,
             max_payload: 100_000,
             outbox_bytes: 200_000,
             close_timeout: CLOSE_TIMEOUT,

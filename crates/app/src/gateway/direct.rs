@@ -15,7 +15,8 @@ pub(super) fn handle(chat: &Chat, server: &Server, from: &User, message: &Messag
         Err(error) => return Some(json_message(&json!({ "error": error }))),
     };
     let data = sockeye::Value::from(Value::Object(fields.clone()));
-    if let Err(error) = chat.check_size(&data) {
+    // All members are delivered to plain connections, so that they have to fit into the envelope as a message does.
+    if let Err(error) = chat.check(&data, &[from.as_str()]) {
         return Some(json_message(&json!({ "error": error.to_string(), "to_user": to })));
     }
     let direct = Direct::new(from, data.get("message").cloned().unwrap_or_default());

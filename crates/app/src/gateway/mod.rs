@@ -4,7 +4,7 @@ mod config;
 mod connection;
 mod direct;
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use axum::{
     Router,
@@ -16,13 +16,14 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sockeye::{Server, log_throttled};
+use sockeye::{ConnectionPermit, ConnectionPermits, PermitError, Server, client_address, log_limit, log_throttled};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{Message, handshake::server::create_response_with_body};
 
 use crate::{
-    chat::{Chat, Group, NAMESPACES, Outbox, Registration},
+    chat::{Chat, Group, NAMESPACES, Outbox, PLAIN_NAMESPACE, Registration, UserError},
     identity::Token,
+    settings::Settings,
 };
 use config::Config;
 use connection::Connection;
@@ -32,13 +33,14 @@ pub(crate) struct Gateway {
     server: Server,
     chat: Arc<Chat>,
     config: Config,
+    permits: Arc<ConnectionPermits>,
     closing: watch::Sender<bool>,
 }
 
 impl Gateway {
-    pub(crate) fn new(server: Server, chat: Arc<Chat>) -> Self {
-        let config = Config::of(&server.config().engine);
-        Self { server, chat, config, closing: watch::Sender::new(false) }
+    pub(crate) fn new(server: Server, chat: Arc<Chat>, settings: &Settings) -> Self {
+        let config = Config::new(settings, &server.config().engine);
+        Self { server, chat, config, permits: Arc::default(), closing: watch::Sender::new(false) }
     }
 
     /// The routes of the gateway.
@@ -90,66 +92,121 @@ impl Gateway {
         }
         let header = request.headers().get("token").map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned());
         let is_lobby = name.is_none();
+        let refuse = |error: &dyn Error| {
+            let error = error.to_string();
+            log_throttled!(info, &error, error, "refused a plain WebSocket");
+            (StatusCode::BAD_REQUEST, error).into_response()
+        };
         let user = match self.chat.identity().authenticate(name.or(header).map(Token::new)).await {
             Ok(user) => user,
-            Err(error) => {
-                log_throttled!(info, &error.to_string(), %error, "refused a plain WebSocket");
-                return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
-            }
+            Err(error) => return refuse(&error),
         };
-        let group = if is_lobby { Group::Lobby } else { Group::User(user) };
+        let permit = match self.take_permit(&request) {
+            Ok(permit) => permit,
+            Err(response) => return response,
+        };
+        let group = match self.chat.known(PLAIN_NAMESPACE, user) {
+            _ if is_lobby => Group::Lobby,
+            Ok(user) => Group::User(user),
+            Err(error) => return refuse(&error),
+        };
         let outbox = Outbox::new(self.config.outbox_bytes);
-        let Some(registration) = self.chat.plain().register(group, outbox.clone()) else {
-            // Replaced below, with the limits of addresses.
-            log_throttled!(warn, "", "refused a plain WebSocket: `max_plain_connections` are open");
-            return (StatusCode::SERVICE_UNAVAILABLE, "too many connections; try again later").into_response();
-        };
+        let device = Device { registration: Some(self.chat.plain().register(group, outbox.clone())), gateway: self };
+        if let Err(error) = device.connected() {
+            return refuse(&error);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move { self.run(upgrade, outbox, registration, closing).await });
+        tokio::spawn(device.run(upgrade, outbox, permit, closing));
         response
     }
 
-    /// Runs a connection to its end.
+    /// Takes a permit for one more connection, or answers why there is none.
+    fn take_permit(&self, request: &Request) -> Result<ConnectionPermit, Response> {
+        let Config { max_connections, max_connections_per_address, trust_forwarded, .. } = self.config;
+        let address = client_address(request.headers(), request.extensions(), trust_forwarded);
+        self.permits.take(address, max_connections, max_connections_per_address).map_err(|error| {
+            let (setting, limit, status) = match error {
+                PermitError::All => ("max_plain_connections", max_connections, StatusCode::SERVICE_UNAVAILABLE),
+                PermitError::Address => {
+                    ("max_plain_connections_per_address", max_connections_per_address, StatusCode::TOO_MANY_REQUESTS)
+                }
+            };
+            let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+            log_limit(&client, setting, limit, "refused a plain WebSocket");
+            (status, error.to_string()).into_response()
+        })
+    }
+}
+
+/// A plain connection that counts as a device of its user until it is dropped.
+struct Device {
+    gateway: Arc<Gateway>,
+    registration: Option<Registration>,
+}
+
+impl Device {
+    /// Runs the connection to its end.
     async fn run(
-        &self,
+        mut self,
         upgrade: OnUpgrade,
         outbox: Outbox,
-        registration: Registration,
+        permit: ConnectionPermit,
         mut closing: watch::Receiver<bool>,
     ) {
-        // A client that leaves during the handshake leaves only its registration behind, which is dropped here.
+        // A client may leave during the handshake.
         let Ok(stream) = upgrade.await else { return };
-        let mut connection = Connection::new(TokioIo::new(stream), outbox.clone(), &self.config).await;
+        let Gateway { chat, server, config, .. } = &*self.gateway;
+        let mut connection = Connection::new(TokioIo::new(stream), outbox.clone(), config).await;
         let stop = async {
             // The gateway outlives its connections, so the sender is never gone.
             let _never_fails = closing.wait_for(|closing| *closing).await;
         };
-        let group = registration.group().clone();
-        self.refresh(&group);
+        let group = self.group();
         let handle = |message: &Message| match &group {
             Group::Lobby => {
-                self.chat.plain().send(&group, message);
+                chat.plain().send(&group, message);
             }
             Group::User(user) => {
-                if let Some(answer) = direct::handle(&self.chat, &self.server, user, message) {
+                if let Some(answer) = direct::handle(chat, server, user, message) {
                     outbox.push(answer);
                 }
             }
         };
         let end = connection.run(stop, handle).await;
         // Nothing is delivered to this connection any more, and its user may be offline now.
-        drop(registration);
-        self.refresh(&group);
+        self.disconnect();
         connection.close(end).await;
+        drop(permit);
     }
 
-    /// Updates the presence of the user whose connections have changed.
-    fn refresh(&self, group: &Group) {
+    fn group(&self) -> Group {
+        self.registration.as_ref().map_or(Group::Lobby, |registration| registration.group().clone())
+    }
+
+    /// Updates the presence of the user in every namespace.
+    ///
+    /// # Errors
+    /// If the user's name looks like that of another user who is online.
+    fn connected(&self) -> Result<(), UserError> {
+        let Group::User(user) = self.group() else { return Ok(()) };
+        NAMESPACES.iter().try_for_each(|name| self.gateway.chat.device_connected(&self.gateway.server.of(name), &user))
+    }
+
+    fn disconnect(&mut self) {
+        let Some(registration) = self.registration.take() else { return };
+        let group = registration.group().clone();
+        drop(registration);
         if let Group::User(user) = group {
             for namespace in NAMESPACES {
-                self.chat.refresh(&self.server.of(namespace), user);
+                self.gateway.chat.device_disconnected(&self.gateway.server.of(namespace), &user);
             }
         }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.disconnect();
     }
 }
 

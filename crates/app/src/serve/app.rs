@@ -38,7 +38,7 @@ impl App {
         let chat = Arc::new(Chat::new(settings));
         let server = Server::builder().config(settings.server(addresses)).state(chat.clone()).build();
         Chat::attach(&server);
-        let gateway = Arc::new(Gateway::new(server.clone(), chat));
+        let gateway = Arc::new(Gateway::new(server.clone(), chat, settings));
         let (counted, plain) = (server.clone(), gateway.clone());
         Monitor::attach(&server, settings.monitor_interval, move || counted.connection_count() + plain.len());
         Self { server, gateway, drain_limit: settings.drain_limit, is_draining: Arc::default() }

@@ -6,14 +6,14 @@ mod value;
 
 use std::{net::SocketAddr, time::Duration};
 
-use sockeye::{Config, EngineConfig, OriginPolicy};
+use sockeye::{Config, EngineConfig, Hosts, OriginPolicy};
 
 pub(crate) use load::SettingsError;
 pub(crate) use sample::sample;
 pub(crate) use value::{Address, Raw};
 
 use crate::{identity::IdentityKind, log::LogFilter};
-use value::{AllowedOrigins, Value};
+use value::{AllowedHosts, AllowedOrigins, Value};
 
 /// The definition of a setting.
 #[derive(Debug)]
@@ -78,6 +78,11 @@ settings! {
     /// `*.example.com` means all subdomains, `*` all origins. If empty, a server that listens on loopback addresses only
     /// admits every page of this machine.
     allowed_origins: AllowedOrigins = AllowedOrigins::Default;
+    /// The host names and addresses, without ports, under which this server may be asked, such as `chat.test`, besides
+    /// `localhost`, the names below it and loopback addresses. `*` means every host, which is safe only if the identity
+    /// kind has a proof. If empty, an identity kind without proof admits no other host, one with proof every host. Without
+    /// this check, a page of another site whose name is made to resolve to this machine could pass for a local one.
+    allowed_hosts: AllowedHosts = AllowedHosts::Default;
     /// The level of the log: off, error, warn, info, debug or trace, or a filter such as `info,sockeye_engine=debug`. The
     /// log leaves out most of the messages that clients repeat, and says how many; the level debug shows them.
     log: LogFilter = LogFilter::default();
@@ -146,6 +151,8 @@ settings! {
     max_online_names: usize = 1000;
     /// The most plain WebSocket connections that may be open at a time.
     max_plain_connections: usize = 10_000;
+    /// The most plain WebSocket connections that one client address may have open at a time.
+    max_plain_connections_per_address: usize = 2_000;
 
     /// How often the monitor measures the machine while its page is open somewhere.
     monitor_interval: Duration = Duration::from_secs(5);
@@ -163,6 +170,7 @@ impl Settings {
                 outbox_bytes: self.outbox_bytes,
                 max_fragments: self.max_fragments,
                 origins: self.origins(addresses),
+                allowed_hosts: self.hosts(),
                 allow_eio3: self.allow_eio3,
                 head_timeout: self.head_timeout,
                 max_head_bytes: self.max_head_bytes,
@@ -197,6 +205,16 @@ impl Settings {
                 OriginPolicy::Loopback
             }
             AllowedOrigins::Default => OriginPolicy::SameOrigin,
+        }
+    }
+
+    /// The hosts under which clients may ask this server.
+    fn hosts(&self) -> Hosts {
+        match &self.allowed_hosts {
+            AllowedHosts::Every => Hosts::Any,
+            AllowedHosts::These(names) => Hosts::list(names),
+            AllowedHosts::Default if self.identity.has_proof() => Hosts::Any,
+            AllowedHosts::Default => Hosts::LOOPBACK,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The types of the settings, and how their values are written.
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::Ipv6Addr, str::FromStr, time::Duration};
 
+use http::uri::Authority;
 use sockeye::OriginPattern;
 
 use crate::{identity::IdentityKind, log::LogFilter};
@@ -110,15 +111,40 @@ impl Value for AllowedOrigins {
     }
 }
 
-impl Value for Vec<String> {
-    const FORM: &'static str = "TEXT";
+/// The hosts that requests may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AllowedHosts {
+    /// None is named.
+    Default,
+    Every,
+    These(Vec<String>),
+}
+
+impl Value for AllowedHosts {
+    const FORM: &'static str = "HOST";
 
     fn parse(raw: &Raw) -> Result<Self, String> {
-        Ok(items(raw).map(str::to_owned).collect())
+        let names: Vec<_> = items(raw).map(str::to_owned).collect();
+        if names.iter().any(|name| name == "*") {
+            return Ok(Self::Every);
+        }
+        let is_name = |name: &String| {
+            let authority = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.clone() };
+            Authority::from_str(&authority).is_ok_and(|parsed| parsed.port().is_none() && parsed.host() == authority)
+        };
+        match names.iter().find(|name| !is_name(name)) {
+            Some(name) => Err(format!("`{name}` is not a host; write a name or address alone, such as `chat.test`")),
+            None if names.is_empty() => Ok(Self::Default),
+            None => Ok(Self::These(names)),
+        }
     }
 
     fn to_toml(&self) -> String {
-        list(self.iter().cloned())
+        match self {
+            Self::Default => list([].into_iter()),
+            Self::Every => list(["*".to_owned()].into_iter()),
+            Self::These(names) => list(names.iter().cloned()),
+        }
     }
 }
 
@@ -305,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn hosts_have_no_scheme_and_no_port() {
+        let these = |names: &[&str]| Ok(AllowedHosts::These(names.iter().map(|&name| name.to_owned()).collect()));
+        assert_eq!(parse("chat.test, 192.0.2.1, 2001:db8::1"), these(&["chat.test", "192.0.2.1", "2001:db8::1"]));
+        assert_eq!(parse(""), Ok(AllowedHosts::Default));
+        assert_eq!(parse("chat.test, *"), Ok(AllowedHosts::Every));
+        for wrong in ["http://chat.test", "chat.test:8000", "a@chat.test", "chat test"] {
+            assert!(parse::<AllowedHosts>(wrong).unwrap_err().contains("`chat.test`"), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_toml_writes_reads_back() {
         fn check<T: Value + PartialEq + fmt::Debug>(value: T) {
             let document: toml::Table = format!("x = {}", value.to_toml()).parse().unwrap();
@@ -317,7 +354,7 @@ mod tests {
         check(1024_usize);
         check(3 * 1024 * 1024_usize);
         check(vec![Address::new("::1", 80)]);
-        check(vec!["a \"quoted\" \\ text".to_owned()]);
-        check(Vec::<String>::new());
+        check(AllowedHosts::These(vec!["chat.test".into(), "::1".into()]));
+        check("info,sockeye_engine=debug".parse::<LogFilter>().unwrap());
     }
 }
