@@ -212,6 +212,25 @@ fn a_signal_closes_all_connections_and_ends_the_program() {
 
 #[cfg(unix)]
 #[test]
+fn connections_that_have_said_goodbye_do_not_delay_the_end() {
+    /// A Close frame of a client, with code 1000.
+    const GOODBYE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+    let mut program = Program::start(&["--drain-limit", "1h"]);
+    let plain = ["/ws/", "/ws/alice/"].map(|path| program.websocket(path, &[]).unwrap());
+    let mut sockets = Vec::from(plain);
+    sockets.push(program.join("/imchat", "{}").0);
+    // Each client keeps its side of the connection open.
+    for socket in &mut sockets {
+        let tungstenite::stream::MaybeTlsStream::Plain(stream) = socket.socket.get_mut() else { panic!("no TLS") };
+        stream.write_all(&GOODBYE).unwrap();
+    }
+    let _without_a_request = TcpStream::connect(&program.address).unwrap();
+    program.signal("TERM");
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
 fn a_second_signal_ends_the_program_at_once() {
     let mut program = Program::start(&["--drain-limit", "1h"]);
     // A request whose body never arrives delays the end of the program.
