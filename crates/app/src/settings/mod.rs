@@ -108,6 +108,12 @@ settings! {
     head_timeout: Duration = engine().head_timeout;
     /// The most bytes of a request's head.
     max_head_bytes: usize = engine().max_head_bytes;
+    /// The most bytes that a session keeps of the request that opened it: of its path, query and headers.
+    handshake_bytes: usize = engine().handshake_bytes;
+    /// The most bytes of a client's `auth`.
+    max_auth: usize = Config::default().max_auth;
+    /// How long a client may take no byte of an answer that waits for it before its connection is dropped.
+    write_timeout: Duration = engine().write_timeout;
     /// Whether to accept clients of Socket.IO 2 (Engine.IO 3) as well.
     allow_eio3: bool = false;
 
@@ -174,6 +180,8 @@ impl Settings {
                 allow_eio3: self.allow_eio3,
                 head_timeout: self.head_timeout,
                 max_head_bytes: self.max_head_bytes,
+                handshake_bytes: self.handshake_bytes,
+                write_timeout: self.write_timeout,
                 max_sessions: self.max_sessions,
                 max_sessions_per_address: self.max_sessions_per_address,
                 trust_forwarded: self.trust_forwarded,
@@ -181,6 +189,7 @@ impl Settings {
                 ..engine()
             },
             connect_timeout: self.connect_timeout,
+            max_auth: self.max_auth,
             backlog_bytes: self.backlog_bytes,
             max_attachments: self.max_attachments,
             max_attachment_bytes: self.max_attachment_bytes,
