@@ -17,12 +17,21 @@ pub struct Metrics {
     pub upgrades: u64,
     /// WebSockets that began to take a session over and failed.
     pub failed_upgrades: u64,
-    /// Refused requests by [`Refusal::code`], 0 to 5. The three counters that follow are parts of these.
+    /// Refused requests by [`Refusal::code`], 0 to 5. The counters of what is over a limit are parts of these, but for
+    /// connections.
     pub refused: [u64; 6],
     /// Refused because of `max_sessions`.
     pub over_max_sessions: u64,
     /// Refused because of `max_sessions_per_address`.
     pub over_max_sessions_per_address: u64,
+    /// Refused because of `max_session_rate`.
+    pub over_max_session_rate: u64,
+    /// Refused because of `max_session_rate_per_address`.
+    pub over_max_session_rate_per_address: u64,
+    /// Connections closed because of `max_connections`.
+    pub over_max_connections: u64,
+    /// Connections closed because of `max_connections_per_address`.
+    pub over_max_connections_per_address: u64,
     /// Requests and WebSocket messages beyond `max_payload`.
     pub too_large: u64,
     /// Sessions whose peer answered no ping in time.
@@ -101,6 +110,10 @@ pub(crate) struct Counters {
     refused: [Counter; 6],
     over_max_sessions: Counter,
     over_max_sessions_per_address: Counter,
+    over_max_session_rate: Counter,
+    over_max_session_rate_per_address: Counter,
+    pub(crate) over_max_connections: Counter,
+    pub(crate) over_max_connections_per_address: Counter,
     ping_timeouts: Counter,
     slow_consumers: Counter,
     transport_errors: Counter,
@@ -137,6 +150,8 @@ impl Counters {
         let limit = match refusal {
             Refusal::TooManySessions => &self.over_max_sessions,
             Refusal::TooManySessionsOfAddress => &self.over_max_sessions_per_address,
+            Refusal::TooManySessionsPerSecond => &self.over_max_session_rate,
+            Refusal::TooManySessionsOfAddressPerSecond => &self.over_max_session_rate_per_address,
             Refusal::PayloadTooLarge => &self.too_large,
             _ => return,
         };
@@ -172,6 +187,10 @@ impl Counters {
             refused: self.refused.each_ref().map(Counter::value),
             over_max_sessions: self.over_max_sessions.value(),
             over_max_sessions_per_address: self.over_max_sessions_per_address.value(),
+            over_max_session_rate: self.over_max_session_rate.value(),
+            over_max_session_rate_per_address: self.over_max_session_rate_per_address.value(),
+            over_max_connections: self.over_max_connections.value(),
+            over_max_connections_per_address: self.over_max_connections_per_address.value(),
             too_large: self.too_large.value(),
             ping_timeouts: self.ping_timeouts.value(),
             slow_consumers: self.slow_consumers.value(),

@@ -19,7 +19,7 @@ use crate::{
         driver::Driver,
         flusher::Flusher,
         opening::Opening,
-        permits::{ConnectionPermit, ConnectionPermits, PermitError, client_address},
+        permits::{ConnectionPermit, ConnectionPermits, PermitError, PermitLimits, client_address},
         table::{SessionGuard, SessionTable},
     },
     transport::{
@@ -54,6 +54,7 @@ impl<A: Application> Engine<A> {
             context: Arc::new(Context { config, counters: Counters::default(), flusher: Arc::new(Flusher::default()) }),
             sessions: Arc::default(),
             permits: Arc::default(),
+            connections: Arc::default(),
             draining: RwLock::new(false),
         };
         let shared = Arc::new(shared);
@@ -110,10 +111,17 @@ impl<A: Application> Engine<A> {
             return Err(Refusal::BadRequest("the request target is longer than `handshake_bytes` allows"));
         }
         let address = client_address(&request.headers, &request.extensions, config.trust_forwarded);
-        let permit = self.shared.permits.take(address, config.max_sessions, config.max_sessions_per_address);
-        permit.map_err(|error| match error {
+        let limits = PermitLimits {
+            max: config.max_sessions,
+            max_per_address: config.max_sessions_per_address,
+            rate: config.max_session_rate,
+            rate_per_address: config.max_session_rate_per_address,
+        };
+        self.shared.permits.take(address, &limits).map_err(|error| match error {
             PermitError::All => Refusal::TooManySessions,
             PermitError::Address => Refusal::TooManySessionsOfAddress,
+            PermitError::Rate => Refusal::TooManySessionsPerSecond,
+            PermitError::AddressRate => Refusal::TooManySessionsOfAddressPerSecond,
         })
     }
 
@@ -229,6 +237,8 @@ pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     pub(crate) sessions: Arc<SessionTable>,
     pub(crate) permits: Arc<ConnectionPermits>,
+    /// Permits for connections that serve HTTP.
+    pub(crate) connections: Arc<ConnectionPermits>,
     draining: RwLock<bool>,
 }
 
@@ -275,6 +285,14 @@ fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
             "max_sessions_per_address",
             config.max_sessions_per_address,
             "refused a client because so many of its address are connected (behind a proxy, set `trust_forwarded`)",
+        ),
+        Refusal::TooManySessionsPerSecond => {
+            log_limit("max_session_rate", config.max_session_rate as usize, "refused a client because so many connect");
+        }
+        Refusal::TooManySessionsOfAddressPerSecond => log_limit(
+            "max_session_rate_per_address",
+            config.max_session_rate_per_address as usize,
+            "refused a client because so many of its address connect (behind a proxy, set `trust_forwarded`)",
         ),
         // Origins and revisions are logged where they are checked, and the application knows what it refuses itself.
         Refusal::Forbidden(_) | Refusal::UnsupportedVersion | Refusal::ShuttingDown => {

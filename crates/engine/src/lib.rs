@@ -38,8 +38,8 @@ pub use outgoing::{Frame, FrameBuilder};
 pub use refusal::Refusal;
 pub use response::ResponseBody;
 pub use session::{
-    Application, Batch, ConnectionPermit, ConnectionPermits, Message, PermitError, SendError, Session, SessionHandler,
-    client_address,
+    Application, Batch, ConnectionPermit, ConnectionPermits, Message, PermitError, PermitLimits, SendError, Session,
+    SessionHandler, client_address,
 };
 pub use sid::Sid;
 pub use sockeye_protocol::engineio::{

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
 /// Why a request was refused, with the code and the message that the JavaScript reference answers.
@@ -35,10 +35,19 @@ pub enum Refusal {
     /// Code 4: `max_sessions_per_address` sessions of the client's address are open.
     #[error("Too many connections")]
     TooManySessionsOfAddress,
+    /// Code 4: more sessions open per second than `max_session_rate` allows.
+    #[error("Too many connections")]
+    TooManySessionsPerSecond,
+    /// Code 4: more sessions of the client's address open per second than `max_session_rate_per_address` allows.
+    #[error("Too many connections")]
+    TooManySessionsOfAddressPerSecond,
     /// Code 3: the body is larger than `max_payload`; the session stays open. The answer has no body, as in the reference.
     #[error("Payload too large")]
     PayloadTooLarge,
 }
+
+/// When a client may come again that was refused because of a limit, in seconds.
+pub(crate) const RETRY_AFTER: &str = "10";
 
 impl Refusal {
     /// The number the client sees.
@@ -48,7 +57,11 @@ impl Refusal {
             Self::UnknownSession | Self::ShuttingDown => 1,
             Self::BadHandshakeMethod => 2,
             Self::BadRequest(_) | Self::PayloadTooLarge => 3,
-            Self::Forbidden(_) | Self::TooManySessions | Self::TooManySessionsOfAddress => 4,
+            Self::Forbidden(_)
+            | Self::TooManySessions
+            | Self::TooManySessionsOfAddress
+            | Self::TooManySessionsPerSecond
+            | Self::TooManySessionsOfAddressPerSecond => 4,
             Self::UnsupportedVersion => 5,
         }
     }
@@ -70,6 +83,11 @@ impl Refusal {
                 "as many sessions of this address are open as `max_sessions_per_address` allows; behind a proxy, set \
                  `trust_forwarded`"
             }
+            Self::TooManySessionsPerSecond => "more sessions open per second than `max_session_rate` allows",
+            Self::TooManySessionsOfAddressPerSecond => {
+                "more sessions of this address open per second than `max_session_rate_per_address` allows; behind a \
+                 proxy, set `trust_forwarded`"
+            }
             Self::Forbidden(_) | Self::UnsupportedVersion => "",
         }
     }
@@ -79,9 +97,16 @@ impl Refusal {
         match self {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooManySessionsOfAddress => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManySessions | Self::TooManySessionsPerSecond => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManySessionsOfAddress | Self::TooManySessionsOfAddressPerSecond => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Tells the client when to come again, if that may help.
+    fn add_retry_after(&self, headers: &mut HeaderMap) {
+        if matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
     }
 
@@ -89,6 +114,7 @@ impl Refusal {
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = self.status();
+        self.add_retry_after(response.headers_mut());
         if self != Self::PayloadTooLarge {
             let message = serde_json::Value::from(self.to_string());
             *response.body_mut() = Full::from(format!(r#"{{"code":{},"message":{message}}}"#, self.code()));
@@ -106,6 +132,7 @@ impl Refusal {
         };
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = self.status();
+        self.add_retry_after(response.headers_mut());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye_engine::{CloseReason, Config, Frame, Metrics, SendError};
 use sockeye_protocol::websocket::Opcode;
-use support::{PATIENCE, Received, Server, sid, start};
+use support::{Answer, PATIENCE, Received, Server, sid, start};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -297,4 +297,71 @@ async fn a_session_keeps_headers_up_to_a_limit_and_a_longer_target_is_refused() 
     assert_eq!(server.engine.metrics().shortened_handshakes, 1);
     assert_eq!(server.get(&format!("{POLLING}&x={huge}")).await.status, 400);
     assert_eq!(server.try_websocket(&format!("{WEBSOCKET}&x={huge}")).await.0, 400);
+}
+
+#[tokio::test]
+async fn sessions_per_second_are_limited_and_a_refused_client_is_told_when_to_come_again() {
+    let server = start(Config { max_session_rate: 1, trust_forwarded: true, ..Config::default() }).await;
+    let (opened, refused) = open_until_refused(&server, "10.0.0.1").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")));
+    assert!(opened >= 10, "those of ten seconds may open at once, not {opened}");
+    while server.try_websocket(WEBSOCKET).await.0 != 503 {}
+    assert!(server.engine.metrics().over_max_session_rate >= 2);
+
+    let config = Config { max_session_rate_per_address: 1, trust_forwarded: true, ..Config::default() };
+    let server = start(config).await;
+    let (opened, refused) = open_until_refused(&server, "2001:db8::1").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("10")));
+    assert!(opened >= 10, "those of ten seconds may open at once, not {opened}");
+    let (opened, _) = open_until_refused(&server, "2001:db8::2").await;
+    assert!(opened < 10, "a /64 is one address");
+    let (opened, _) = open_until_refused(&server, "2001:db8:0:1::1").await;
+    assert!(opened >= 10, "another address has a rate of its own");
+    assert_eq!(server.engine.metrics().over_max_session_rate_per_address, 3);
+}
+
+/// Opens sessions for the client of a proxy until one is refused, and returns how many were opened.
+async fn open_until_refused(server: &Server, address: &str) -> (usize, Answer) {
+    for opened in 0..1_000 {
+        let answer = server.request_with("GET", POLLING, &[("X-Forwarded-For", address)], b"").await;
+        if answer.status != 200 {
+            return (opened, answer);
+        }
+    }
+    panic!("nobody is refused");
+}
+
+#[tokio::test]
+async fn connections_without_a_session_are_limited_and_websockets_do_not_count() {
+    for (limits, status) in [
+        (Config { max_connections: 2, ..Config::default() }, "503 Service Unavailable"),
+        (Config { max_connections_per_address: 2, ..Config::default() }, "429 Too Many Requests"),
+    ] {
+        let server = start(limits).await;
+        let connect = async || TcpStream::connect(server.address).await.unwrap();
+        let mut websocket = server.websocket(WEBSOCKET).await;
+        websocket.text().await;
+        let silent = [connect().await, connect().await];
+        let mut answer = String::new();
+        connect().await.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.contains("Retry-After: 10"),
+            "{answer}"
+        );
+        let metrics = server.engine.metrics();
+        assert_eq!(metrics.over_max_connections + metrics.over_max_connections_per_address, 1);
+        drop(silent);
+        timeout(PATIENCE, async {
+            while server.engine.metrics().opened == 1 {
+                // While the places are taken, the connection is reset or answered.
+                let mut stream = connect().await;
+                let request = format!("GET /socket.io/?{POLLING} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                let _reset = stream.write_all(request.as_bytes()).await;
+                let _reset = stream.read_to_end(&mut Vec::new()).await;
+            }
+        })
+        .await
+        .expect("the places were not given back");
+        drop(websocket);
+    }
 }

@@ -47,9 +47,9 @@ pub use sockeye_engine::TlsError;
 pub use sockeye_engine::{
     Application, Batch, CloseReason, Config as EngineConfig, ConnectionError, ConnectionPermit, ConnectionPermits,
     Cookie, Cors, EngineService, Frame, Graceful, Handshake, Hooks, Hosts, LogThrottle, Message,
-    Metrics as EngineMetrics, NotFound, OriginError, OriginPattern, OriginPolicy, PermitError, Refusal, RemoteAddr,
-    ResponseFuture, Revision, SameSite, SendError, ServeError, Session, SessionHandler, Sid, Tls, TransportKind,
-    Transports, client_address, excerpt, listen, log_limit, log_throttled,
+    Metrics as EngineMetrics, NotFound, OriginError, OriginPattern, OriginPolicy, PermitError, PermitLimits, Refusal,
+    RemoteAddr, ResponseFuture, Revision, SameSite, SendError, ServeError, Session, SessionHandler, Sid, Tls,
+    TransportKind, Transports, client_address, excerpt, listen, log_limit, log_throttled,
 };
 #[doc(inline)]
 pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};

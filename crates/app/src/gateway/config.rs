@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sockeye::{EngineConfig, OriginPolicy};
+use sockeye::{EngineConfig, OriginPolicy, PermitLimits};
 
 use crate::settings::Settings;
 
@@ -9,8 +9,7 @@ use crate::settings::Settings;
 pub(super) struct Config {
     pub(super) origins: OriginPolicy,
     pub(super) trust_forwarded: bool,
-    pub(super) max_connections: usize,
-    pub(super) max_connections_per_address: usize,
+    pub(super) permits: PermitLimits,
     pub(super) max_payload: usize,
     pub(super) outbox_bytes: usize,
     pub(super) close_timeout: Duration,
@@ -23,8 +22,12 @@ impl Config {
         Self {
             origins: engine.origins.clone(),
             trust_forwarded: engine.trust_forwarded,
-            max_connections: settings.max_plain_connections,
-            max_connections_per_address: settings.max_plain_connections_per_address,
+            permits: PermitLimits {
+                max: settings.max_plain_connections,
+                max_per_address: settings.max_plain_connections_per_address,
+                rate: engine.max_session_rate,
+                rate_per_address: engine.max_session_rate_per_address,
+            },
             max_payload: engine.max_payload,
             outbox_bytes: engine.outbox_bytes,
             close_timeout: engine.close_timeout,

@@ -122,18 +122,22 @@ impl Gateway {
 
     /// Takes a permit for one more connection, or answers why there is none.
     fn take_permit(&self, request: &Request) -> Result<ConnectionPermit, Response> {
-        let Config { max_connections, max_connections_per_address, trust_forwarded, .. } = self.config;
-        let address = client_address(request.headers(), request.extensions(), trust_forwarded);
-        self.permits.take(address, max_connections, max_connections_per_address).map_err(|error| {
+        let Config { permits: limits, trust_forwarded, .. } = &self.config;
+        let address = client_address(request.headers(), request.extensions(), *trust_forwarded);
+        self.permits.take(address, limits).map_err(|error| {
             let (setting, limit, status) = match error {
-                PermitError::All => ("max_plain_connections", max_connections, StatusCode::SERVICE_UNAVAILABLE),
+                PermitError::All => ("max_plain_connections", limits.max, StatusCode::SERVICE_UNAVAILABLE),
                 PermitError::Address => {
-                    ("max_plain_connections_per_address", max_connections_per_address, StatusCode::TOO_MANY_REQUESTS)
+                    ("max_plain_connections_per_address", limits.max_per_address, StatusCode::TOO_MANY_REQUESTS)
+                }
+                PermitError::Rate => ("max_session_rate", limits.rate as usize, StatusCode::SERVICE_UNAVAILABLE),
+                PermitError::AddressRate => {
+                    ("max_session_rate_per_address", limits.rate_per_address as usize, StatusCode::TOO_MANY_REQUESTS)
                 }
             };
             let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
             log_limit(&client, setting, limit, "refused a plain WebSocket");
-            (status, error.to_string()).into_response()
+            (status, [(header::RETRY_AFTER, RETRY_AFTER)], error.to_string()).into_response()
         })
     }
 }
@@ -209,6 +213,9 @@ impl Drop for Device {
         self.disconnect();
     }
 }
+
+/// When a client may come again that was refused because of a limit, in seconds.
+const RETRY_AFTER: &str = "10";
 
 /// The server's side of the handshake (RFC 6455 section 4.2).
 ///

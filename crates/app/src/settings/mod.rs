@@ -121,6 +121,15 @@ settings! {
     max_sessions: usize = engine().max_sessions;
     /// The most connections that one client address may have open at a time.
     max_sessions_per_address: usize = engine().max_sessions_per_address;
+    /// The most connections, Socket.IO and plain WebSocket each, that open per second over a longer time; as many as in
+    /// ten seconds may open at once.
+    max_session_rate: u32 = engine().max_session_rate;
+    /// The same for one client address. Connections from this machine are exempt.
+    max_session_rate_per_address: u32 = engine().max_session_rate_per_address;
+    /// The most connections that serve HTTP at a time. One that has become a WebSocket counts no longer.
+    max_connections: usize = engine().max_connections;
+    /// The most connections that serve HTTP for one client address at a time, unless `trust_forwarded` is set.
+    max_connections_per_address: usize = engine().max_connections_per_address;
     /// Whether to take a client's address from the header `X-Forwarded-For`. Only for a server behind a proxy: otherwise
     /// any client could claim any address.
     trust_forwarded: bool = engine().trust_forwarded;
@@ -129,7 +138,7 @@ settings! {
     /// The most unanswered acknowledgements of one client. At this limit, asking it for another one fails.
     max_pending_acks: usize = Config::default().max_pending_acks;
     /// The most events a second that one client may send over a longer time. A faster client is slowed down.
-    max_event_rate: usize = Config::default().max_event_rate as usize;
+    max_event_rate: u32 = Config::default().max_event_rate;
     /// The most bytes of one message from a client.
     max_payload: usize = engine().max_payload;
     /// The most bytes that may wait to be sent to one client. A client that reads too slowly and exceeds this is
@@ -184,6 +193,10 @@ impl Settings {
                 write_timeout: self.write_timeout,
                 max_sessions: self.max_sessions,
                 max_sessions_per_address: self.max_sessions_per_address,
+                max_session_rate: self.max_session_rate,
+                max_session_rate_per_address: self.max_session_rate_per_address,
+                max_connections: self.max_connections,
+                max_connections_per_address: self.max_connections_per_address,
                 trust_forwarded: self.trust_forwarded,
                 log_packets: self.log_packets,
                 ..engine()
@@ -197,7 +210,7 @@ impl Settings {
             attachments_timeout: self.attachments_timeout,
             max_namespaces: self.max_namespaces,
             max_pending_acks: self.max_pending_acks,
-            max_event_rate: self.max_event_rate.try_into().unwrap_or(u32::MAX),
+            max_event_rate: self.max_event_rate,
             log_events: self.log_events,
             ..Config::default()
         }

@@ -233,6 +233,18 @@ impl Value for usize {
     }
 }
 
+impl Value for u32 {
+    const FORM: &'static str = "NUMBER";
+
+    fn parse(raw: &Raw) -> Result<Self, String> {
+        Self::try_from(usize::parse(raw)?).map_err(|_| format!("the number is larger than {}", Self::MAX))
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for bool {
     const FORM: &'static str = "true|false";
     const BARE: Option<&'static str> = Some("true");

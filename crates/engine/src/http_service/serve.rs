@@ -2,14 +2,14 @@ use std::{
     convert::Infallible,
     error::Error as _,
     future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
+    io::{self, Write as _},
+    net::{Shutdown, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Version, header::HOST, request::Parts};
+use http::{Request, Response, StatusCode, Version, header::HOST, request::Parts};
 use http_body::Body;
 use http_body_util::Either;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -24,11 +24,14 @@ use tokio::{
 use tower_service::Service;
 
 use crate::{
-    Application, Config, Engine, EngineService, Refusal, RemoteAddr, ResponseBody,
+    Application, Config, ConnectionPermit, Engine, EngineService, PermitError, PermitLimits, Refusal, RemoteAddr,
+    ResponseBody,
     handshake::Secure,
     http_service::service::ResponseFuture,
     log_throttle::log_limit,
     log_throttled,
+    refusal::RETRY_AFTER,
+    session::permits::counted_address,
     transport::switching::{Hold, Switching, WriteTimedOut},
 };
 
@@ -143,9 +146,12 @@ where
     async fn accept(self: Arc<Self>, listener: TcpListener, stopping: Stopping) {
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => {
-                    tokio::spawn(self.clone().serve_connection(stream, address, stopping.clone()));
-                }
+                Ok((stream, address)) => match self.take_permit(address) {
+                    Ok(permit) => {
+                        tokio::spawn(self.clone().serve_connection(stream, address, permit, stopping.clone()));
+                    }
+                    Err(status) => self.turn_away(stream, status),
+                },
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     log_throttled!(
@@ -160,8 +166,53 @@ where
         }
     }
 
+    /// Takes a permit for one more connection, or says with which status to close it.
+    fn take_permit(&self, address: SocketAddr) -> Result<ConnectionPermit, StatusCode> {
+        let engine = self.engine.engine();
+        let Config { max_connections: max, max_connections_per_address: max_per_address, .. } = *engine.config();
+        // Behind a proxy, all connections have the proxy's address.
+        let counted = (!engine.config().trust_forwarded).then(|| counted_address(address.ip()));
+        let limits = PermitLimits { max, max_per_address, rate: 0, rate_per_address: 0 };
+        engine.shared.connections.take(counted, &limits).map_err(|error| {
+            let counters = &engine.shared.context.counters;
+            let (counter, setting, limit, status) = match error {
+                PermitError::All | PermitError::Rate => {
+                    (&counters.over_max_connections, "max_connections", max, StatusCode::SERVICE_UNAVAILABLE)
+                }
+                PermitError::Address | PermitError::AddressRate => {
+                    let counter = &counters.over_max_connections_per_address;
+                    (counter, "max_connections_per_address", max_per_address, StatusCode::TOO_MANY_REQUESTS)
+                }
+            };
+            counter.increment();
+            log_limit(&address.to_string(), setting, limit, "closed a connection because so many are open");
+            status
+        })
+    }
+
+    /// Closes a connection without reading it, as far as possible with an answer.
+    fn turn_away(&self, stream: TcpStream, status: StatusCode) {
+        if self.engine.engine().config().tls.is_some() {
+            return;
+        }
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nRetry-After: {RETRY_AFTER}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        // The buffer of a new connection has room for it, unless the client has gone already.
+        let _gone = stream.into_std().and_then(|mut stream| {
+            stream.write_all(answer.as_bytes())?;
+            stream.shutdown(Shutdown::Write)
+        });
+    }
+
     /// Serves one connection, after its TLS handshake if there is to be one.
-    async fn serve_connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, mut stopping: Stopping) {
+    async fn serve_connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        _permit: ConnectionPermit,
+        mut stopping: Stopping,
+    ) {
         // A socket that refuses the option is merely slower.
         let _slower = stream.set_nodelay(true);
         let engine = self.engine.engine();

@@ -59,6 +59,19 @@ pub struct Config {
     /// are refused with status 429. The default, 20,000, does not get in the way of a proxy or a load test; a server
     /// that faces the internet itself is better off with some dozens.
     pub max_sessions_per_address: usize,
+    /// The most sessions that open per second, over a longer time; as many as in ten seconds may open at once. Further
+    /// ones are refused with status 503. 0 for any number. Default 10,000.
+    pub max_session_rate: u32,
+    /// The most sessions of one address (one /64 of IPv6) that open per second, likewise, where the address is known;
+    /// further ones are refused with status 429. Loopback addresses are exempt, because proxies and load tests connect
+    /// from there. Default 1,000: the 10,000 clients of an office behind one address may all reconnect at once.
+    pub max_session_rate_per_address: u32,
+    /// The most connections to listeners of ours that serve HTTP at a time; one that has become a WebSocket counts no
+    /// longer. Further ones are answered with status 503 and closed. Default 100,000.
+    pub max_connections: usize,
+    /// The most such connections of one address (one /64 of IPv6), unless `trust_forwarded` is set; further ones are
+    /// answered with status 429 and closed. Default 20,000.
+    pub max_connections_per_address: usize,
     /// Whether the last address in `X-Forwarded-For` is the client's. Set it only behind a proxy that adds one:
     /// otherwise clients make up addresses. Default false.
     pub trust_forwarded: bool,
@@ -105,6 +118,10 @@ impl Default for Config {
             tls_handshake_timeout: Duration::from_secs(10),
             max_sessions: 100_000,
             max_sessions_per_address: 20_000,
+            max_session_rate: 10_000,
+            max_session_rate_per_address: 1_000,
+            max_connections: 100_000,
+            max_connections_per_address: 20_000,
             trust_forwarded: false,
             max_head_bytes: 32 * 1024,
             handshake_bytes: 8 * 1024,

@@ -18,4 +18,4 @@ pub(crate) mod upgrade;
 pub use application::{Application, Message, SessionHandler};
 pub use batch::Batch;
 pub use handle::{SendError, Session};
-pub use permits::{ConnectionPermit, ConnectionPermits, PermitError, client_address};
+pub use permits::{ConnectionPermit, ConnectionPermits, PermitError, PermitLimits, client_address};
