@@ -226,7 +226,7 @@ mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
-    use sockeye::OriginPolicy;
+    use sockeye::{OriginPolicy, PermitLimits};
     use tokio::{
         io::{AsyncReadExt as _, DuplexStream},
         sync::oneshot,
@@ -242,8 +242,7 @@ mod tests {
         Config {
             origins: OriginPolicy::Any,
             trust_forwarded: false,
-            max_connections: 1,
-            max_connections_per_address: 1,
+            permits: PermitLimits { max: 1, max_per_address: 1, rate: 0, rate_per_address: 0 },
             max_payload: 100_000,
             outbox_bytes: 200_000,
             close_timeout: CLOSE_TIMEOUT,

@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn sizes_may_have_units_and_are_never_zero() {
         assert_eq!(parse("1000000"), Ok(1_000_000_usize));
-        assert_eq!(parse("4MiB"), Ok(4 << 20_usize));
+        assert_eq!(parse("4MiB"), Ok(4_usize << 20));
         assert_eq!(parse("64 kb"), Ok(64_000_usize));
         for wrong in ["0", "", "-3", "1.5", "3 apples", "99999999999GiB"] {
             assert!(parse::<usize>(wrong).is_err(), "{wrong}");
