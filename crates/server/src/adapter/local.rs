@@ -8,7 +8,11 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 use sockeye_engine::{Batch, Sid};
 
-use super::{EncodedPacket, RoomNames, Target, joined_rooms::JoinedRooms};
+use super::{
+    EncodedPacket, RoomNames, Target,
+    joined_rooms::{JoinedRooms, Position},
+    member_table::{Member, MemberTable},
+};
 use crate::{LimitError, Socket};
 
 /// The sockets of one namespace on this server, and their rooms.
@@ -56,7 +60,7 @@ impl Local {
 
     /// The socket with this id.
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        self.members.read().by_id.get(id).map(|member| member.socket.clone())
+        self.members.read().by_id.find(id).map(|member| member.socket.clone())
     }
 
     /// The sockets that the target selects, each once.
@@ -76,26 +80,26 @@ impl Local {
         let members = self.members.read();
         match members.rooms.get(room) {
             Some(group) => group.sockets.len(),
-            None => usize::from(members.by_id.contains_key(room)),
+            None => usize::from(members.by_id.find(room).is_some()),
         }
     }
 
     /// The rooms that the socket with this id has joined; the room named after its id comes first.
     pub fn rooms_of(&self, id: &str) -> Vec<Arc<str>> {
-        self.members.read().by_id.get(id).map(Member::room_names).unwrap_or_default()
+        self.members.read().by_id.find(id).map(Member::room_names).unwrap_or_default()
     }
 
     /// The rooms that this socket has joined; the room named after its id comes first. Empty if another socket has its
     /// id.
     pub(crate) fn rooms_joined_by(&self, socket: &Socket) -> Vec<Arc<str>> {
         let members = self.members.read();
-        members.by_id.get(socket.id()).filter(|member| member.is(socket)).map(Member::room_names).unwrap_or_default()
+        members.by_id.find(socket.id()).filter(|member| member.is(socket)).map(Member::room_names).unwrap_or_default()
     }
 
     /// Whether this socket has joined a room. It has joined the room named after its id.
     pub(crate) fn is_in(&self, socket: &Socket, room: &str) -> bool {
         let members = self.members.read();
-        let member = members.by_id.get(socket.id()).filter(|member| member.is(socket));
+        let member = members.by_id.find(socket.id()).filter(|member| member.is(socket));
         member.is_some_and(|member| *room == *socket.id().as_str() || member.rooms.contains(room))
     }
 
@@ -263,28 +267,8 @@ pub(crate) type Events = Option<Vec<RoomEvent>>;
 #[derive(Default)]
 struct Members {
     everyone: Group,
-    by_id: HashMap<Sid, Member>,
+    by_id: MemberTable,
     rooms: HashMap<Arc<str>, Group>,
-}
-
-/// One socket and its position in each of its groups. The position lets it leave a group in constant time.
-struct Member {
-    socket: Socket,
-    position: usize,
-    rooms: JoinedRooms,
-}
-
-impl Member {
-    /// Whether the member is this socket and not another one with the same id.
-    fn is(&self, socket: &Socket) -> bool {
-        self.socket == *socket
-    }
-
-    fn room_names(&self) -> Vec<Arc<str>> {
-        std::iter::once(self.socket.id().as_str().into())
-            .chain(self.rooms.iter().map(|(room, _)| room.clone()))
-            .collect()
-    }
 }
 
 /// An unordered set of sockets, with a snapshot of it for broadcasts. A broadcast makes the snapshot if there is none;
@@ -301,38 +285,38 @@ impl Group {
     }
 
     /// Adds a socket and returns its position.
-    fn add(&mut self, socket: Socket) -> usize {
+    fn add(&mut self, socket: Socket) -> Position {
         self.snapshot.take();
+        let position = Position::at(self.sockets.len());
         self.sockets.push(socket);
-        self.sockets.len() - 1
+        position
     }
 
     /// Removes the socket at a position. Returns the socket that has moved to that position, if any.
-    fn remove(&mut self, position: usize) -> Option<Socket> {
+    fn remove(&mut self, position: Position) -> Option<Socket> {
         self.snapshot.take();
-        self.sockets.swap_remove(position);
+        self.sockets.swap_remove(position.index());
         if self.sockets.len() < self.sockets.capacity() / 4 {
             self.sockets.shrink_to(self.sockets.len() * 2);
         }
-        self.sockets.get(position).cloned()
+        self.sockets.get(position.index()).cloned()
     }
 }
 
 impl Members {
     fn insert(&mut self, socket: &Socket) {
         let position = self.everyone.add(socket.clone());
-        let member = Member { socket: socket.clone(), position, rooms: JoinedRooms::default() };
-        self.by_id.insert(socket.id().clone(), member);
+        self.by_id.insert(Member { socket: socket.clone(), position, rooms: JoinedRooms::default() });
     }
 
     fn entry(&mut self, socket: &Socket) -> Option<&mut Member> {
-        self.by_id.get_mut(socket.id()).filter(|member| member.is(socket))
+        self.by_id.find_mut(socket.id()).filter(|member| member.is(socket))
     }
 
     fn remove(&mut self, id: &Sid, events: &mut Events) -> Option<Member> {
         let member = self.by_id.remove(id)?;
         if let Some(moved) = self.everyone.remove(member.position)
-            && let Some(moved) = self.by_id.get_mut(moved.id())
+            && let Some(moved) = self.by_id.find_mut(moved.id())
         {
             moved.position = member.position;
         }
@@ -351,7 +335,7 @@ impl Members {
 
     fn join(&mut self, socket: &Socket, room: &Arc<str>, events: &mut Events) {
         let id = socket.id();
-        let Some(member) = self.by_id.get_mut(id).filter(|member| member.is(socket)) else { return };
+        let Some(member) = self.by_id.find_mut(id).filter(|member| member.is(socket)) else { return };
         if **room == *id.as_str() || member.rooms.contains(room) {
             return;
         }
@@ -375,7 +359,7 @@ impl Members {
         self.leave_group(socket.id(), &room, position, events);
     }
 
-    fn leave_group(&mut self, id: &Sid, room: &Arc<str>, position: usize, events: &mut Events) {
+    fn leave_group(&mut self, id: &Sid, room: &Arc<str>, position: Position, events: &mut Events) {
         let Some(group) = self.rooms.get_mut(room) else { return };
         let moved = group.remove(position);
         let is_empty = group.sockets.is_empty();
@@ -389,7 +373,7 @@ impl Members {
             }
         }
         if let Some(moved) = moved
-            && let Some(member) = self.by_id.get_mut(moved.id())
+            && let Some(member) = self.by_id.find_mut(moved.id())
         {
             member.rooms.set_position(room, position);
         }
@@ -397,7 +381,7 @@ impl Members {
 
     /// The sockets of a room. A socket's id is also the name of a room, which has that one socket and no group.
     fn snapshot(&self, room: &str) -> Option<Snapshot> {
-        match (self.rooms.get(room), self.by_id.get(room)) {
+        match (self.rooms.get(room), self.by_id.find(room)) {
             (Some(group), None) => Some(group.snapshot()),
             (None, Some(member)) => Some(Arc::from([member.socket.clone()])),
             (Some(group), Some(own)) => Some(group.sockets.iter().chain([&own.socket]).cloned().collect()),

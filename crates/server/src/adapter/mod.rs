@@ -4,6 +4,7 @@
 //! forwards broadcasts and commands to the other servers.
 mod joined_rooms;
 mod local;
+mod member_table;
 pub(crate) mod recovery;
 mod remote;
 pub(crate) mod room;
