@@ -21,8 +21,13 @@ use crate::{AckId, Acknowledge, ErasedHandler, EventContext, HandlerFailure, OnE
 pub struct Runner<S: RunnerSocket, Other = Infallible> {
     /// The event whose handler waits.
     running: Option<Box<RunningEvent<S>>>,
-    queue: VecDeque<Queued<Other>>,
-    queued_bytes: usize,
+    /// What waits behind it. An idle socket keeps no memory for a queue.
+    queue: Option<Box<Queue<Other>>>,
+}
+
+struct Queue<Other> {
+    queued: VecDeque<Queued<Other>>,
+    bytes: usize,
 }
 
 /// The socket whose handlers a [`Runner`] runs.
@@ -99,39 +104,39 @@ impl QueuedEvent {
 impl<S: RunnerSocket, Other> Runner<S, Other> {
     /// How many bytes the queued events take.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
     /// Whether no handler waits and nothing is queued, so that an event may be started.
     pub fn is_idle(&self) -> bool {
-        self.running.is_none() && self.queue.is_empty()
+        self.running.is_none() && self.queue.as_ref().is_none_or(|queue| queue.queued.is_empty())
     }
 
     /// Keeps something until what came before it is handled.
     pub fn push(&mut self, queued: Queued<Other>) {
+        let queue = self.queue.get_or_insert_with(|| Box::new(Queue { queued: VecDeque::new(), bytes: 0 }));
         if let Queued::Event(event) = &queued {
-            self.queued_bytes += event.bytes();
+            queue.bytes += event.bytes();
         }
-        self.queue.push_back(queued);
+        queue.queued.push_back(queued);
     }
 
     /// Takes the next thing to handle from the queue. To be called when no handler waits.
     #[expect(clippy::should_implement_trait, reason = "it ends only for the moment")]
     pub fn next(&mut self) -> Option<Queued<Other>> {
-        let next = self.queue.pop_front();
+        let queue = self.queue.as_mut()?;
+        let next = queue.queued.pop_front();
         match &next {
-            Some(Queued::Event(event)) => self.queued_bytes -= event.bytes(),
+            Some(Queued::Event(event)) => queue.bytes -= event.bytes(),
             Some(Queued::Other(_)) => {}
-            // An idle socket keeps no memory for a queue.
-            None => self.queue = VecDeque::new(),
+            None => self.queue = None,
         }
         next
     }
 
     /// Forgets what is queued. A handler that waits goes on.
     pub fn clear_queue(&mut self) {
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
+        self.queue = None;
     }
 
     /// Runs the handlers of an event as far as they go without waiting. To be called when no handler waits.
@@ -212,7 +217,7 @@ impl<S: RunnerSocket, Other> Runner<S, Other> {
 
 impl<S: RunnerSocket, Other> Default for Runner<S, Other> {
     fn default() -> Self {
-        Self { running: None, queue: VecDeque::new(), queued_bytes: 0 }
+        Self { running: None, queue: None }
     }
 }
 

@@ -6,7 +6,11 @@ use std::{
 use crate::{ErasedHandler, HandlerFailure, HandlerFuture, HandlerKind, guard};
 
 /// Handlers of one kind that run one after the other, such as the disconnect handlers of a socket.
-pub struct Sequence<K: HandlerKind> {
+///
+/// It has the size of a pointer, and allocates only if there are handlers.
+pub struct Sequence<K: HandlerKind>(Option<Box<Handlers<K>>>);
+
+struct Handlers<K: HandlerKind> {
     left: VecDeque<ErasedHandler<K>>,
     running: Option<HandlerFuture<K>>,
 }
@@ -14,12 +18,13 @@ pub struct Sequence<K: HandlerKind> {
 impl<K: HandlerKind> Sequence<K> {
     /// Handlers to run in this order.
     pub fn new(handlers: impl IntoIterator<Item = ErasedHandler<K>>) -> Self {
-        Self { left: handlers.into_iter().collect(), running: None }
+        let left: VecDeque<_> = handlers.into_iter().collect();
+        Self((!left.is_empty()).then(|| Box::new(Handlers { left, running: None })))
     }
 
     /// Whether a handler has begun and waits.
     pub fn is_running(&self) -> bool {
-        self.running.is_some()
+        self.0.as_ref().is_some_and(|handlers| handlers.running.is_some())
     }
 
     /// Lets the handler that waits go on, or runs the next one. Returns what one handler returned, or why it failed, and
@@ -29,21 +34,25 @@ impl<K: HandlerKind> Sequence<K> {
         context: &mut K::Context<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<K::Output, HandlerFailure>>> {
-        if self.running.is_none() {
-            let Some(handler) = self.left.pop_front() else { return Poll::Ready(None) };
+        let Some(handlers) = &mut self.0 else { return Poll::Ready(None) };
+        if handlers.running.is_none() {
+            let Some(handler) = handlers.left.pop_front() else {
+                self.0 = None;
+                return Poll::Ready(None);
+            };
             match guard(|| handler.call(context)) {
-                Ok(Ok(future)) => self.running = Some(future),
+                Ok(Ok(future)) => handlers.running = Some(future),
                 Ok(Err(rejection)) => return Poll::Ready(Some(Err(HandlerFailure::Rejected(rejection)))),
                 Err(panic) => return Poll::Ready(Some(Err(HandlerFailure::Panicked(panic)))),
             }
         }
-        let Some(future) = &mut self.running else { return Poll::Ready(None) };
+        let Some(future) = &mut handlers.running else { return Poll::Ready(None) };
         let ended = match guard(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(HandlerFailure::Panicked(panic)),
         };
-        self.running = None;
+        handlers.running = None;
         Poll::Ready(Some(ended))
     }
 }

@@ -39,8 +39,8 @@ pub(crate) struct Client {
     allowance: Allowance,
     /// The time by which the client must have joined a namespace.
     connect_by: Option<Instant>,
-    /// The time by which the attachments of an incomplete packet must have arrived.
-    attachments_by: Option<Instant>,
+    /// The time by which the attachments of an incomplete packet must have arrived. Few connections ever wait for some.
+    attachments_by: Option<Box<Instant>>,
     /// Set when the client breaks the protocol or the session ends. After that the client's packets are not handled.
     over: bool,
     /// Whether a client of Socket.IO 2 still has to join `/`. The server joins it there without a CONNECT packet.
@@ -80,12 +80,12 @@ impl Client {
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::MessagePack);
         let result = decoder.decode(message, &limits, |packet| self.handle(packet, cx));
         let is_waiting = decoder.is_waiting();
-        self.attachments_by = match is_waiting {
-            true => self
-                .attachments_by
-                .or_else(|| Instant::now().checked_add(self.registry.common.config.attachments_timeout)),
-            false => None,
-        };
+        if !is_waiting {
+            self.attachments_by = None;
+        } else if self.attachments_by.is_none() {
+            let timeout = self.registry.common.config.attachments_timeout;
+            self.attachments_by = Instant::now().checked_add(timeout).map(Box::new);
+        }
         self.decoder = decoder;
         match result? {
             Some(handled) => handled,
@@ -363,7 +363,8 @@ impl SessionHandler for Client {
 
     fn deadline(&self) -> Option<Instant> {
         let former_by = self.others.as_ref().and_then(|others| others.deadline());
-        [self.connect_by, self.attachments_by, self.allowance.closed_until(), former_by].into_iter().flatten().min()
+        let attachments_by = self.attachments_by.as_deref().copied();
+        [self.connect_by, attachments_by, self.allowance.closed_until(), former_by].into_iter().flatten().min()
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -379,7 +380,7 @@ impl SessionHandler for Client {
             self.connect_by = None;
             self.session.close_for_fault("joined no namespace within `connect_timeout`");
         }
-        if self.attachments_by.is_some_and(|at| now >= at) {
+        if self.attachments_by.as_ref().is_some_and(|at| now >= **at) {
             let timeout = format!("{:?}", self.registry.common.config.attachments_timeout);
             log_limit(
                 self.session.id().short(),
@@ -419,4 +420,15 @@ fn query_as_auth(query: &str) -> Option<Box<RawValue>> {
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
         .collect();
     serde_json::value::to_raw_value(&auth).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every connection has one.
+    #[test]
+    fn a_client_and_its_only_socket_take_little_memory() {
+        assert_eq!((size_of::<Client>(), size_of::<Member>()), (152, 32));
+    }
 }

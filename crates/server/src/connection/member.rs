@@ -106,7 +106,7 @@ impl Member {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(Ok(Ok(())))) => {}
                         Poll::Ready(Some(Ok(Err(error)))) => {
-                            self.report("disconnect", &HandlerFailure::Returned(error))
+                            self.report("disconnect", &HandlerFailure::Returned(error));
                         }
                         Poll::Ready(Some(Err(failure))) => self.report("disconnect", &failure),
                         Poll::Ready(None) => {

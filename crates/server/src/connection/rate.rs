@@ -11,7 +11,14 @@ pub(crate) struct Allowance {
     /// Negative after events that found the bucket empty. The server handles these events all the same; later tokens
     /// pay for them.
     left: i64,
-    filled: Option<Instant>,
+    /// Present once the bucket has been empty, which most connections never see.
+    emptied: Option<Box<Emptied>>,
+}
+
+/// The times of a bucket that has been empty.
+#[derive(Debug)]
+struct Emptied {
+    filled: Instant,
     closed_until: Option<Instant>,
 }
 
@@ -20,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Allowance {
     pub(crate) fn new(rate: u32) -> Self {
-        Self { rate, left: rate.into(), filled: None, closed_until: None }
+        Self { rate, left: rate.into(), emptied: None }
     }
 
     /// Takes a token for one event. Returns false if the bucket is empty, so that the connection must pause.
@@ -32,10 +39,12 @@ impl Allowance {
         // It reads the clock only when the bucket is empty.
         let now = Instant::now();
         self.fill(now);
-        if self.left < 0 {
-            self.closed_until = Some(now + self.until_paid());
+        if self.left >= 0 {
+            return true;
         }
-        self.left >= 0
+        let closed_until = now + self.until_paid();
+        self.emptied(now).closed_until = Some(closed_until);
+        false
     }
 
     /// The time until the bucket is no longer negative.
@@ -46,29 +55,32 @@ impl Allowance {
 
     /// Whether the connection may be read.
     pub(crate) fn is_open(&self) -> bool {
-        self.closed_until.is_none_or(|at| Instant::now() >= at)
+        self.closed_until().is_none_or(|at| Instant::now() >= at)
     }
 
     pub(crate) fn closed_until(&self) -> Option<Instant> {
-        self.closed_until
+        self.emptied.as_ref()?.closed_until
     }
 
     pub(crate) fn reopen(&mut self, now: Instant) {
-        if self.closed_until.is_some_and(|at| now >= at) {
-            self.closed_until = None;
+        if self.closed_until().is_some_and(|at| now >= at) {
+            self.emptied(now).closed_until = None;
             self.fill(now);
         }
     }
 
     fn fill(&mut self, now: Instant) {
-        // The bucket starts full, so that the time before this first fill does not count.
-        let filled = *self.filled.get_or_insert(now);
-        let earned = now.duration_since(filled).as_secs_f64() * f64::from(self.rate);
+        let earned = now.duration_since(self.emptied(now).filled).as_secs_f64() * f64::from(self.rate);
         if earned >= 1.0 {
-            self.filled = Some(now);
+            self.emptied(now).filled = now;
             // The cast turns a float that is too large into the largest integer, and `min` bounds it by the rate.
             self.left = self.left.saturating_add(earned as i64).min(self.rate.into());
         }
+    }
+
+    fn emptied(&mut self, now: Instant) -> &mut Emptied {
+        // The bucket starts full, so that the time before it is empty for the first time does not count.
+        self.emptied.get_or_insert_with(|| Box::new(Emptied { filled: now, closed_until: None }))
     }
 }
 
