@@ -128,7 +128,7 @@ impl<A: Application> Engine<A> {
     /// Copies what a session keeps of the request that opens it. Headers beyond the limit are counted and logged.
     pub(crate) fn handshake(&self, request: &Parts) -> Handshake {
         let limit = self.config().handshake_bytes;
-        let (handshake, left_out) = Handshake::from_parts(request, limit);
+        let (handshake, left_out) = Handshake::from_parts(request, self.config());
         if left_out > 0 {
             self.shared.context.counters.shortened_handshakes.increment();
             log_limit(&client_of(request), "handshake_bytes", limit, "did not keep all headers of a handshake");

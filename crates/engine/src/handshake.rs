@@ -7,6 +7,8 @@ use std::{
 
 use http::request::Parts;
 
+use crate::Config;
+
 /// The peer's address, for servers that mount the service themselves: insert it as a request extension. Behind
 /// [`Engine::serve`](crate::Engine::serve) it is always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +25,16 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Copies the target, and the headers as far as all of it has at most `limit` bytes. Also returns how many headers were
-    /// left out.
-    pub(crate) fn from_parts(parts: &Parts, limit: usize) -> (Self, usize) {
+    /// Copies the target, and the headers that the settings keep, as far as all of it has at most `handshake_bytes`. Also
+    /// returns how many headers were left out because of that limit.
+    pub(crate) fn from_parts(parts: &Parts, config: &Config) -> (Self, usize) {
         let mut text = target(parts).to_owned();
         let mut left_out = 0;
         for (name, value) in &parts.headers {
-            if text.len() + name.as_str().len() + value.len() + 2 > limit {
+            if is_of_connection(name.as_str()) && !config.keep_all_headers {
+                continue;
+            }
+            if text.len() + name.as_str().len() + value.len() + 2 > config.handshake_bytes {
                 left_out += 1;
                 continue;
             }
@@ -60,7 +65,8 @@ impl Handshake {
         self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All headers that were kept, names in lower case. Bytes that are not UTF-8 are replaced by question marks.
+    /// All headers that were kept, names in lower case. Those that only say how the connection works are kept with
+    /// [`keep_all_headers`](crate::Config::keep_all_headers). Bytes that are not UTF-8 are replaced by question marks.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.text.split('\n').skip(1).filter_map(|line| line.split_once(':'))
     }
@@ -119,6 +125,25 @@ impl fmt::Debug for Handshake {
     }
 }
 
+/// Whether the HTTP layer has used a header up, which says nothing about the client: how the connection works, the key and
+/// the extensions of the WebSocket handshake (RFC 6455 §4.1), or how this one answer may be coded and cached.
+fn is_of_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "accept-encoding"
+            | "cache-control"
+            | "connection"
+            | "content-length"
+            | "pragma"
+            | "sec-websocket-extensions"
+            | "sec-websocket-key"
+            | "sec-websocket-version"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 /// Marks requests that came over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
@@ -144,7 +169,7 @@ mod tests {
             .header("Cookie", "io=1; session=x=y")
             .body(())
             .unwrap();
-        let (handshake, left_out) = Handshake::from_parts(&request.into_parts().0, 1_000);
+        let (handshake, left_out) = Handshake::from_parts(&request.into_parts().0, &Config::default());
         assert_eq!(left_out, 0);
         assert_eq!(handshake.url(), "/socket.io/?EIO=4&name=a%20b");
         assert_eq!(handshake.header("TOKEN"), Some("secret"));
@@ -152,13 +177,33 @@ mod tests {
         assert_eq!(handshake.cookie("session"), Some("x=y"));
         assert_eq!(handshake.cookie("none"), None);
     }
+
+    #[test]
+    fn headers_of_the_connection_are_kept_only_on_request() {
+        let of_connection = ["Connection", "Upgrade", "Sec-WebSocket-Key", "Accept-Encoding", "Cache-Control"];
+        let of_client = ["host", "origin", "user-agent", "cookie", "authorization", "x-forwarded-for", "x-own"];
+        let mut request = http::Request::builder().uri("/socket.io/?EIO=4");
+        for name in of_connection.iter().chain(&of_client) {
+            request = request.header(*name, "x");
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        let names = |config: &Config| {
+            let (handshake, left_out) = Handshake::from_parts(&parts, config);
+            assert_eq!(left_out, 0, "what is not kept is not counted as too much");
+            handshake.headers().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&Config::default()), of_client);
+        assert_eq!(names(&Config { keep_all_headers: true, ..Config::default() }).len(), parts.headers.len());
+    }
+
     #[test]
     fn headers_are_kept_up_to_a_limit_and_odd_bytes_take_no_more_memory_than_they_had() {
         let mut request = http::Request::builder().uri("/socket.io/?EIO=4").header("first", "kept");
         request = request.header("odd", http::HeaderValue::from_bytes(&[0xff; 500]).unwrap());
         request =
             request.header("euro", "\u{20ac}".as_bytes()).header("huge", "x".repeat(1_000)).header("last", "kept");
-        let (handshake, left_out) = Handshake::from_parts(&request.body(()).unwrap().into_parts().0, 600);
+        let config = Config { handshake_bytes: 600, ..Config::default() };
+        let (handshake, left_out) = Handshake::from_parts(&request.body(()).unwrap().into_parts().0, &config);
         assert_eq!((handshake.header("first"), handshake.header("last")), (Some("kept"), Some("kept")));
         assert_eq!(handshake.header("odd"), Some(&*"?".repeat(500)));
         assert_eq!(handshake.header("euro"), Some("\u{20ac}"));

@@ -81,6 +81,11 @@ pub struct Config {
     /// The most bytes that a session keeps of the target and the headers of the request that opened it. Headers beyond it
     /// are left out, and a request with a longer target is refused. Default 8 KiB.
     pub handshake_bytes: usize,
+    /// Whether a session also keeps the headers of that request that only say how the connection works: `Connection`,
+    /// `Upgrade`, `Sec-WebSocket-Key`, `-Version` and `-Extensions`, `Accept-Encoding`, `Cache-Control`, `Pragma`,
+    /// `Content-Length`, `TE` and `Transfer-Encoding`. All other headers are kept in any case. The reference keeps all.
+    /// Default false, which saves about 250 bytes a connection of a browser.
+    pub keep_all_headers: bool,
     /// How long a connection to a listener of ours may take to send a request's head. Default 30 s.
     pub head_timeout: Duration,
     /// How long a client of a listener of ours may take no byte of an answer that waits for it, whatever the path, before
@@ -125,6 +130,7 @@ impl Default for Config {
             trust_forwarded: false,
             max_head_bytes: 32 * 1024,
             handshake_bytes: 8 * 1024,
+            keep_all_headers: false,
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             outbox_bytes: 4 * 1024 * 1024,

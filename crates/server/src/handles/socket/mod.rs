@@ -137,7 +137,8 @@ impl Socket {
         &self.0.namespace
     }
 
-    /// The request that opened the connection.
+    /// The request that opened the connection: its target, and its headers but for those that only say how the
+    /// connection works, which [`keep_all_headers`](crate::EngineConfig::keep_all_headers) adds.
     pub fn handshake(&self) -> &Handshake {
         self.0.session.handshake()
     }
