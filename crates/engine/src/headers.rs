@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_of_a_list_are_one_list() {
+    fn the_lines_of_a_header_form_one_list() {
         let mut headers = HeaderMap::new();
         for line in ["keep-alive", ", Upgrade ,", "", "\u{e4}", "close"] {
             headers.append("connection", HeaderValue::from_bytes(line.as_bytes()).unwrap());

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_refusal_is_json_as_the_reference_writes_it() {
+    async fn a_refusal_is_written_as_the_json_of_the_reference() {
         let response = Refusal::Forbidden("no \"x\"\n\u{1}é".into()).into_response();
         assert_eq!(response.status(), 403);
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_show_the_beginning_only() {
+    fn logs_show_only_the_beginning_of_an_identifier() {
         for (id, shown) in [
             ("AbCdEfGhIjKlMnOpQrSt", "AbCdEf"),
             ("/chat#AbCdEfGhIjKlMnOpQrSt", "/chat#AbCdEf"),

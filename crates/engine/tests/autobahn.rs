@@ -73,7 +73,7 @@ fn pong(payload: &[u8]) -> Received {
 }
 
 #[tokio::test]
-async fn family_1_messages_of_every_kind_of_length() {
+async fn family_1_messages_of_every_form_of_length_are_echoed() {
     let server = start(Config::default()).await;
     for length in [1, 125, 126, 127, 128, 65_535, 65_536] {
         let payload = format!("4{}", "*".repeat(length - 1));
@@ -86,7 +86,7 @@ async fn family_1_messages_of_every_kind_of_length() {
 }
 
 #[tokio::test]
-async fn family_2_pings_and_pongs() {
+async fn family_2_pings_are_answered_and_pongs_ignored() {
     let server = start(Config::default()).await;
     let odd = [0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff];
     for (number, payload) in [("2.1", &b""[..]), ("2.2", b"Hello, world!"), ("2.3", &odd), ("2.4", &[0xfe; 125])] {
@@ -103,7 +103,7 @@ async fn family_2_pings_and_pongs() {
 }
 
 #[tokio::test]
-async fn family_3_reserved_bits() {
+async fn family_3_reserved_bits_are_refused() {
     let server = start(Config::default()).await;
     let hello: (u8, &[u8]) = (FIN | TEXT, b"4Hello, world!");
     let ping: (u8, &[u8]) = (FIN | PING, b"");
@@ -118,7 +118,7 @@ async fn family_3_reserved_bits() {
 }
 
 #[tokio::test]
-async fn family_4_reserved_opcodes() {
+async fn family_4_reserved_opcodes_are_refused() {
     let server = start(Config::default()).await;
     for opcode in (3..=7).chain(11..=15) {
         case(&server, "4.x.1", &[(FIN | opcode, b"")], &[PROTOCOL_ERROR]).await;
@@ -129,7 +129,7 @@ async fn family_4_reserved_opcodes() {
 }
 
 #[tokio::test]
-async fn family_5_fragmentation() {
+async fn family_5_fragments_are_joined_and_misplaced_ones_refused() {
     let server = start(Config::default()).await;
     let hello: (u8, &[u8]) = (FIN | TEXT, b"4Hello");
     let rows: [(&str, Frames<'_>, &[Received]); 12] = [
@@ -168,7 +168,7 @@ async fn family_5_fragmentation() {
 }
 
 #[tokio::test]
-async fn family_6_valid_text() {
+async fn family_6_valid_text_is_echoed() {
     let server = start(Config::default()).await;
     case(&server, "6.1", &[(TEXT, b"4"), (CONTINUATION, b""), (FIN, b"")], &[text("4")]).await;
     case(&server, "6.1.3", &[(TEXT, b""), (CONTINUATION, b"4middle"), (FIN, b"")], &[text("4middle")]).await;
@@ -188,7 +188,7 @@ async fn family_6_valid_text() {
 }
 
 #[tokio::test]
-async fn family_6_invalid_text() {
+async fn family_6_invalid_text_is_refused() {
     let server = start(Config::default()).await;
     for payload in [
         &b"4\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited"[..],
@@ -219,7 +219,7 @@ async fn family_6_invalid_text() {
 }
 
 #[tokio::test]
-async fn family_6_4_invalid_text_is_refused_before_it_has_all_come() {
+async fn family_6_4_invalid_text_is_refused_before_all_of_it_has_arrived() {
     let server = start(Config::default()).await;
     let frames: [(u8, &[u8]); 2] = [(TEXT, b"4\xce\xba\xf4"), (CONTINUATION, b"\x90")];
     case(&server, "6.4.1 and 6.4.2", &frames, &[INVALID_TEXT]).await;
@@ -231,7 +231,7 @@ async fn family_6_4_invalid_text_is_refused_before_it_has_all_come() {
 }
 
 #[tokio::test]
-async fn family_7_1_nothing_counts_after_a_close() {
+async fn family_7_1_frames_after_a_close_frame_are_ignored() {
     let server = start(Config::default()).await;
     let normal: (u8, &[u8]) = (FIN | CLOSE, b"\x03\xe8");
     let closed = Close(Some(1000));
@@ -250,7 +250,7 @@ async fn family_7_1_nothing_counts_after_a_close() {
 }
 
 #[tokio::test]
-async fn family_7_3_to_7_13_payloads_and_codes_of_a_close() {
+async fn family_7_3_to_7_13_the_payload_and_code_of_a_close_frame_are_checked() {
     let server = start(Config::default()).await;
     let normal = || Close(Some(1000));
     let longest = [b"\x03\xe8".as_slice(), &[b'*'; 123]].concat();
@@ -275,7 +275,7 @@ async fn family_7_3_to_7_13_payloads_and_codes_of_a_close() {
 }
 
 #[tokio::test]
-async fn family_10_a_long_message_in_many_fragments() {
+async fn family_10_a_long_message_in_many_fragments_is_echoed() {
     let server = start(Config::default()).await;
     let message = format!("4{}", "*".repeat(65_535));
     let last = message.len().div_ceil(1_300) - 1;

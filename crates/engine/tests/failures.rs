@@ -26,7 +26,7 @@ async fn emptied(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_takes_its_own_session_along_and_no_more() {
+async fn a_handler_that_panics_closes_only_its_own_session() {
     let mut server = start(Config { max_sessions: 1, ..Config::default() }).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
@@ -79,7 +79,7 @@ fn sessions_end_with_the_runtime_that_drives_them() {
 }
 
 #[test]
-fn a_broadcast_is_written_even_if_the_runtime_of_its_writers_is_gone() {
+fn a_broadcast_is_written_even_if_the_runtime_of_its_writers_has_ended() {
     let (first, second) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let server = first.block_on(start(Config::default()));
     first.block_on(async { server.websocket(WEBSOCKET).await.text().await });
@@ -111,7 +111,7 @@ fn a_broadcast_is_written_even_if_the_runtime_of_its_writers_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answered_ping_tells_what_has_reached_the_peer() {
+async fn an_answered_ping_tells_which_packets_have_reached_the_peer() {
     let mut server = start_in_memory(Config { ping_interval: PATIENCE / 2, ..Config::default() }).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     let session = server.next_session().await;
@@ -135,7 +135,7 @@ async fn pong(websocket: &mut WebSocket) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_packet_puts_the_ping_timeout_off_once() {
+async fn a_packet_extends_the_ping_timeout_once() {
     let (interval, limit) = (Duration::from_millis(100), Duration::from_millis(400));
     let config = Config { ping_interval: interval, ping_timeout: limit, ..Config::default() };
     let mut server = start_in_memory(config).await;

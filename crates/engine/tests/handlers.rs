@@ -80,7 +80,7 @@ async fn next(told: &mut UnboundedReceiver<Told>) -> Told {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_waits_is_looked_at_as_soon_as_the_connection_is_lost() {
+async fn waiting_work_is_polled_as_soon_as_the_connection_is_lost() {
     let (engine, mut told) = curt();
     let (_, mut websocket) = websocket_over(connect_in_memory(&engine), WEBSOCKET).await;
     websocket.text().await;
@@ -90,7 +90,7 @@ async fn work_that_waits_is_looked_at_as_soon_as_the_connection_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_behind_the_message_at_which_a_session_is_closed_is_not_delivered() {
+async fn messages_after_the_one_that_closes_the_session_are_not_delivered() {
     let (engine, mut told) = curt();
     let (_, mut websocket) = websocket_over(connect_in_memory(&engine), WEBSOCKET).await;
     websocket.text().await;

@@ -22,7 +22,7 @@ fn with(hooks: Hooks) -> Config {
 }
 
 #[tokio::test]
-async fn a_request_is_refused_with_the_reason_given() {
+async fn allow_request_refuses_a_request_with_its_reason() {
     let now = Hooks::default().allow_request(|request| {
         let allowed = request.uri.query().is_some_and(|query| query.contains("token=1"));
         ready(if allowed { Ok(()) } else { Err("no \"token\"".into()) })
@@ -50,7 +50,7 @@ async fn a_request_is_refused_with_the_reason_given() {
 }
 
 #[tokio::test]
-async fn ids_are_generated_and_neither_failures_nor_odd_or_used_ids_open_sessions() {
+async fn generate_id_names_sessions_and_failures_and_invalid_or_used_ids_open_none() {
     let number = Arc::new(AtomicU32::new(0));
     let hooks = Hooks::default().generate_id(move |_| {
         let id = match number.fetch_add(1, Ordering::Relaxed) {
@@ -81,7 +81,7 @@ async fn ids_are_generated_and_neither_failures_nor_odd_or_used_ids_open_session
 }
 
 #[tokio::test]
-async fn headers_are_changed_on_the_first_answer_and_on_all() {
+async fn hooks_change_the_headers_of_the_first_answer_and_of_every_answer() {
     let hooks = Hooks::default()
         .initial_headers(|headers, request| {
             let target = request.uri.to_string();
@@ -105,7 +105,7 @@ async fn headers_are_changed_on_the_first_answer_and_on_all() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_told_with_code_message_context_and_request() {
+async fn connection_error_receives_every_refusal_with_code_message_context_and_request() {
     let (sender, mut refused) = mpsc::unbounded_channel();
     let hooks = Hooks::default().allow_request(|_| ready(Err("never".into()))).connection_error(move |error| {
         let told =
@@ -134,7 +134,7 @@ async fn every_refusal_is_told_with_code_message_context_and_request() {
 }
 
 #[tokio::test]
-async fn an_identifier_that_is_given_out_again_is_the_new_session_s() {
+async fn a_reused_identifier_belongs_to_the_new_session() {
     let mut server = start(with(Hooks::default().generate_id(|_| ready(Ok(Sid::from("again")))))).await;
     let mut first = server.websocket(WEBSOCKET).await;
     first.text().await;

@@ -31,7 +31,7 @@ async fn until(server: &Server, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
 }
 
 #[tokio::test]
-async fn sessions_are_limited_in_all_and_a_place_is_given_back_at_the_end() {
+async fn sessions_are_limited_in_total_and_a_closed_session_returns_its_permit() {
     let server = start(Config { max_sessions: 2, ..Config::default() }).await;
     let sid = server.open_polling().await;
     let mut websocket = server.websocket(WEBSOCKET).await;
@@ -59,7 +59,7 @@ async fn sessions_are_limited_in_all_and_a_place_is_given_back_at_the_end() {
 }
 
 #[tokio::test]
-async fn sessions_are_limited_by_address_and_a_trusted_proxy_names_it() {
+async fn sessions_are_limited_by_address_and_a_trusted_proxy_names_the_address() {
     let limited = Config { max_sessions_per_address: 1, trust_forwarded: true, ..Config::default() };
     let server = start(limited).await;
     for (forwarded, status) in [("1.1.1.1", 200), ("1.1.1.1", 429), ("9.9.9.9, 1.1.1.1", 429), ("2.2.2.2", 200)] {
@@ -78,7 +78,7 @@ async fn sessions_are_limited_by_address_and_a_trusted_proxy_names_it() {
 }
 
 #[tokio::test]
-async fn a_connection_that_never_becomes_a_websocket_gives_its_place_back() {
+async fn a_connection_that_never_becomes_a_websocket_returns_its_permit() {
     let server = start(Config { max_sessions: 1, ..Config::default() }).await;
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -105,7 +105,7 @@ fn socket_reset(stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn a_head_and_a_body_that_never_end_are_given_up() {
+async fn a_request_whose_head_or_body_never_ends_is_given_up() {
     let server = start(Config { head_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /socket.io/ HTTP/1.1\r\nHost").await.unwrap();
@@ -161,7 +161,7 @@ async fn thousands_of_packets_in_one_post_are_handled_in_order() {
 }
 
 #[tokio::test]
-async fn several_frames_together_count_against_the_outbox_too() {
+async fn the_outbox_limit_applies_to_several_frames_together() {
     let mut server = start(Config { outbox_bytes: 100_000, ..Config::default() }).await;
     server.open_polling().await;
     let session = server.next_session().await;
@@ -175,7 +175,7 @@ async fn several_frames_together_count_against_the_outbox_too() {
 }
 
 #[tokio::test]
-async fn packets_and_bytes_are_counted_while_a_session_lives_and_afterwards() {
+async fn packets_and_bytes_are_counted_while_a_session_is_open_and_after_it_has_ended() {
     let server = start(Config::default()).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     let open = websocket.text().await.len() as u64 + 2;
@@ -200,7 +200,7 @@ async fn packets_and_bytes_are_counted_while_a_session_lives_and_afterwards() {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted_under_its_name() {
+async fn each_metric_counts_the_event_that_it_names() {
     let mut server = start(Config { max_payload: 100, ..Config::default() }).await;
     let sid = server.open_polling().await;
     let session = format!("{POLLING}&sid={sid}");
@@ -232,7 +232,7 @@ async fn what_happens_is_counted_under_its_name() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_refused_is_read_on_so_that_the_client_sees_the_answer() {
+async fn the_rest_of_a_refused_body_is_read_so_that_the_client_receives_the_answer() {
     // More than lies in the buffers of a connection.
     let server = start(Config { max_payload: 4_000_000, close_timeout: PATIENCE, ..Config::default() }).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
@@ -254,7 +254,7 @@ async fn a_body_that_is_refused_is_read_on_so_that_the_client_sees_the_answer() 
 }
 
 #[tokio::test]
-async fn a_client_that_exceeds_a_limit_of_its_websocket_is_told_which() {
+async fn a_client_reads_in_the_close_frame_which_websocket_limit_it_exceeded() {
     let server = start(Config { max_payload: 100, max_fragments: 2, ..Config::default() }).await;
     for (bytes, text) in [
         (&[0x81, 0x80 | 101, 1, 2, 3, 4][..], "a message of at least 101 bytes exceeds the limit of 100"),

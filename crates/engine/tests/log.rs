@@ -41,7 +41,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn each_limit_and_refusal_is_one_warning_with_setting_and_value() {
+async fn each_limit_and_refusal_is_logged_as_one_warning_with_setting_and_value() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

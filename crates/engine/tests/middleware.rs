@@ -52,7 +52,7 @@ where
 
 #[tokio::test]
 #[should_panic(expected = "polled although the answer has come")]
-async fn an_answer_that_has_come_does_not_come_again() {
+async fn a_response_future_panics_if_it_is_polled_after_completion() {
     let server = start(Config::default()).await;
     let mut answer: ResponseFuture = server.engine.service().respond(Request::new(Empty::<Bytes>::new()));
     assert_eq!((&mut answer).await.unwrap().status(), StatusCode::NOT_FOUND);

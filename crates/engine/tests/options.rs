@@ -11,7 +11,7 @@ const POLLING: &str = "EIO=4&transport=polling";
 const WEBSOCKET: &str = "EIO=4&transport=websocket";
 
 #[tokio::test]
-async fn the_cookie_is_set_by_the_answer_that_opens_the_session_alone() {
+async fn only_the_answer_that_opens_the_session_sets_the_cookie() {
     let server = start(Config { cookie: Some(Cookie::default()), ..Config::default() }).await;
     let open = server.get(POLLING).await;
     let sid = sid(&open.body);
@@ -28,7 +28,7 @@ async fn the_cookie_is_set_by_the_answer_that_opens_the_session_alone() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_in_detail() {
+async fn a_preflight_answer_has_the_configured_cors_headers() {
     let cors = Cors {
         methods: vec![Method::GET, Method::POST, Method::PUT],
         allowed_headers: Some(vec![HeaderName::from_static("x-token")]),
@@ -71,7 +71,7 @@ async fn a_preflight_is_answered_in_detail() {
 }
 
 #[tokio::test]
-async fn every_origin_may_come_without_cookies_and_asks_for_the_headers_it_wants() {
+async fn the_policy_any_allows_requested_headers_but_no_cookies() {
     let server = start(Config { origins: OriginPolicy::Any, ..Config::default() }).await;
     let wants = [("Origin", "https://a.example"), ("Access-Control-Request-Headers", "x-one,x-two")];
     let preflight = server.request_with("OPTIONS", POLLING, &wants, b"").await;
@@ -83,7 +83,7 @@ async fn every_origin_may_come_without_cookies_and_asks_for_the_headers_it_wants
 }
 
 #[tokio::test]
-async fn large_polling_answers_are_compressed_as_the_client_asks() {
+async fn large_polling_answers_are_compressed_as_the_client_accepts() {
     let mut server = start(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let opened = server.next_session().await;
@@ -112,7 +112,7 @@ async fn large_polling_answers_are_compressed_as_the_client_asks() {
 }
 
 #[tokio::test]
-async fn the_initial_packet_follows_the_open_packet_at_once() {
+async fn the_initial_packet_directly_follows_the_open_packet() {
     let server = start(Config { initial_packet: Some(Frame::text(b"4welcome")), ..Config::default() }).await;
     let open = server.get(POLLING).await;
     assert!(open.body.starts_with("0{") && open.body.ends_with("}\u{1e}4welcome"), "{}", open.body);
@@ -122,7 +122,7 @@ async fn the_initial_packet_follows_the_open_packet_at_once() {
 }
 
 #[tokio::test]
-async fn the_path_is_matched_whole_with_any_number_of_last_slashes() {
+async fn the_path_must_match_exactly_except_for_slashes_at_its_end() {
     let server = start(Config { path: "/live/io".into(), ..Config::default() }).await;
     for (path, status) in [
         ("/live/io", 200),
@@ -140,7 +140,7 @@ async fn the_path_is_matched_whole_with_any_number_of_last_slashes() {
 }
 
 #[tokio::test]
-async fn a_transport_that_is_not_offered_is_unknown_and_upgrades_can_be_off() {
+async fn a_disabled_transport_is_unknown_and_upgrades_can_be_disabled() {
     let server = start(Config { transports: Transports::WEBSOCKET, ..Config::default() }).await;
     assert!(server.get(POLLING).await.body.contains("\"code\":0"));
     server.websocket(WEBSOCKET).await.text().await;
@@ -155,7 +155,7 @@ async fn a_transport_that_is_not_offered_is_unknown_and_upgrades_can_be_off() {
 }
 
 #[tokio::test]
-async fn the_first_subprotocol_that_a_client_offers_is_agreed_to() {
+async fn the_first_subprotocol_that_a_client_offers_is_accepted() {
     let server = start(Config::default()).await;
     let upgrade = format!("{WEBSOCKET}&sid={}", server.open_polling().await);
     for query in [WEBSOCKET, &upgrade] {

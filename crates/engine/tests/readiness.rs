@@ -70,7 +70,7 @@ impl SessionHandler for Late {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waited_is_handled_as_soon_as_the_handler_is_ready_again() {
+async fn waiting_messages_are_handled_as_soon_as_the_handler_is_ready_again() {
     let lateness = Duration::from_secs(1);
     let engine = Engine::new(Config::default(), Lateness::of(lateness, false).0);
     let request = http::Request::new(()).into_parts().0;
@@ -89,7 +89,7 @@ async fn what_waited_is_handled_as_soon_as_the_handler_is_ready_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_not_read_because_the_handler_is_behind_is_pinged_on_and_not_taken_for_dead() {
+async fn a_client_that_is_not_read_because_its_handler_is_behind_is_pinged_and_stays_connected() {
     let (config, lateness) = (Config::default(), Duration::from_secs(200));
     // The session looks a second time before it takes its peer for dead.
     let patience = config.ping_interval + config.ping_timeout + Duration::from_millis(20);
@@ -173,7 +173,7 @@ impl SessionHandler for OneASecondHandler {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_not_ready_gets_the_rest_of_a_post_later_and_holds_up_the_next_one() {
+async fn a_handler_that_is_not_ready_gets_the_rest_of_a_post_later_and_delays_the_next_post() {
     let (handled, mut told) = unbounded_channel();
     let server = start_application(OneASecond(handled));
     let open = server.get("EIO=4&transport=polling").await;
@@ -194,7 +194,7 @@ async fn a_handler_that_is_not_ready_gets_the_rest_of_a_post_later_and_holds_up_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_whose_rest_is_invalid_is_refused_though_the_handler_is_not_ready() {
+async fn a_post_whose_rest_is_invalid_is_refused_even_if_the_handler_is_not_ready() {
     let (handled, mut told) = unbounded_channel();
     let server = start_application(OneASecond(handled));
     let open = server.get("EIO=4&transport=polling").await;
@@ -205,7 +205,7 @@ async fn a_post_whose_rest_is_invalid_is_refused_though_the_handler_is_not_ready
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_packet_in_the_rest_of_a_post_ends_the_session_behind_what_comes_before_it() {
+async fn a_close_packet_in_the_rest_of_a_post_ends_the_session_after_the_packets_before_it() {
     let (handled, mut told) = unbounded_channel();
     let server = start_application(OneASecond(handled));
     let open = server.get("EIO=4&transport=polling").await;

@@ -89,7 +89,7 @@ async fn cve_2020_28481_no_foreign_page_connects_by_default() {
 
 /// CVE-2020-36048 (engine.io): a huge POST was buffered and decoded.
 #[tokio::test]
-async fn cve_2020_36048_a_huge_body_is_refused_by_its_announcement_alone() {
+async fn cve_2020_36048_a_huge_body_is_refused_by_its_content_length() {
     let server = start(Config::default()).await;
     let sid = server.open_polling().await;
     let head =
@@ -101,7 +101,7 @@ async fn cve_2020_36048_a_huge_body_is_refused_by_its_announcement_alone() {
 /// CVE-2022-21676 (engine.io): a crafted frame raised an exception nobody caught, above all one that came before
 /// anybody listened.
 #[tokio::test]
-async fn cve_2022_21676_crafted_frames_end_their_connection_alone() {
+async fn cve_2022_21676_crafted_frames_close_only_their_own_connection() {
     let mut server = start(Config::default()).await;
     let sid = server.open_polling().await;
     let mut failed_upgrades = 0;
@@ -145,7 +145,7 @@ async fn together(server: &Server, query: &str, bytes: &[u8]) -> String {
 
 /// CVE-2022-41940 (engine.io): a reset during the upgrade raised an exception nobody caught.
 #[tokio::test]
-async fn cve_2022_41940_a_reset_during_the_upgrade_leaves_the_session_polling() {
+async fn cve_2022_41940_a_reset_during_the_upgrade_leaves_the_session_on_polling() {
     let server = start(Config::default()).await;
     let sid = server.open_polling().await;
     for stage in 0..3 {
@@ -180,7 +180,7 @@ async fn cve_2022_41940_a_reset_during_the_upgrade_leaves_the_session_polling() 
 
 /// CVE-2023-31125 (engine.io): a transport named like a property of every object raised an exception.
 #[tokio::test]
-async fn cve_2023_31125_odd_transports_are_unknown() {
+async fn cve_2023_31125_transports_named_like_object_members_are_unknown() {
     let server = start(Config::default()).await;
     for name in ["__proto__", "constructor", "toString", "", "Polling", "polling%00", "webtransport"] {
         let answer = server.get(&format!("EIO=4&transport={name}")).await;
@@ -225,7 +225,7 @@ async fn cve_2026_102599_a_session_keeps_its_revision() {
 
 /// CVE-2016-10518 and CVE-2026-45736 (ws): answers contained memory that had not been written.
 #[tokio::test]
-async fn cve_2016_10518_pongs_and_closes_hold_what_was_sent_and_nothing_else() {
+async fn cve_2016_10518_pongs_and_close_frames_contain_only_what_the_client_sent() {
     let server = start(Config::default()).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
@@ -242,7 +242,7 @@ async fn cve_2016_10518_pongs_and_closes_hold_what_was_sent_and_nothing_else() {
 
 /// CVE-2016-10542 (ws): the size of a message was not limited; GHSA-55mf-67qm-4wpg (socketioxide): nor was it here.
 #[tokio::test]
-async fn cve_2016_10542_a_message_is_limited_by_its_head_and_over_its_fragments() {
+async fn cve_2016_10542_the_message_limit_applies_to_each_head_and_to_the_sum_of_fragments() {
     let mut server = start(Config { max_payload: 1_000, ..Config::default() }).await;
     for frames in [
         &[0x82, 0xff, 0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..],
@@ -260,7 +260,7 @@ async fn cve_2016_10542_a_message_is_limited_by_its_head_and_over_its_fragments(
 /// ws, 2017: `constructor` among the extensions raised an exception. CVE-2021-32640 (ws): a long list of protocols
 /// took quadratic time.
 #[test]
-fn cve_2021_32640_odd_and_long_handshake_headers_are_harmless() {
+fn cve_2021_32640_malformed_and_long_handshake_headers_take_little_time() {
     in_time(odd_and_long_headers());
 }
 
@@ -303,7 +303,7 @@ async fn cve_2024_37890_too_many_headers_are_refused() {
 
 /// CVE-2026-48779 and CVE-2026-62389 (ws): many tiny fragments, empty ones too, took memory without a limit.
 #[tokio::test]
-async fn cve_2026_48779_fragments_are_counted_even_if_they_are_empty() {
+async fn cve_2026_48779_empty_fragments_count_against_the_limit() {
     let server = start(Config { max_fragments: 100, ..Config::default() }).await;
     for fragment in [&[0x00, 0x80, 0, 0, 0, 0][..], &[0x00, 0x81, 0, 0, 0, 0, b'x']] {
         let mut websocket = server.websocket(WEBSOCKET).await;
@@ -317,7 +317,7 @@ async fn cve_2026_48779_fragments_are_counted_even_if_they_are_empty() {
 
 /// socketioxide #815: an identifier nobody knows opened a new session.
 #[tokio::test]
-async fn socketioxide_815_an_unknown_identifier_opens_nothing() {
+async fn socketioxide_815_an_unknown_identifier_opens_no_session() {
     let server = start(Config::default()).await;
     for sid in ["sid=garbage", "sid=%ff%fe", "sid=..%2f", &format!("sid={}", "a".repeat(10_000))] {
         let answer = server.get(&format!("{POLLING}&{sid}")).await;
@@ -329,7 +329,7 @@ async fn socketioxide_815_an_unknown_identifier_opens_nothing() {
 
 /// socketioxide #816: a path that only began like the server's was the server's.
 #[tokio::test]
-async fn socketioxide_816_the_path_is_matched_whole() {
+async fn socketioxide_816_a_path_that_only_begins_like_the_engines_is_not_found() {
     let server = start(Config::default()).await;
     for path in ["/socket.io-admin/", "/socket.io/more/", "//socket.io/", "/socket.i", "/"] {
         let request = format!("GET {path}?{POLLING} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -339,7 +339,7 @@ async fn socketioxide_816_the_path_is_matched_whole() {
 
 /// socketioxide #817: a pong that nobody had asked for counted as a missed heartbeat.
 #[tokio::test]
-async fn socketioxide_817_a_pong_more_is_harmless() {
+async fn socketioxide_817_an_extra_pong_does_no_harm() {
     let mut server = start(Config { ping_interval: Duration::from_millis(100), ..Config::default() }).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
@@ -381,7 +381,7 @@ async fn socketioxide_731_an_abandoned_upgrade_keeps_no_session_alive() {
 
 /// socketioxide #809: a session that was closed while it moved to a WebSocket brought its writer down.
 #[tokio::test]
-async fn socketioxide_809_a_close_in_the_middle_of_the_upgrade_ends_both() {
+async fn socketioxide_809_a_close_during_the_upgrade_closes_both_transports() {
     let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     for (after_probe, failed) in [(false, 1), (true, 2)] {
         let sid = server.open_polling().await;
@@ -404,7 +404,7 @@ async fn socketioxide_809_a_close_in_the_middle_of_the_upgrade_ends_both() {
 
 /// socketioxide #497, #554, #560: polls during the upgrade made it time out or go round in circles.
 #[tokio::test]
-async fn socketioxide_497_polls_during_the_upgrade_are_answered_and_it_succeeds() {
+async fn socketioxide_497_polls_during_the_upgrade_are_answered_and_the_upgrade_succeeds() {
     let mut server = start(Config::default()).await;
     let sid = server.open_polling().await;
     let session = server.next_session().await;
@@ -456,7 +456,7 @@ async fn requests_that_end_after_the_upgrade_do_not_close_the_session() {
 
 /// socketioxide #390: the first ping came at once, and twice.
 #[tokio::test(start_paused = true)]
-async fn socketioxide_390_the_first_ping_comes_once_and_after_the_interval() {
+async fn socketioxide_390_the_first_ping_is_sent_once_and_after_the_interval() {
     let interval = Duration::from_millis(150);
     let server = start_in_memory(Config { ping_interval: interval, ..Config::default() }).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
@@ -470,7 +470,7 @@ async fn socketioxide_390_the_first_ping_comes_once_and_after_the_interval() {
 
 /// socketioxide #357 and 0.17.4 to 0.17.5: payloads of revision 3 sent its decoder round in circles.
 #[test]
-fn socketioxide_357_malformed_payloads_of_revision_3_end() {
+fn socketioxide_357_decoding_malformed_payloads_of_revision_3_ends() {
     in_time(malformed_payloads_of_revision_3());
 }
 
@@ -501,7 +501,7 @@ async fn malformed_payloads_of_revision_3() {
 
 /// socketioxide #794: packets that ended within a character, or before they had begun, brought the server down.
 #[tokio::test]
-async fn socketioxide_794_truncated_packets_end_their_session_alone() {
+async fn socketioxide_794_truncated_packets_close_only_their_own_session() {
     let mut server = start(Config::default()).await;
     for body in [&b"\xe2\x82"[..], b"4\xf0\x9f", "€".as_bytes(), b"\x1e", b"b", b"b=", b"4a\x1e", b"\x1e4a"] {
         let session = format!("{POLLING}&sid={}", server.open_polling().await);
@@ -517,7 +517,7 @@ async fn socketioxide_794_truncated_packets_end_their_session_alone() {
 
 /// A client that offers HTTP/2 along with its request, as Java's does, is no WebSocket.
 #[tokio::test]
-async fn an_upgrade_to_something_else_is_ignored() {
+async fn an_upgrade_to_another_protocol_is_ignored() {
     let server = start(Config::default()).await;
     let offer = [("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")];
     assert_eq!(server.request_with("GET", POLLING, &offer, b"").await.status, 200);

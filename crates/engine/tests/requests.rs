@@ -27,7 +27,7 @@ async fn assert_answers(server: &Server, rows: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn a_request_without_eio_is_of_revision_3() {
+async fn a_request_without_eio_means_revision_3() {
     let rows = ["", "EIO=&", "EIO=2&", "EIO=5&", "EIO=04&", "EIO=4&EIO=3&", "?EIO=4&", "EIO[]=4&"];
     let rows = rows.map(|eio| format!("{eio}transport=polling"));
     let server = start(Config { allow_eio3: true, ..Config::default() }).await;
@@ -46,7 +46,7 @@ async fn a_request_without_eio_is_of_revision_3() {
 }
 
 #[tokio::test]
-async fn of_repeated_parameters_the_last_counts_and_all_are_decoded() {
+async fn the_last_of_repeated_parameters_counts_and_all_are_percent_decoded() {
     let server = start(Config::default()).await;
     assert_answers(
         &server,
@@ -90,7 +90,7 @@ async fn an_empty_sid_names_no_session_and_the_last_sid_counts() {
 }
 
 #[tokio::test]
-async fn what_is_checked_first_is_what_the_reference_checks_first() {
+async fn requests_are_checked_in_the_order_of_the_reference() {
     let server = start(Config::default()).await;
     let known = server.open_polling().await;
     for (method, query, expected) in [
@@ -128,7 +128,7 @@ async fn jsonp_is_answered_in_both_revisions() {
 }
 
 #[tokio::test]
-async fn paths_are_matched_whole() {
+async fn only_the_exact_path_is_answered_whatever_slashes_end_it() {
     let server = start(Config::default()).await;
     for (path, status) in [
         ("/socket.io/", 200),
@@ -152,7 +152,7 @@ async fn paths_are_matched_whole() {
 /// The reference accepts every printable byte of ASCII and refuses all others. No client is known to send the three that
 /// are refused here, which the URL Standard has every browser encode; RFC 3986 forbids them.
 #[tokio::test]
-async fn a_query_may_hold_every_printable_character_but_quotes_and_angle_brackets() {
+async fn a_query_may_contain_every_printable_character_except_quotes_and_angle_brackets() {
     let server = start(Config::default()).await;
     for character in (1..0x80).map(char::from).filter(|character| *character != '\r' && *character != '\n') {
         let request =
@@ -163,7 +163,7 @@ async fn a_query_may_hold_every_printable_character_but_quotes_and_angle_bracket
 }
 
 #[tokio::test]
-async fn a_list_in_several_header_lines_is_one_list() {
+async fn several_lines_of_a_header_form_one_list() {
     let server = start(Config { trust_forwarded: true, max_sessions_per_address: 1, ..Config::default() }).await;
     let head = format!(
         "GET /socket.io/?{WEBSOCKET} HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Version: 13\r\n\
@@ -205,7 +205,7 @@ async fn a_list_in_several_header_lines_is_one_list() {
 }
 
 #[tokio::test]
-async fn pages_of_the_own_host_and_of_listed_origins_connect_with_default_ports_and_wildcards() {
+async fn pages_of_the_servers_own_and_of_listed_origins_connect_with_default_ports_and_wildcards() {
     let origins = OriginPolicy::list(["http://h:80", "file://", "*.example.com"]).unwrap();
     let listed = start(Config { origins, ..Config::default() }).await;
     let own = start(Config::default()).await;
@@ -231,7 +231,7 @@ async fn pages_of_the_own_host_and_of_listed_origins_connect_with_default_ports_
 }
 
 #[tokio::test]
-async fn a_request_names_exactly_one_host_on_every_path() {
+async fn a_request_must_name_exactly_one_host_on_every_path() {
     let server = start(Config::default()).await;
     let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (target, more) in [

@@ -35,7 +35,7 @@ async fn the_open_packet_has_a_length_and_revision_3_is_off_by_default() {
 }
 
 #[tokio::test]
-async fn text_payloads_count_utf16_code_units_both_ways() {
+async fn text_payloads_count_utf16_code_units_in_both_directions() {
     let server = start(config()).await;
     let session = open(&server, "").await;
     assert_eq!(server.post(&session, "5:4hé€!3:4😀").await.body, "ok");
@@ -44,7 +44,7 @@ async fn text_payloads_count_utf16_code_units_both_ways() {
 }
 
 #[tokio::test]
-async fn bytes_travel_as_octets_both_ways() {
+async fn binary_messages_are_octets_in_both_directions() {
     let server = start(config()).await;
     let session = open(&server, "").await;
     let body = [0, 4, 0xff, b'4', 0xe2, 0x82, 0xac, 1, 4, 0xff, 4, 1, 2, 0xff];
@@ -55,7 +55,7 @@ async fn bytes_travel_as_octets_both_ways() {
 }
 
 #[tokio::test]
-async fn a_client_that_asked_for_base64_gets_no_bytes() {
+async fn a_client_that_asks_for_base64_gets_no_binary_payload() {
     let mut server = start(config()).await;
     let session = open(&server, "&b64=1").await;
     assert_eq!(server.post(&session, "3:4hi10:b4AQIDBA==").await.body, "ok");
@@ -70,7 +70,7 @@ async fn a_client_that_asked_for_base64_gets_no_bytes() {
 }
 
 #[tokio::test]
-async fn jsonp_answers_by_script_and_posts_by_form() {
+async fn jsonp_answers_are_scripts_and_posts_are_forms() {
     let server = start(config()).await;
     let open = server.get(&format!("{POLLING}&j=0")).await;
     assert_eq!(open.header("content-type"), Some("text/javascript; charset=UTF-8"));
@@ -88,7 +88,7 @@ async fn jsonp_answers_by_script_and_posts_by_form() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_cannot_get_round_the_origin_policy_by_a_script_element() {
+async fn a_foreign_page_cannot_bypass_the_origin_policy_with_a_script_element() {
     let server = start(config()).await;
     let script = format!("{POLLING}&j=0");
     let foreign = [("Referer", "https://evil.example/page")];
@@ -115,7 +115,7 @@ async fn binary_websocket_messages_start_with_their_type() {
 }
 
 #[tokio::test]
-async fn what_waits_is_rewritten_for_the_websocket_that_takes_over() {
+async fn waiting_packets_are_encoded_again_for_the_websocket_after_an_upgrade() {
     let mut server = start(config()).await;
     let session = open(&server, "").await;
     let opened = server.next_session().await;
@@ -132,7 +132,7 @@ async fn what_waits_is_rewritten_for_the_websocket_that_takes_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_client_pings_and_the_server_never() {
+async fn the_client_pings_and_the_server_does_not() {
     let quick =
         Config { ping_interval: Duration::from_millis(200), ping_timeout: Duration::from_millis(100), ..config() };
     let mut server = start_in_memory(quick).await;

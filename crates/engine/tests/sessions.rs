@@ -33,7 +33,7 @@ async fn the_open_packet_has_exactly_the_documented_keys() {
 }
 
 #[tokio::test]
-async fn refusals_carry_the_reference_codes() {
+async fn refusals_have_the_codes_of_the_reference() {
     let server = start(Config::default()).await;
     for (method, query, code, message) in [
         ("GET", "EIO=4", 0, "Transport unknown"),
@@ -57,7 +57,7 @@ async fn refusals_carry_the_reference_codes() {
 }
 
 #[tokio::test]
-async fn polling_echoes_packets_and_keeps_their_order() {
+async fn polling_keeps_the_order_of_packets() {
     let server = start(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     assert_eq!(server.post(&session, "4a\x1ebAQIDBA==\x1e4b").await.body, "ok");
@@ -65,7 +65,7 @@ async fn polling_echoes_packets_and_keeps_their_order() {
 }
 
 #[tokio::test]
-async fn a_client_gets_no_more_packets_in_one_answer_than_python_engineio_takes_unless_it_shows_that_it_is_another() {
+async fn an_answer_has_at_most_16_packets_unless_the_client_cannot_be_python_engineio() {
     for (headers, parameters, most) in [
         // python-engineio, whose users set any header: its time stamp, or none.
         (&[("User-Agent", "python-requests/2.34.2")][..], "&t=1732770000.1234567", 16),
@@ -163,7 +163,7 @@ async fn an_invalid_payload_is_refused_and_closes_the_session() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_max_payload_is_refused_and_the_session_stays() {
+async fn a_body_beyond_max_payload_is_refused_and_the_session_stays_open() {
     let server = start(Config { max_payload: 10, ..Config::default() }).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let refused = server.post(&session, "4hello hello hello").await;
@@ -178,7 +178,7 @@ async fn a_body_beyond_max_payload_is_refused_and_the_session_stays() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_polling_session_ends_its_poll_with_a_noop() {
+async fn a_close_packet_in_a_post_ends_the_poll_with_a_noop() {
     let mut server = start(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     let opened = server.next_session().await;
@@ -194,7 +194,7 @@ async fn a_client_that_closes_its_polling_session_ends_its_poll_with_a_noop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_comes_just_after_its_client_has_closed_the_session_is_answered_once() {
+async fn a_poll_right_after_the_client_has_closed_the_session_is_answered_once() {
     let mut server = start_in_memory(Config::default()).await;
     let session = format!("{POLLING}&sid={}", server.open_polling().await);
     assert_eq!(server.post(&session, "1").await.status, 200);
@@ -205,7 +205,7 @@ async fn a_poll_that_comes_just_after_its_client_has_closed_the_session_is_answe
 }
 
 #[tokio::test]
-async fn a_websocket_echoes_text_and_binary_in_fragments_too() {
+async fn a_websocket_echoes_text_and_binary_messages_and_joins_fragments() {
     let server = start(Config::default()).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;
@@ -221,7 +221,7 @@ async fn a_websocket_echoes_text_and_binary_in_fragments_too() {
 }
 
 #[tokio::test]
-async fn faults_on_a_websocket_are_answered_by_a_close_frame() {
+async fn a_fault_on_a_websocket_is_answered_with_a_close_frame() {
     let mut server = start(Config { max_payload: 100, ..Config::default() }).await;
     for (bytes, code, reason) in [
         // A frame that announces 101 bytes, and one that announces 2^62.
@@ -246,7 +246,7 @@ async fn faults_on_a_websocket_are_answered_by_a_close_frame() {
 }
 
 #[tokio::test]
-async fn the_upgrade_loses_and_reorders_nothing() {
+async fn an_upgrade_loses_and_reorders_no_packet() {
     let mut server = start(Config::default()).await;
     let sid = server.open_polling().await;
     let session = format!("{POLLING}&sid={sid}");
@@ -295,7 +295,7 @@ async fn polls_end_100_ms_after_the_probe_as_in_the_reference() {
 }
 
 #[tokio::test]
-async fn last_words_follow_a_client_that_is_about_to_upgrade() {
+async fn packets_sent_before_a_close_reach_a_client_that_is_upgrading() {
     let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let sid = server.open_polling().await;
     let opened = server.next_session().await;
@@ -315,7 +315,7 @@ async fn last_words_follow_a_client_that_is_about_to_upgrade() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_fails_leaves_the_session_polling() {
+async fn a_failed_probe_leaves_the_session_on_polling() {
     let server = start_in_memory(Config { upgrade_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let sid = server.open_polling().await;
     for message in ["4hello", "2probe"] {
@@ -358,7 +358,7 @@ async fn a_silent_client_is_pinged_and_then_dropped() {
 }
 
 #[tokio::test]
-async fn a_slow_consumer_is_disconnected_and_nobody_else() {
+async fn only_the_slow_consumer_is_disconnected() {
     let mut server = start(Config { outbox_bytes: 100_000, ..Config::default() }).await;
     let mut slow = server.websocket(WEBSOCKET).await;
     let mut other = server.websocket(WEBSOCKET).await;
@@ -379,7 +379,7 @@ async fn a_slow_consumer_is_disconnected_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_a_close_arrives() {
+async fn packets_sent_before_a_close_arrive() {
     let mut server = start(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;

@@ -46,7 +46,7 @@ async fn a_shutdown_closes_transports_and_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_delivers_what_was_sent_to_a_polling_client_before() {
+async fn a_shutdown_delivers_waiting_packets_to_a_polling_client() {
     let mut server = start_in_memory(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let polling = format!("{POLLING}&sid={}", server.open_polling().await);
     let session = server.next_session().await;
@@ -59,7 +59,7 @@ async fn a_shutdown_delivers_what_was_sent_to_a_polling_client_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_for_a_client_that_has_sent_its_close_frame_to_hang_up() {
+async fn a_shutdown_does_not_wait_for_a_client_that_has_sent_its_close_frame() {
     for closes_first in [true, false] {
         let mut server = start_in_memory(Config { close_timeout: PATIENCE, ..Config::default() }).await;
         let mut websocket = server.websocket(WEBSOCKET).await;
@@ -86,7 +86,7 @@ async fn a_shutdown_does_not_wait_for_a_client_that_has_sent_its_close_frame_to_
 const MANY: u32 = 100;
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_waits_for_a_websocket_that_reads_slowly() {
+async fn a_shutdown_waits_for_a_websocket_client_that_reads_slowly() {
     let mut server = start_in_memory(Config { close_timeout: PATIENCE, ..Config::default() }).await;
     let mut slow = server.websocket(WEBSOCKET).await;
     slow.text().await;
@@ -113,7 +113,7 @@ async fn a_shutdown_waits_for_a_websocket_that_reads_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_waits_for_the_work_that_a_handler_has_after_the_end() {
+async fn a_shutdown_waits_for_the_work_of_a_handler_after_its_session_has_ended() {
     let work = Duration::from_secs(5);
     let worked = Arc::new(Mutex::new(None));
     let done = worked.clone();
@@ -134,7 +134,7 @@ async fn a_shutdown_waits_for_the_work_that_a_handler_has_after_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_beyond_its_limit() {
+async fn a_shutdown_does_not_wait_longer_than_its_limit() {
     let limit = Duration::from_secs(3);
     let endless = Box::new(|| -> Work { Box::pin(pending()) });
     let (stop, serving, _websocket) = serve(Tidy { work: endless }, limit).await;
@@ -145,7 +145,7 @@ async fn a_shutdown_does_not_wait_beyond_its_limit() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_gives_its_port_back_and_lets_sessions_go_on() {
+async fn a_dropped_server_frees_its_port_and_its_sessions_stay_open() {
     let server = start(Config::default()).await;
     let mut websocket = server.websocket(WEBSOCKET).await;
     websocket.text().await;

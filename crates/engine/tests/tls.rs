@@ -113,7 +113,7 @@ async fn polling_websocket_and_the_upgrade_work_over_tls() {
 }
 
 #[tokio::test]
-async fn a_peer_that_reads_slowly_gets_everything_in_order() {
+async fn a_client_that_reads_slowly_receives_every_message_in_order() {
     let (files, certificate) = Files::new("slow");
     let config =
         Config { tls: Some(files.tls()), outbox_bytes: 64 << 20, close_timeout: PATIENCE, ..Config::default() };
@@ -141,7 +141,7 @@ async fn a_peer_that_reads_slowly_gets_everything_in_order() {
 }
 
 #[tokio::test]
-async fn new_certificates_are_for_new_connections_and_broken_ones_for_nobody() {
+async fn new_connections_use_a_reloaded_certificate_and_none_uses_an_invalid_one() {
     let (files, first) = Files::new("reload");
     let tls = files.tls();
     let server = start_with(tls.clone()).await;
@@ -162,7 +162,7 @@ async fn new_certificates_are_for_new_connections_and_broken_ones_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_certificate_and_a_missing_file_are_named() {
+async fn errors_name_a_key_of_another_certificate_and_a_missing_file() {
     let (files, _) = Files::new("errors");
     let (other, _) = Files::new("errors-other");
     let error = Tls::from_pem_files(files.certificate(), other.key()).unwrap_err();
@@ -197,7 +197,7 @@ async fn a_handshake_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_has_only_begun_does_not_hold_up_the_shutdown() {
+async fn an_unfinished_handshake_does_not_delay_the_shutdown() {
     let (files, certificate) = Files::new("shutdown");
     let mut server = start_with(files.tls()).await;
     let _silent = TcpStream::connect(server.address).await.unwrap();

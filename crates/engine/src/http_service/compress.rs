@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_decides_and_zero_means_no() {
+    fn the_client_chooses_the_coding_and_a_weight_of_zero_excludes_it() {
         for (accepted, coding) in [
             ("gzip, deflate, br", Some(Coding::Gzip)),
             ("br, deflate;q=0.5", Some(Coding::Deflate)),

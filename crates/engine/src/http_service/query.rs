@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values_are_decoded() {
+    fn names_and_values_are_percent_decoded() {
         let query = Query::parse("%45IO=%34&trans%70ort=poll%69ng&sid=a%2Bb&&=&x=%zz%ff");
         assert_eq!((query.transport.as_deref(), query.sid.as_deref()), (Some("polling"), Some("a+b")));
         assert_eq!(query.revision(), Revision::V4);
     }
 
     #[test]
-    fn whatever_is_not_revision_4_is_revision_3_and_refused_unless_allowed() {
+    fn every_eio_except_4_means_revision_3_and_is_refused_unless_it_is_allowed() {
         for query in ["", "EIO", "EIO=3", "EIO=2", "EIO=5", "EIO=04", "EIO=+4", "EIO[]=4"] {
             let query = Query::parse(query);
             assert_eq!(query.served_revision(true), Ok(Revision::V3), "{query:?}");

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_is_the_reference_and_every_attribute_shows() {
+    fn the_default_equals_the_reference_and_every_attribute_is_written() {
         assert_eq!(Cookie::default().header("abc").unwrap(), "io=abc; Path=/; HttpOnly; SameSite=Lax");
         let cookie = Cookie {
             name: "route".into(),

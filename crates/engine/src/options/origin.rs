@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_origin_is_told_by_host_and_port() {
+    fn the_servers_own_origin_has_its_host_and_port() {
         let policy = OriginPolicy::default();
         assert!(policy.check(&headers(&[("host", "a.example:80")])).is_ok());
         for (host, origin, admitted) in [
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_judged_by_the_page_it_stands_in() {
+    fn a_script_request_is_checked_by_the_origin_of_its_page() {
         let policy = OriginPolicy::list(["https://b.example"]).unwrap();
         for (name, value, admitted) in [
             ("referer", "https://b.example/page?x", true),
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_admits_what_it_names_and_the_own_host() {
+    fn a_list_admits_its_origins_and_the_servers_own() {
         for (listed, origin, admitted) in [
             ("https://b.example", "https://b.example", true),
             ("https://b.example/", "https://b.example", true),
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_could_not_match_is_refused_with_the_right_form() {
+    fn an_origin_that_cannot_match_is_refused_with_its_correct_form() {
         for (listed, right) in [
             ("example.com", "`https://example.com`, `http://example.com`, or both"),
             ("localhost:3000", "`https://localhost:3000`, `http://localhost:3000`, or both"),
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_by_the_host_alone() {
+    fn the_loopback_policy_checks_only_the_host_of_the_page() {
         let admits =
             |origin| OriginPolicy::Loopback.check(&headers(&[("host", "evil.example"), ("origin", origin)])).is_ok();
         for page in ["http://localhost:8080", "https://127.0.0.1", "http://[::1]:8000", "http://app.localhost:3000"] {

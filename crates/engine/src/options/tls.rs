@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_changed_are_read_again_and_others_are_not() {
+    fn files_are_read_again_only_after_they_change() {
         let directory = std::env::temp_dir().join(format!("sockeye-reload-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));

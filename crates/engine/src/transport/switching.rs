@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_held_back_is_handed_over_and_not_sent() {
+    async fn an_answer_that_is_held_back_is_returned_and_not_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut switching = Switching::new(listener.accept().await.unwrap().0, Duration::from_secs(1));
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(received, b"sent");
     }
     #[tokio::test(start_paused = true)]
-    async fn a_write_fails_when_the_peer_has_taken_nothing_for_the_timeout_and_no_sooner() {
+    async fn a_write_fails_only_after_the_peer_has_read_nothing_for_the_timeout() {
         let (mut peer, stream) = tokio::io::duplex(10);
         let mut switching = Switching::new(stream, Duration::from_secs(1));
         for _ in 0..5 {
