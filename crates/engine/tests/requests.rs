@@ -149,8 +149,8 @@ async fn only_the_exact_path_is_answered_whatever_slashes_end_it() {
     }
 }
 
-/// The reference accepts every printable byte of ASCII and refuses all others. No client is known to send the three that
-/// are refused here, which the URL Standard has every browser encode; RFC 3986 forbids them.
+/// The reference accepts every printable character of ASCII and refuses all others. hyper refuses three more, which RFC
+/// 3986 forbids. Browsers encode them (URL Standard), and no client is known to send them.
 #[tokio::test]
 async fn a_query_may_contain_every_printable_character_except_quotes_and_angle_brackets() {
     let server = start(Config::default()).await;
