@@ -1,7 +1,7 @@
 //! TLS on listeners of the engine's own.
 mod support;
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use sockeye_engine::{
@@ -167,9 +167,16 @@ async fn errors_name_a_key_of_another_certificate_and_a_missing_file() {
     let (other, _) = Files::new("errors-other");
     let error = Tls::from_pem_files(files.certificate(), other.key()).unwrap_err();
     assert!(matches!(error, TlsError::Unusable(_)), "{error}");
+    assert_leaves_out_its_cause(&error);
     let missing = files.0.join("missing.pem");
     let error = Tls::from_pem_files(files.certificate(), &missing).unwrap_err();
     assert!(error.to_string().contains("missing.pem"), "{error}");
+    assert_leaves_out_its_cause(&error);
+}
+
+fn assert_leaves_out_its_cause(error: &TlsError) {
+    let cause = error.source().expect("a cause").to_string();
+    assert!(!error.to_string().contains(&cause), "{error}");
 }
 
 #[tokio::test]

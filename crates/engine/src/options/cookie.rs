@@ -4,34 +4,36 @@ use http::HeaderValue;
 
 use crate::log_throttled;
 
-/// A cookie with the session's identifier, set by the answer that opens the session, so that a load balancer can keep
-/// a client at one server. The defaults are those of the JavaScript reference: `io=<id>; Path=/; HttpOnly; SameSite=Lax`.
+/// A cookie with the session's identifier. The answer that opens the session sets it, so that a load balancer can send
+/// all requests of a client to the same server. The defaults are those of the JavaScript reference:
+/// `io=<id>; Path=/; HttpOnly; SameSite=Lax`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cookie {
-    /// Its name. Default `io`.
+    /// The cookie's name. Default `io`.
     pub name: String,
-    /// The path it is sent back on; empty leaves it out. Default `/`.
+    /// The path of the requests that carry the cookie. If it is empty, the attribute is left out. Default `/`.
     pub path: String,
-    /// The domain it is sent back to. Default the server's own host alone.
+    /// The domain whose hosts receive the cookie. Default: only the server's own host.
     pub domain: Option<String>,
-    /// How long it is kept. Default until the browser closes.
+    /// How long a browser keeps the cookie, in whole seconds. Default: until the browser closes.
     pub max_age: Option<Duration>,
-    /// Whether scripts of a page may not read it. Default true.
+    /// Whether the cookie is hidden from a page's scripts. Default true.
     pub http_only: bool,
-    /// Whether it is sent over TLS only. Default false.
+    /// Whether browsers send the cookie only over TLS. Default false.
     pub secure: bool,
-    /// Which pages of other sites may have it sent. Default [`SameSite::Lax`].
+    /// Which requests from other sites carry the cookie; `None` leaves the attribute out. Default [`SameSite::Lax`].
     pub same_site: Option<SameSite>,
 }
 
-/// Which requests that begin on other sites carry a cookie (RFC 6265bis section 5.5.7).
+/// Which requests from other sites carry a cookie (RFC 6265bis section 5.5.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SameSite {
-    /// None.
+    /// No request from another site.
     Strict,
-    /// Those that follow a link.
+    /// Requests that follow a link to this site.
     Lax,
-    /// All; browsers want the cookie `secure` then.
+    /// All requests. Browsers then require `secure`.
     None,
 }
 
@@ -50,7 +52,8 @@ impl Default for Cookie {
 }
 
 impl Cookie {
-    /// The value of `Set-Cookie`; `None` where a setting has characters that no header can hold.
+    /// The value of `Set-Cookie`. Logs an error and returns `None` if a setting contains a character that no header may
+    /// contain.
     pub(crate) fn header(&self, id: &str) -> Option<HeaderValue> {
         let mut text = format!("{}={id}", self.name);
         if let Some(age) = self.max_age {
@@ -81,7 +84,7 @@ impl Cookie {
                     error,
                     &self.name,
                     cookie = ?self,
-                    "the cookie is not set: a setting holds a character no header can hold"
+                    "cannot set the cookie: a setting has a character that no header may have"
                 );
                 None
             }

@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +20,7 @@ use tokio_rustls::{
     },
 };
 
-/// TLS for the listeners of [`Engine::serve`](crate::Engine::serve), by rustls. Cheap to clone; clones share the
+/// TLS for the listeners of [`Engine::serve`](crate::Engine::serve), by rustls. Clones are cheap and share the
 /// certificate.
 ///
 /// ```no_run
@@ -27,7 +28,7 @@ use tokio_rustls::{
 /// # fn main() -> Result<(), sockeye_engine::TlsError> {
 /// let tls = Tls::from_pem_files("fullchain.pem", "privkey.pem")?;
 /// let config = Config { tls: Some(tls.clone()), ..Config::default() };
-/// // New certificates are found by themselves; to have them at once:
+/// // A running server reads changed files within ten seconds. To read them at once:
 /// tls.reload()?;
 /// # Ok(())
 /// # }
@@ -35,29 +36,30 @@ use tokio_rustls::{
 #[derive(Clone)]
 pub struct Tls(Arc<Shared>);
 
-/// Why a certificate could not be used.
+/// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TlsError {
-    /// A file could not be read.
-    #[error("cannot read {path}: {source}; the path must name a PEM file that the server's user may read")]
+    /// A file cannot be read.
+    #[error("cannot read {path}; the path must name a PEM file that the server's user may read")]
     Read {
         /// The file.
         path: PathBuf,
-        /// The operating system's answer, or what is wrong with the file's content.
+        /// The operating system's error, or the fault in the file's content.
         source: rustls::pki_types::pem::Error,
     },
-    /// The certificate file holds no certificate.
-    #[error("{path} holds no certificate; it must begin with the server's own, followed by the chain that issued it")]
+    /// The certificate file contains no certificate.
+    #[error("{path} contains no certificate; it must begin with the server's, followed by those of its issuers")]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// Certificate and key do not go together, or are of a kind that is not supported.
-    #[error("the certificate or its key cannot be used: {0}; check that the key is the certificate's")]
+    /// The key does not belong to the certificate, or rustls does not support their kind.
+    #[error("the certificate or its key cannot be used; check that the key belongs to the certificate")]
     Unusable(#[from] rustls::Error),
 }
 
-/// An encrypted connection.
+/// A TLS connection.
 pub(crate) type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
 struct Shared {
@@ -68,20 +70,22 @@ struct Shared {
 struct Files {
     certificates: PathBuf,
     key: PathBuf,
-    /// When the files that were read last had been changed.
-    changed: Mutex<Changed>,
+    /// The modification times that the files had when they were last read.
+    modified: Mutex<ModificationTimes>,
 }
 
-type Changed = [Option<SystemTime>; 2];
+/// Of the certificate and of the key. A file that is missing, perhaps while it is being replaced, has none.
+type ModificationTimes = [Option<SystemTime>; 2];
 
-/// How often the files are looked at.
+/// The interval at which a running server checks the files for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tls {
-    /// Reads a certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1).
+    /// Reads a certificate chain, which begins with the server's own certificate, and its private key (PKCS #8, PKCS #1
+    /// or SEC 1).
     ///
-    /// While a server runs, it looks at the files every ten seconds. Changed ones are used for new connections; those
-    /// that are open go on. If they cannot be used, the error is logged and the last good ones stay.
+    /// A running server checks the files for changes every ten seconds, and uses changed files for new connections. If
+    /// they cannot be used, it logs the error and keeps the last valid certificate.
     ///
     /// # Errors
     /// If a file cannot be read or used.
@@ -89,55 +93,57 @@ impl Tls {
         let files = Files {
             certificates: certificates.as_ref().to_owned(),
             key: key.as_ref().to_owned(),
-            changed: Mutex::default(),
+            modified: Mutex::default(),
         };
-        // Looked up before reading: a change in between is then found by the next look, not missed.
-        *files.changed.lock() = files.last_changed();
+        // The times are taken before the files are read, so that the next check finds a change in between.
+        *files.modified.lock() = files.modification_times();
         let current = files.read()?;
         Ok(Self(Arc::new(Shared { current: RwLock::new(current), files: Some(files) })))
     }
 
-    /// Uses a configuration of your own, for client certificates or several names. It should offer HTTP/1.1 alone by
-    /// ALPN, or nothing.
+    /// Uses this rustls configuration, for example for client certificates or several host names. Its ALPN protocols
+    /// should be `http/1.1` alone or none.
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(Shared { current: RwLock::new(config), files: None }))
     }
 
-    /// Reads the files again, for connections to come. Without files there is nothing to do.
+    /// Reads the files again and uses them for new connections. Does nothing if the configuration does not come from
+    /// files.
     ///
     /// # Errors
-    /// If a file cannot be read or used; then the last good ones stay.
+    /// If a file cannot be read or used. The last valid certificate then stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let Some(files) = &self.0.files else { return Ok(()) };
-        *files.changed.lock() = files.last_changed();
+        *files.modified.lock() = files.modification_times();
         let fresh = files.read()?;
         *self.0.current.write() = fresh;
-        tracing::info!(certificates = %files.certificates.display(), "uses another certificate from now on");
+        tracing::info!(certificates = %files.certificates.display(), "reloaded the TLS certificate");
         Ok(())
     }
 
-    /// Uses files that change from then on, until it is dropped.
+    /// Reloads the files when they change, until the future is dropped.
     pub(crate) async fn watch_files(self) {
         loop {
             sleep(RELOAD_INTERVAL).await;
             let tls = self.clone();
-            // A failure has been logged; a panic has been reported by the runtime.
+            // `reload_if_changed` logs a failure, and the runtime reports a panic.
             let _reloaded = spawn_blocking(move || tls.reload_if_changed()).await;
         }
     }
 
-    /// Reads the files again if they have changed, and logs the result. It blocks for as long as reading takes.
+    /// Reads the files again if they have changed, and logs the result. Blocks the thread while it reads.
     fn reload_if_changed(&self) {
         let Some(files) = &self.0.files else { return };
-        if files.last_changed() == *files.changed.lock() {
+        if files.modification_times() == *files.modified.lock() {
             return;
         }
         if let Err(error) = self.reload() {
-            tracing::error!(%error, "goes on with the last good certificate");
+            let error: &(dyn Error + 'static) = &error;
+            tracing::error!(error, "cannot reload the TLS certificate; the last valid one stays in use");
         }
     }
 
-    /// Carries out a client's handshake.
+    /// Performs the TLS handshake with a client. Fails after `limit`.
     pub(crate) async fn accept(&self, stream: TcpStream, limit: Duration) -> io::Result<TlsStream> {
         let handshake = TlsAcceptor::from(self.config()).accept(stream);
         timeout(limit, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -177,8 +183,7 @@ impl Files {
         Ok(Arc::new(config))
     }
 
-    /// A file that is missing, perhaps for the moment of being replaced, has no time, which counts as a change.
-    fn last_changed(&self) -> Changed {
+    fn modification_times(&self) -> ModificationTimes {
         [&self.certificates, &self.key].map(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
     }
 }
@@ -198,7 +203,7 @@ mod tests {
             let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
             fs::write(&certificate, made.cert.pem()).unwrap();
             fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-            // The clock of the file system may be too coarse to tell two writes apart.
+            // The file system may store times too coarsely for two writes to differ.
             for path in [&certificate, &key] {
                 let time = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
                 fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
@@ -208,14 +213,14 @@ mod tests {
         let tls = Tls::from_pem_files(&certificate, &key).unwrap();
         let first = tls.config();
         tls.reload_if_changed();
-        assert!(Arc::ptr_eq(&first, &tls.config()), "nothing has changed");
+        assert!(Arc::ptr_eq(&first, &tls.config()), "unchanged files were read again");
         write(2_000_000);
         tls.reload_if_changed();
         let second = tls.config();
-        assert!(!Arc::ptr_eq(&first, &second), "the change went unseen");
+        assert!(!Arc::ptr_eq(&first, &second), "changed files were not read again");
         fs::remove_file(&key).unwrap();
         tls.reload_if_changed();
-        assert!(Arc::ptr_eq(&second, &tls.config()), "the last good one was lost");
+        assert!(Arc::ptr_eq(&second, &tls.config()), "the valid certificate was dropped");
         fs::remove_dir_all(&directory).unwrap();
     }
 }

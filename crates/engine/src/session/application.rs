@@ -16,7 +16,8 @@ pub trait Application: Send + Sync + 'static {
     fn open(&self, session: &Arc<Session>) -> Self::Handler;
 }
 
-/// One message of a client, borrowed from the connection's read buffer.
+/// One message of a client, borrowed from the connection's read buffer. The enum is exhaustive, because Engine.IO has
+/// only these two kinds of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A text message.

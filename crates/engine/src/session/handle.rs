@@ -43,6 +43,7 @@ pub struct Session {
 
 /// Why a packet was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The session is closed, or closing.
     #[error("the session is closed, so nothing more can be sent to it")]

@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     future::{Future, poll_fn},
     io,
     pin::pin,
@@ -50,7 +51,8 @@ pub(crate) async fn probe(session: Arc<Session>, mut connection: Connection) {
             take_over(&session, probe, connection).err()
         }
         Err(error) => {
-            tracing::debug!(sid = session.id().short(), %error, "closing a WebSocket that wanted to take a session over");
+            let (sid, cause): (_, &(dyn Error + 'static)) = (session.id().short(), &error);
+            tracing::debug!(sid, error = cause, "closing a WebSocket that wanted to take a session over");
             session.update(|core| core.state.handle_probe_lost(probe, error.into()));
             Some(connection)
         }
@@ -63,13 +65,13 @@ pub(crate) async fn probe(session: Arc<Session>, mut connection: Connection) {
 /// Why a WebSocket was not read up to the upgrade packet.
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke")]
     Io(#[from] io::Error),
     #[error("the client closed the connection")]
     Closed,
-    #[error("the client broke the WebSocket protocol: {0}")]
+    #[error("the client broke the WebSocket protocol")]
     Protocol(#[from] websocket::DecodeError),
-    #[error("the client sent no packet: {0}")]
+    #[error("the client sent an invalid packet")]
     Packet(#[from] PacketError),
     #[error("the session does not wait for this WebSocket any more")]
     Over,

@@ -1,6 +1,7 @@
 use std::fmt;
 
-/// Why a session ended, in the words of the JavaScript reference.
+/// Why a session ended, in the words of the JavaScript reference. The enum is exhaustive, because every reason must be
+/// counted and reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// The connection broke, or the peer broke the rules of the transport.
