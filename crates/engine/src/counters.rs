@@ -1,62 +1,64 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::{CloseReason, Refusal};
 
-/// What an engine has done so far, and how many sessions are open: a snapshot of plain numbers. All but the first two
-/// only grow. Bytes sent count as WebSocket frames, whatever the transport.
+/// A snapshot of an engine's counters. All but the first two only grow. Bytes sent are counted as WebSocket frames,
+/// whatever the transport is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Open sessions that poll.
+    /// Open sessions on polling.
     pub polling_sessions: u64,
-    /// Open sessions on a WebSocket.
+    /// Open sessions on WebSocket.
     pub websocket_sessions: u64,
     /// Sessions that were opened.
     pub opened: u64,
-    /// Sessions that moved from polling to a WebSocket.
+    /// Upgrades from polling to WebSocket that succeeded.
     pub upgrades: u64,
-    /// WebSockets that began to take a session over and failed.
+    /// Upgrades from polling to WebSocket that failed.
     pub failed_upgrades: u64,
-    /// Refused requests by [`Refusal::code`], 0 to 5. The counters of what is over a limit are parts of these, but for
-    /// connections.
+    /// Refused requests by [`Refusal::code`], 0 to 5. The requests among the `over_` counters and in `too_large` are
+    /// counted here as well.
     pub refused: [u64; 6],
-    /// Refused because of `max_sessions`.
+    /// Requests refused because of `max_sessions`.
     pub over_max_sessions: u64,
-    /// Refused because of `max_sessions_per_address`.
+    /// Requests refused because of `max_sessions_per_address`.
     pub over_max_sessions_per_address: u64,
-    /// Refused because of `max_session_rate`.
+    /// Requests refused because of `max_session_rate`.
     pub over_max_session_rate: u64,
-    /// Refused because of `max_session_rate_per_address`.
+    /// Requests refused because of `max_session_rate_per_address`.
     pub over_max_session_rate_per_address: u64,
     /// Connections closed because of `max_connections`.
     pub over_max_connections: u64,
     /// Connections closed because of `max_connections_per_address`.
     pub over_max_connections_per_address: u64,
-    /// Requests and WebSocket messages beyond `max_payload`.
+    /// Requests refused because of `max_payload`, and WebSocket messages beyond it, which are not counted in `refused`.
     pub too_large: u64,
-    /// Sessions whose peer answered no ping in time.
+    /// Sessions closed because their client did not answer a ping in time.
     pub ping_timeouts: u64,
-    /// Sessions whose peer read too slowly.
+    /// Sessions closed because their client read too slowly.
     pub slow_consumers: u64,
-    /// Sessions whose peer broke a rule of WebSocket or Engine.IO.
+    /// Sessions closed because their client broke a rule of WebSocket or Engine.IO.
     pub protocol_errors: u64,
-    /// Sessions whose connection broke.
+    /// Sessions closed because their connection broke.
     pub transport_errors: u64,
-    /// Sessions whose peer closed them.
+    /// Sessions that their client closed.
     pub transport_closes: u64,
-    /// Sessions that this side closed, for a shutdown included.
+    /// Sessions that the server closed, including by a shutdown.
     pub forced_closes: u64,
-    /// Sessions that did not keep all headers of their handshake, because of `handshake_bytes`.
+    /// Sessions that left out headers of their handshake because of `handshake_bytes`.
     pub shortened_handshakes: u64,
     /// Connections whose TLS handshake failed.
     pub failed_tls_handshakes: u64,
-    /// Packets received, heartbeats included.
+    /// Packets received, including heartbeats.
     pub packets_in: u64,
-    /// Bytes received in packets and in what carries them.
+    /// Bytes received in packets, including the bodies and frames that contain them.
     pub bytes_in: u64,
-    /// Packets sent, heartbeats included.
+    /// Packets sent, including heartbeats.
     pub packets_out: u64,
-    /// Bytes sent in packets and in what carries them.
+    /// Bytes sent in packets, including the bodies and frames that contain them.
     pub bytes_out: u64,
 }
 
@@ -69,7 +71,7 @@ impl Metrics {
     }
 }
 
-/// What one session has received and sent.
+/// The packets and bytes of one session.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Traffic {
     pub(crate) packets_in: u64,
@@ -78,7 +80,8 @@ pub(crate) struct Traffic {
     pub(crate) bytes_out: u64,
 }
 
-/// What one session has received, counted by its task alone, so that no counting instruction needs the bus.
+/// The packets and bytes that one session has received. Only the session's task adds to them, so that counting needs no
+/// atomic read-modify-write instruction.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     packets: AtomicU64,
@@ -97,7 +100,7 @@ impl Received {
     }
 }
 
-/// What happens rarely enough to be counted where all sessions can see it, and the traffic of those that have ended.
+/// Counters of rare events, which all sessions share, and the traffic of the sessions that have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) opened: Counter,
@@ -119,10 +122,8 @@ pub(crate) struct Counters {
     transport_errors: Counter,
     transport_closes: Counter,
     forced_closes: Counter,
-    packets_in: Counter,
-    bytes_in: Counter,
-    packets_out: Counter,
-    bytes_out: Counter,
+    /// The traffic of the sessions that have ended. Its other numbers stay 0.
+    ended: Mutex<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -130,11 +131,7 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     fn value(&self) -> u64 {
@@ -169,18 +166,14 @@ impl Counters {
         }
     }
 
-    /// Keeps what a session has counted that is about to be forgotten.
+    /// Adds the traffic of a session that leaves the table.
     pub(crate) fn keep(&self, traffic: Traffic) {
-        self.packets_in.add(traffic.packets_in);
-        self.bytes_in.add(traffic.bytes_in);
-        self.packets_out.add(traffic.packets_out);
-        self.bytes_out.add(traffic.bytes_out);
+        self.ended.lock().add(&traffic);
     }
 
+    /// The counters, without the sessions that are open.
     pub(crate) fn snapshot(&self) -> Metrics {
         Metrics {
-            polling_sessions: 0,
-            websocket_sessions: 0,
             opened: self.opened.value(),
             upgrades: self.upgrades.value(),
             failed_upgrades: self.failed_upgrades.value(),
@@ -200,10 +193,7 @@ impl Counters {
             forced_closes: self.forced_closes.value(),
             shortened_handshakes: self.shortened_handshakes.value(),
             failed_tls_handshakes: self.failed_tls_handshakes.value(),
-            packets_in: self.packets_in.value(),
-            bytes_in: self.bytes_in.value(),
-            packets_out: self.packets_out.value(),
-            bytes_out: self.bytes_out.value(),
+            ..*self.ended.lock()
         }
     }
 }

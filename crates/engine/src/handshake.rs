@@ -9,15 +9,15 @@ use http::request::Parts;
 
 use crate::Config;
 
-/// The peer's address, for servers that mount the service themselves: insert it as a request extension. Behind
-/// [`Engine::serve`](crate::Engine::serve) it is always there.
+/// The client's address. Servers that mount the service themselves insert it as a request extension;
+/// [`Engine::serve`](crate::Engine::serve) always does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
-/// What is kept of the request that opened a session: one allocation, because a kept header value would pin the HTTP
-/// library's whole read buffer for the life of the connection.
+/// The target and headers of the request that opened a session. They are copied into one allocation, because a header
+/// value of the HTTP library would keep the library's whole read buffer in memory.
 pub struct Handshake {
-    /// The request target on the first line, then one `name:value` a line; neither can contain a line feed.
+    /// The request target in the first line, then one `name:value` in each line. None of them can contain a line feed.
     text: Box<str>,
     remote: Option<SocketAddr>,
     secure: bool,
@@ -25,8 +25,8 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Copies the target, and the headers that the settings keep, as far as all of it has at most `handshake_bytes`. Also
-    /// returns how many headers were left out because of that limit.
+    /// Copies the target, and each header that the settings keep and that fits into what is left of `handshake_bytes`.
+    /// Also returns how many headers did not fit.
     pub(crate) fn from_parts(parts: &Parts, config: &Config) -> (Self, usize) {
         let mut text = target(parts).to_owned();
         let mut left_out = 0;
@@ -60,13 +60,13 @@ impl Handshake {
         self.text.split('\n').next().unwrap_or_default()
     }
 
-    /// The first header of this name, case-insensitive.
+    /// The first header of this name, in upper or lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All headers that were kept, names in lower case. Those that only say how the connection works are kept with
-    /// [`keep_all_headers`](crate::Config::keep_all_headers). Bytes that are not UTF-8 are replaced by question marks.
+    /// All headers that were kept, with names in lower case. Headers that only the HTTP layer uses are kept with
+    /// [`keep_all_headers`](crate::Config::keep_all_headers). Question marks replace bytes that are not UTF-8.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.text.split('\n').skip(1).filter_map(|line| line.split_once(':'))
     }
@@ -81,7 +81,7 @@ impl Handshake {
         self.query().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The value of a cookie, as sent.
+    /// The value of a cookie, as the client sent it.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.headers()
             .filter(|(key, _)| *key == "cookie")
@@ -91,7 +91,7 @@ impl Handshake {
             .map(|(_, value)| value)
     }
 
-    /// The peer's address, where it is known.
+    /// The client's address, if it is known.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.remote
     }
@@ -101,7 +101,7 @@ impl Handshake {
         self.secure
     }
 
-    /// Whether the page that opened the connection came from another origin (an `Origin` header was sent).
+    /// Whether the request has an `Origin` header, which the reference reports as a request from another origin.
     pub fn is_cross_domain(&self) -> bool {
         self.header("origin").is_some()
     }
@@ -111,22 +111,22 @@ impl Handshake {
         self.issued
     }
 
-    /// [`issued`](Self::issued) in milliseconds since the Unix epoch, as the reference has it.
+    /// [`issued`](Self::issued) in milliseconds since the Unix epoch, as in the reference.
     pub fn issued_millis(&self) -> u128 {
         self.issued.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()
     }
 }
 
 impl fmt::Debug for Handshake {
-    /// Leaves out the query and the headers, where clients send their tokens.
+    /// Leaves out the query and the headers, in which clients send their tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.url().split('?').next();
         f.debug_struct("Handshake").field("path", &path).field("remote", &self.remote).finish_non_exhaustive()
     }
 }
 
-/// Whether the HTTP layer has used a header up, which says nothing about the client: how the connection works, the key and
-/// the extensions of the WebSocket handshake (RFC 6455 §4.1), or how this one answer may be coded and cached.
+/// Whether only the HTTP layer uses a header: to manage the connection, for the key and extensions of the WebSocket
+/// handshake (RFC 6455 section 4.1), or to encode and cache this one answer.
 fn is_of_connection(name: &str) -> bool {
     matches!(
         name,
@@ -144,7 +144,7 @@ fn is_of_connection(name: &str) -> bool {
     )
 }
 
-/// Marks requests that came over TLS.
+/// Marks requests that arrived over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
 

@@ -15,19 +15,19 @@ use crate::{
     transport::channel::Channel,
 };
 
-/// A client of a session without a network between: what tests of an application talk to it by. Dropped, it closes the
-/// session like a client that has gone away.
+/// A client that talks to its session without a network, for tests of an application. When it is dropped, the session
+/// closes as if the client had left.
 #[derive(Debug)]
 pub struct InProcess {
     session: Arc<Session>,
 }
 
 impl<A: Application> Engine<A> {
-    /// Opens a session as if by a request with these parts, and takes its open packet. It must be called within a
-    /// tokio runtime.
+    /// Opens a session as a request with these parts does, and drops the open packet. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
-    /// If the request would be refused.
+    /// If the engine refuses the request.
     pub async fn connect_in_process(&self, request: &Parts) -> Result<InProcess, Refusal> {
         let permit = self.take_permit(request)?;
         let id = self.admit(request).await?;
@@ -40,7 +40,8 @@ impl<A: Application> Engine<A> {
 }
 
 impl InProcess {
-    /// Sends a text message, and returns when the session's task has handled it: handlers that do not wait have run.
+    /// Sends a text message, and returns after the session's task has passed it to the handler. A handler that awaits
+    /// nothing has then ended.
     ///
     /// # Errors
     /// If the session is closed, or closes because of the message.
@@ -48,7 +49,7 @@ impl InProcess {
         self.session.deliver(format!("4{message}").into()).await
     }
 
-    /// Sends a binary message, likewise.
+    /// Sends a binary message, and returns as [`send_text`](Self::send_text) does.
     ///
     /// # Errors
     /// If the session is closed, or closes because of the message.
@@ -56,20 +57,20 @@ impl InProcess {
         self.session.deliver(format!("b{}", STANDARD.encode(message)).into()).await
     }
 
-    /// The next message of the server that is there already.
+    /// The next message of the server, if one is waiting.
     pub fn try_receive(&self) -> Option<Frame> {
         self.session.update(Core::take_frame)
     }
 
-    /// The next message of the server; none once the session is closed.
+    /// Waits for the next message of the server. Returns `None` once the session is closed.
     pub async fn receive(&self) -> Option<Frame> {
         poll_fn(|cx| self.session.update(|core| core.poll_frame(cx))).await
     }
 
-    /// Answers a ping, as every client must. It does not wait until the session's task has seen the answer.
+    /// Answers a ping, as every client must. Returns before the session's task has read the answer.
     pub fn pong(&self) {
         let mut core = self.session.core().lock();
-        // A session that is closed needs no pong.
+        // A closed session needs no pong.
         if core.state.is_open() {
             core.inbox.push_back(Delivery::Payload { body: "3".to_owned().into(), answer: None });
             core.wake_driver();
@@ -81,7 +82,7 @@ impl InProcess {
         &self.session
     }
 
-    /// Ends the session as a client does.
+    /// Closes the session as a client does.
     pub fn close(&self) {
         self.session.close_for(CloseReason::TransportClose);
     }
@@ -94,7 +95,7 @@ impl Drop for InProcess {
 }
 
 impl Core {
-    /// Takes what waits first. A closed session ends when everything is taken.
+    /// Takes the first waiting packet. A closed session ends when its outbox becomes empty.
     fn take_frame(&mut self) -> Option<Frame> {
         let frame = self.outbox.pop();
         self.note_flushed();
@@ -108,8 +109,9 @@ impl Core {
         match &mut self.channel {
             Channel::Polling(polling) if !self.state.has_ended() => {
                 if self.state.is_open() && !self.state.is_writable() {
-                    // This client polls from now on, and no answer ends its poll. It cannot be refused.
-                    let _waits = self.state.handle_get(Instant::now().into_std());
+                    // This begins a poll that no answer ends. The session cannot refuse it, because no other poll
+                    // waits.
+                    let _poll = self.state.handle_get(Instant::now().into_std());
                 }
                 polling.get = Some(cx.waker().clone());
                 Poll::Pending

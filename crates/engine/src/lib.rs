@@ -1,9 +1,9 @@
-//! Engine.IO sessions over real connections: HTTP long-polling, WebSocket, the upgrade from one to the other, and the
-//! heartbeat that tells the living from the dead.
+//! Engine.IO sessions over real connections: HTTP long-polling, WebSocket, the upgrade from polling to WebSocket, and
+//! the heartbeat that detects lost clients.
 //!
-//! [`Engine`] is the entry: a [tower](https://docs.rs/tower-service) and [hyper](https://docs.rs/hyper) service that
-//! mounts in any hyper 1 server, or [`Engine::serve`] with a listener of its own. What travels over the sessions is the
-//! business of an [`Application`], whose [`SessionHandler`] sees the messages of one [`Session`].
+//! Start with [`Engine`]. Its [service](Engine::service) for [tower](https://docs.rs/tower-service) and
+//! [hyper](https://docs.rs/hyper) runs in any hyper 1 server, and [`Engine::serve`] runs it on listeners of its own. An
+//! [`Application`] makes a [`SessionHandler`] for each [`Session`], which receives the session's messages.
 mod counters;
 mod engine;
 mod handshake;

@@ -34,9 +34,9 @@ macro_rules! log_throttled {
 }
 
 /// Decides which messages about clients reach the log at their own level: each subject once an hour, up to 16 subjects in
-/// that time. The others are counted. [`log_throttled!`](crate::log_throttled) is how it is used.
+/// that time. The others are counted. Use it through [`log_throttled!`](crate::log_throttled).
 ///
-/// The log belongs to the process, so that a throttle belongs into a `static`.
+/// Keep a throttle in a `static`, because the log belongs to the whole process.
 #[derive(Debug)]
 pub struct LogThrottle(Mutex<Recent>);
 

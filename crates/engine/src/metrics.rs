@@ -1,10 +1,10 @@
 use crate::{Engine, TransportKind, counters::Metrics};
 
 impl<A> Engine<A> {
-    /// The numbers of this moment. Packets and bytes are counted in each session, where it costs nothing, and added up
-    /// here; with very many sessions this takes some milliseconds, so ask once in a while.
+    /// The current numbers. Each session counts its own packets and bytes, and this function adds them up. With very
+    /// many sessions that takes some milliseconds, so call it at intervals.
     pub fn metrics(&self) -> Metrics {
-        // While the lock is held no session's numbers move from the session into the totals.
+        // While the lock is held, no session ends and moves its numbers into the totals.
         let (mut metrics, sessions) = {
             let sessions = self.shared.sessions.lock();
             (self.shared.context.counters.snapshot(), sessions.iter().cloned().collect::<Vec<_>>())

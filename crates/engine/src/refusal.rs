@@ -2,31 +2,31 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-/// Why a request was refused, with the code and the message that the JavaScript reference answers.
+/// Why a request was refused. Codes and messages are those of the JavaScript reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Code 0: `transport` is missing, unknown or not enabled.
     #[error("Transport unknown")]
     UnknownTransport,
-    /// Code 1: no session of this id is open here.
+    /// Code 1: no session with this identifier is open.
     #[error("Session ID unknown")]
     UnknownSession,
-    /// Code 1: the session ended because the server shuts down. The client is told the same as by a server that was
-    /// restarted, so that it reconnects.
+    /// Code 1: the session ended because the server is shutting down. The message is that of a server which has
+    /// restarted, so that the client reconnects.
     #[error("Session ID unknown")]
     ShuttingDown,
-    /// Code 2: a session is opened by GET only.
+    /// Code 2: a request other than GET asks for a session.
     #[error("Bad handshake method")]
     BadHandshakeMethod,
-    /// Code 3: the request contradicts itself or its session. The text says how; it is for the log and for the answer to
-    /// a WebSocket handshake.
+    /// Code 3: the request is invalid or contradicts its session. The text names the fault. The log and the answer to a
+    /// WebSocket handshake contain it.
     #[error("Bad request")]
     BadRequest(&'static str),
     /// Code 4: a policy of this server refuses the request; the text is sent to the client.
     #[error("{0}")]
     Forbidden(String),
-    /// Code 5: `EIO` names a revision of the protocol that is not served.
+    /// Code 5: `EIO` names a protocol revision that the server does not allow.
     #[error("Unsupported protocol version")]
     UnsupportedVersion,
     /// Code 4: `max_sessions` sessions are open.
@@ -46,11 +46,11 @@ pub enum Refusal {
     PayloadTooLarge,
 }
 
-/// When a client may come again that was refused because of a limit, in seconds.
+/// The value of `Retry-After`, in seconds, in the answer to a client that was refused because of a limit.
 pub(crate) const RETRY_AFTER: &str = "10";
 
 impl Refusal {
-    /// The number the client sees.
+    /// The code in the answer to a polling request.
     pub fn code(&self) -> u8 {
         match self {
             Self::UnknownTransport => 0,
@@ -66,21 +66,21 @@ impl Refusal {
         }
     }
 
-    /// The cause and what to do about it, for the log; empty where the message says it all.
+    /// The cause and its remedy, for the log. Empty if the message says everything.
     pub fn context(&self) -> &'static str {
         match self {
-            Self::UnknownTransport => "the parameter `transport` names none of the transports that the settings enable",
+            Self::UnknownTransport => "the parameter `transport` names no transport that the settings enable",
             Self::UnknownSession => {
-                "no session of this id is open here; after a restart clients reconnect by themselves, and a load balancer \
-                 must send all requests of a client to the same server (sticky sessions)"
+                "no session with this id is open on this server; after a restart clients reconnect by themselves, and a \
+                 load balancer must send all requests of a client to the same server (sticky sessions)"
             }
             Self::ShuttingDown => "the server is shutting down, and its clients reconnect elsewhere",
-            Self::BadHandshakeMethod => "a request without `sid` opens a session, which only GET can",
+            Self::BadHandshakeMethod => "a request without `sid` opens a session and must be a GET",
             Self::BadRequest(context) => context,
             Self::PayloadTooLarge => "the body is larger than `max_payload` allows",
-            Self::TooManySessions => "as many sessions are open as `max_sessions` allows",
+            Self::TooManySessions => "the number of open sessions has reached `max_sessions`",
             Self::TooManySessionsOfAddress => {
-                "as many sessions of this address are open as `max_sessions_per_address` allows; behind a proxy, set \
+                "the number of open sessions from this address has reached `max_sessions_per_address`; behind a proxy, set \
                  `trust_forwarded`"
             }
             Self::TooManySessionsPerSecond => "more sessions open per second than `max_session_rate` allows",
@@ -92,7 +92,7 @@ impl Refusal {
         }
     }
 
-    /// The HTTP status it is answered with.
+    /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -103,14 +103,14 @@ impl Refusal {
         }
     }
 
-    /// Tells the client when to come again, if that may help.
+    /// Adds `Retry-After` to the answer if a limit was reached.
     fn add_retry_after(&self, headers: &mut HeaderMap) {
         if matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
     }
 
-    /// The answer to a request of the polling transport: JSON with code and message, as in the reference.
+    /// The answer to a refused polling request: JSON with code and message, as in the reference.
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = self.status();
@@ -123,8 +123,8 @@ impl Refusal {
         response
     }
 
-    /// The answer to a WebSocket handshake: plain text, behind which the connection closes, as in the reference. Client
-    /// libraries show the text, so that it says more than the reference does.
+    /// The answer to a refused WebSocket handshake: plain text, after which the connection closes, as in the reference.
+    /// Client libraries show the text, so it says more than the text of the reference.
     pub(crate) fn into_handshake_response(self) -> Response<Full<Bytes>> {
         let text = match &self {
             Self::BadRequest(context) => format!("{self}: {context}"),

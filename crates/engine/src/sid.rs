@@ -3,16 +3,16 @@ use std::{borrow::Borrow, fmt, ops::Deref};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use smol_str::SmolStr;
 
-/// The identifier of a session or a socket: 20 characters of base64url over 15 random bytes. It is cheap to clone, and up
-/// to 23 bytes it needs no memory of its own.
+/// The identifier of a session or a socket: by default 20 characters, which are 15 random bytes in base64url. It is
+/// cheap to clone, and up to 23 bytes are stored without an allocation.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sid(SmolStr);
 
 impl Sid {
-    /// A new identifier from the operating system's random source, so that nobody can guess another's.
+    /// A new identifier from the operating system's random source, which nobody can guess.
     ///
     /// # Panics
-    /// If the operating system has no randomness to give, which leaves no safe way on.
+    /// If the operating system returns no random bytes, because any other identifier could be guessed.
     pub fn random() -> Self {
         let mut bytes = [0u8; 15];
         if let Err(error) = getrandom::fill(&mut bytes) {
@@ -31,10 +31,11 @@ impl Sid {
         &self.0
     }
 
-    /// The identifier's beginning, for logs: at most six characters and never more than half. Whoever reads a log must
-    /// not be able to take over a session that polls, for which the identifier is all it takes.
+    /// The identifier's beginning, for logs: at most six characters and at most half of them. Whoever knows the whole
+    /// identifier can take over a polling session, so logs must not show it.
     ///
-    /// Of a socket of Socket.IO 2, whose id is `/namespace#` and its session's, the namespace is shown too.
+    /// The identifier of a Socket.IO 2 socket is `/namespace#` and the session's identifier. The result then includes
+    /// the namespace.
     pub fn short(&self) -> &str {
         let start = self.rfind('#').map_or(0, |at| at + 1);
         let end = start + (self.len() - start).div_euclid(2).min(6);
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn random_ids_have_twenty_url_safe_characters_and_differ() {
-        // So many that each of the 64 characters is among them.
+        // With this many identifiers, each of the 64 characters occurs.
         let ids: Vec<Sid> = std::iter::repeat_with(Sid::random).take(1_000).collect();
         for id in &ids {
             assert_eq!(id.len(), 20);

@@ -116,7 +116,7 @@ async fn connection_error_receives_every_refusal_with_code_message_context_and_r
     for (query, code, message, cause) in [
         (POLLING, 4, "never", ""),
         ("EIO=4", 0, "Transport unknown", "`transport`"),
-        ("EIO=4&transport=polling&sid=x", 1, "Session ID unknown", "no session of this id is open here"),
+        ("EIO=4&transport=polling&sid=x", 1, "Session ID unknown", "no session with this id is open on this server"),
         (WEBSOCKET, 3, "Bad request", "a WebSocket needs the headers `Connection: Upgrade` and `Upgrade: websocket`"),
         ("transport=polling", 5, "Unsupported protocol version", ""),
     ] {

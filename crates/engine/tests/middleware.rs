@@ -51,7 +51,7 @@ where
 }
 
 #[tokio::test]
-#[should_panic(expected = "polled although the answer has come")]
+#[should_panic(expected = "`ResponseFuture` polled after completion")]
 async fn a_response_future_panics_if_it_is_polled_after_completion() {
     let server = start(Config::default()).await;
     let mut answer: ResponseFuture = server.engine.service().respond(Request::new(Empty::<Bytes>::new()));

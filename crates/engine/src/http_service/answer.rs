@@ -19,7 +19,7 @@ use crate::{
     transport::payload::{Body as Payloads, Payload},
 };
 
-/// Answers a request of the polling transport: opens a session, hands out packets (GET) or takes some in (POST).
+/// Answers a request of the polling transport, which opens a session, asks for packets (GET) or brings packets (POST).
 pub(crate) async fn respond<A, B>(engine: &Engine<A>, parts: &Parts, body: B) -> Response<ResponseBody>
 where
     A: Application,
@@ -48,22 +48,22 @@ where
     response
 }
 
-/// Reads on for a while what is left of a body that is refused: a connection that is closed with unread input is reset,
-/// and then the client may never see the answer.
-async fn drain<B: Body>(mut body: Pin<Box<B>>, most: usize, patience: Duration) {
+/// Reads the rest of a refused body, up to `limit` bytes and for at most `duration`. If a connection is closed with
+/// unread input, it is reset, and the client may never read the answer.
+async fn drain<B: Body>(mut body: Pin<Box<B>>, limit: usize, duration: Duration) {
     let reading = async {
-        let mut left = most;
+        let mut left = limit;
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Buf::remaining);
             let Some(rest) = left.checked_sub(length) else { return };
             left = rest;
         }
     };
-    // Whoever sends on after that has been given the time to read.
-    let _read = timeout(patience, reading).await;
+    // A client that still sends after `duration` has had the time to read the answer.
+    let _timed_out = timeout(duration, reading).await;
 }
 
-/// Adds what the settings say about headers to an answer; `opened` is the session it opens, if it opens one.
+/// Adds the cookie and the headers of the hooks to an answer. `opened` is the session that the answer opens, if any.
 pub(crate) fn decorate(config: &Config, parts: &Parts, response: &mut Response<ResponseBody>, opened: Option<&Sid>) {
     if let (Some(cookie), Some(id)) = (&config.cookie, opened)
         && let Some(value) = cookie.header(id)
@@ -77,7 +77,7 @@ const NOT_UPGRADING: Refusal = Refusal::BadRequest(
     "a WebSocket needs the headers `Connection: Upgrade` and `Upgrade: websocket`; a proxy may have removed them",
 );
 
-/// An answer, and the session it opens.
+/// An answer, and the session that it opens, if any.
 type Answered = (Response<ResponseBody>, Option<Sid>);
 
 async fn answer<A, B>(engine: &Engine<A>, parts: &Parts, body: Pin<&mut B>) -> Result<Answered, Refusal>
@@ -116,12 +116,9 @@ where
         let response = get(&session, config, &parts.headers, jsonp).await?;
         return Ok((response, Some(session.id().clone())));
     };
-    let session = engine.shared.sessions.find(sid).ok_or(Refusal::UnknownSession)?;
+    let session = find_session(engine, sid, query.revision())?;
     if is_websocket {
         return Err(NOT_UPGRADING);
-    }
-    if query.revision() != session.revision() {
-        return Err(Refusal::BadRequest("`EIO` differs from the session's revision of the protocol"));
     }
     let jsonp = query.jsonp.as_deref();
     let response = match parts.method {
@@ -130,6 +127,16 @@ where
         _ => empty(StatusCode::METHOD_NOT_ALLOWED),
     };
     Ok((response, None))
+}
+
+/// Returns the session of this identifier, which must have the revision that the request names.
+pub(crate) fn find_session<A>(engine: &Engine<A>, sid: &str, revision: Revision) -> Result<Arc<Session>, Refusal> {
+    let session = engine.shared.sessions.find(sid).ok_or(Refusal::UnknownSession)?;
+    if session.revision() == revision {
+        Ok(session)
+    } else {
+        Err(Refusal::BadRequest("`EIO` differs from the session's revision of the protocol"))
+    }
 }
 
 async fn get(
@@ -151,7 +158,7 @@ async fn get(
     };
     let long = config.http_compression.is_some_and(|least| body.len() >= least);
     let coding = if long { Coding::accepted(headers) } else { None };
-    // Compressing into memory cannot fail; if it did, the body would go out as it is.
+    // Compression into memory cannot fail. If it did, the body would be sent uncompressed.
     let coded = coding.and_then(|coding| Some((coding.encode(&body).ok()?, coding.header())));
     Ok(match coded {
         Some((body, coding)) => {
@@ -177,7 +184,7 @@ where
     let mut active = ActivePost::begin(session)?;
     let binary = media_type(headers).eq_ignore_ascii_case("application/octet-stream");
     if binary && session.revision() == Revision::V4 {
-        // Revision 4 has no binary payloads; dropping the guard closes the session.
+        // Dropping `active` closes the session.
         return Err(Refusal::BadRequest("revision 4 of Engine.IO has no binary payloads"));
     }
     let limit = config.max_payload;
@@ -186,9 +193,9 @@ where
         active.finish();
         return Err(Refusal::PayloadTooLarge);
     }
-    // A client that has not managed a body by then is dead by the heartbeat too.
-    let patience = config.ping_interval + config.ping_timeout;
-    let Ok(arrived) = timeout(patience, Limited::new(body, limit).collect()).await else {
+    // After this time the heartbeat, too, counts the client as lost.
+    let body_timeout = config.ping_interval + config.ping_timeout;
+    let Ok(arrived) = timeout(body_timeout, Limited::new(body, limit).collect()).await else {
         return Err(Refusal::BadRequest("the body did not arrive in time"));
     };
     let mut body = match arrived {
@@ -197,7 +204,7 @@ where
             active.finish();
             return Err(Refusal::PayloadTooLarge);
         }
-        Err(_) => return Err(Refusal::BadRequest("the body did not arrive whole")),
+        Err(_) => return Err(Refusal::BadRequest("the connection broke before the whole body arrived")),
     };
     if form {
         let Some(payload) = decode_jsonp_form(&body) else {

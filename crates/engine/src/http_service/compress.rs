@@ -1,8 +1,8 @@
-use std::io::{self, Write as _};
+use std::io::{self, Read as _};
 
 use flate2::{
     Compression,
-    write::{GzEncoder, ZlibEncoder},
+    bufread::{GzEncoder, ZlibEncoder},
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -16,7 +16,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// The one to answer a request in, if its client takes any.
+    /// The coding for the answer to a request: the first of these that the client accepts, if any.
     pub(crate) fn accepted(request: &HeaderMap) -> Option<Self> {
         let accepts = |name: &str| {
             list(request, "accept-encoding").any(|item| {
@@ -29,25 +29,19 @@ impl Coding {
         [Self::Gzip, Self::Deflate].into_iter().find(|coding| accepts(coding.name()))
     }
 
+    /// The value of `Content-Encoding`.
     pub(crate) fn header(self) -> HeaderValue {
         HeaderValue::from_static(self.name())
     }
 
-    /// Compresses quickly rather than best: the client is waiting.
+    /// Compresses at the fastest level, because the client waits for the answer.
     pub(crate) fn encode(self, body: &[u8]) -> io::Result<Vec<u8>> {
-        let out = Vec::with_capacity(body.len() / 4);
+        let mut encoded = Vec::with_capacity(body.len() / 4);
         match self {
-            Self::Gzip => {
-                let mut encoder = GzEncoder::new(out, Compression::fast());
-                encoder.write_all(body)?;
-                encoder.finish()
-            }
-            Self::Deflate => {
-                let mut encoder = ZlibEncoder::new(out, Compression::fast());
-                encoder.write_all(body)?;
-                encoder.finish()
-            }
-        }
+            Self::Gzip => GzEncoder::new(body, Compression::fast()).read_to_end(&mut encoded)?,
+            Self::Deflate => ZlibEncoder::new(body, Compression::fast()).read_to_end(&mut encoded)?,
+        };
+        Ok(encoded)
     }
 
     fn name(self) -> &'static str {

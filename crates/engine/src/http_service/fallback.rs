@@ -4,18 +4,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
 use tower_service::Service;
 
-/// A service that answers every request with 404 and an empty body: the fallback of a server that has nothing but its
-/// engine's path.
+use crate::{http_service::answer::empty, response::ResponseBody};
+
+/// A service that answers every request with status 404 and an empty body. Use it as the fallback of a server that
+/// serves only its engine's path.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NotFound;
 
 impl<B> Service<Request<B>> for NotFound {
-    type Response = Response<Empty<Bytes>>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -24,8 +24,6 @@ impl<B> Service<Request<B>> for NotFound {
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        let mut response = Response::new(Empty::new());
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        ready(Ok(response))
+        ready(Ok(empty(StatusCode::NOT_FOUND)))
     }
 }

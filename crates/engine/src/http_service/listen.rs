@@ -2,24 +2,24 @@ use std::{fmt, io, net::SocketAddr};
 
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 
-/// Why a server cannot run.
+/// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The server cannot listen on an address.
     #[error("cannot listen on {address}; choose another address, or stop the program that uses it")]
     Listen {
-        /// The address as given.
+        /// The address as the caller gave it, or as it was resolved.
         address: String,
-        /// The operating system's answer.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// Listens on every address that `address` stands for; `localhost` is usually two.
+/// Listens on every address that `address` resolves to. `localhost` usually resolves to two.
 ///
 /// # Errors
-/// If `address` cannot be resolved, or one of its addresses cannot be listened on.
+/// If `address` cannot be resolved, or if the operating system refuses to listen on one of its addresses.
 pub async fn listen(address: impl ToSocketAddrs + fmt::Debug) -> Result<Vec<TcpListener>, ServeError> {
     let given = format!("{address:?}").trim_matches('"').to_owned();
     let failed = |address: String| move |source| ServeError::Listen { address, source };

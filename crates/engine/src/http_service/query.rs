@@ -4,16 +4,16 @@ use sockeye_protocol::engineio::Revision;
 
 use crate::{Refusal, log_throttle::excerpt, log_throttled};
 
-/// The query parameters that the engine itself reads. As in the reference, names and values are percent-decoded, and of
-/// several parameters with one name the last one counts.
+/// The query parameters that the engine reads. As in the reference, names and values are percent-decoded, and the last
+/// of several parameters with one name counts.
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
     pub(crate) transport: Option<Cow<'a, str>>,
-    /// The session the request belongs to. An empty identifier names none.
+    /// The identifier of the request's session; `None` if the parameter is missing or empty.
     pub(crate) sid: Option<Cow<'a, str>>,
-    /// Whether binary messages are to be sent as base64 (revision 3 only).
+    /// Whether the client asks for binary messages as base64 (revision 3 only).
     pub(crate) base64: bool,
-    /// The callback of a JSONP request.
+    /// The number of the callback of a JSONP request.
     pub(crate) jsonp: Option<Cow<'a, str>>,
     eio: Option<Cow<'a, str>>,
 }
@@ -34,23 +34,23 @@ impl<'a> Query<'a> {
         parsed
     }
 
-    /// The revision of the protocol that the request is of. As in the reference, `EIO=4` means revision 4, and anything
-    /// else, nothing included, revision 3: the oldest clients do not say.
+    /// The protocol revision of the request. As in the reference, `EIO=4` means revision 4. Every other value means
+    /// revision 3, and so does a missing parameter, which the oldest clients do not send.
     pub(crate) fn revision(&self) -> Revision {
         if self.eio.as_deref() == Some("4") { Revision::V4 } else { Revision::V3 }
     }
 
-    /// The revision of a session to be opened, if that revision is served.
+    /// The revision of the session that the request opens, if the server allows that revision.
     pub(crate) fn served_revision(&self, allow_eio3: bool) -> Result<Revision, Refusal> {
         let revision = self.revision();
         if revision == Revision::V4 || allow_eio3 {
             return Ok(revision);
         }
-        let asked = excerpt(self.eio.as_deref().unwrap_or("nothing"));
+        let eio = excerpt(self.eio.as_deref().unwrap_or("nothing"));
         log_throttled!(
             warn,
-            asked,
-            EIO = asked,
+            eio,
+            EIO = eio,
             "refused a client of another revision of Engine.IO: its `EIO` parameter is not 4; Socket.IO clients before \
              version 3 need the setting `allow_eio3`"
         );

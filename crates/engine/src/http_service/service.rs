@@ -23,7 +23,7 @@ use crate::{
     Application, Engine, Refusal, Session, Sid,
     headers::{self, has_token},
     http_service::{
-        answer::{self, decorate, empty},
+        answer::{self, decorate, empty, find_session},
         query::Query,
         websocket_session::WebSocketSession,
     },
@@ -39,11 +39,11 @@ impl<A: Application> Engine<A> {
     }
 }
 
-/// A [tower](tower_service) and [hyper](hyper::service) service that answers the requests of an engine's path, and
-/// those of every other path with 404.
+/// A [tower](tower_service) and [hyper](hyper::service) service that answers the requests of an engine's path. It
+/// answers requests of every other path with status 404.
 ///
-/// HTTP middleware is tower's business: a layer around this service, or around the router it is mounted in, sees every
-/// polling request and every WebSocket handshake. It may refuse them, and add headers to the answers.
+/// Use tower layers as HTTP middleware: a layer around this service, or around the router that contains it, sees every
+/// polling request and every WebSocket handshake. It may refuse them and add headers to the answers.
 ///
 /// ```
 /// use sockeye_engine::{Application, EngineService};
@@ -53,7 +53,7 @@ impl<A: Application> Engine<A> {
 ///     layer_fn(Guarded).layer(service)
 /// }
 ///
-/// // Implements `tower::Service` as usual, and calls the inner service for requests it lets pass.
+/// // Implements `tower::Service` as usual, and calls the inner service for requests that it admits.
 /// struct Guarded<S>(S);
 /// ```
 pub struct EngineService<A> {
@@ -70,11 +70,11 @@ impl<A: Application> EngineService<A> {
         &self.engine
     }
 
-    /// Whether a request of this path is the engine's: its own path exactly, however many slashes are behind it. Clients
-    /// leave the last slash out if they are told to (`addTrailingSlash`), and proxies may double it.
+    /// Whether the engine answers requests of this path. It must be exactly the engine's path, except for the number of
+    /// slashes at its end: clients leave out the last slash if `addTrailingSlash` is false, and proxies may double it.
     ///
-    /// A router in front of this service decides before: axum's `route_service("/socket.io/", …)` takes `/socket.io/`
-    /// alone, as the reference does; add a route for `/socket.io` where clients ask for that.
+    /// A router in front of this service decides first: axum's `route_service("/socket.io/", …)` matches `/socket.io/`
+    /// only, as the reference does. Add a route for `/socket.io` if clients request that path.
     pub fn matches(&self, path: &str) -> bool {
         let own_path = self.engine.config().path.trim_end_matches('/');
         path.trim_end_matches('/') == own_path
@@ -90,8 +90,8 @@ impl<A: Application> EngineService<A> {
         if !self.matches(request.uri().path()) {
             return ResponseFuture::ready(empty(StatusCode::NOT_FOUND));
         }
-        // A client may offer other protocols, such as HTTP/2, which a server is free to ignore (RFC 9110 section 7.8), as
-        // it must what a proxy has left of the offer of a client behind it.
+        // A server may ignore other protocols that a client offers, such as HTTP/2 (RFC 9110 section 7.8). It must also
+        // ignore an offer from which a proxy has removed one of the two headers.
         if has_token(request.headers(), "upgrade", "websocket") && has_token(request.headers(), "connection", "upgrade")
         {
             return self.upgrade(request);
@@ -103,29 +103,29 @@ impl<A: Application> EngineService<A> {
         })))
     }
 
-    /// Answers a WebSocket handshake, for a new session or for one that polls. Unless a hook has to be asked, the
-    /// answer is there at once.
+    /// Answers a WebSocket handshake, for a new session or for the upgrade of a polling session. The answer is ready at
+    /// once unless a hook must be awaited.
     fn upgrade<B>(&self, mut request: Request<B>) -> ResponseFuture {
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
-        let wanted = match self.wanted(&parts) {
-            Ok(wanted) => wanted,
+        let handshake = match self.check_handshake(&parts) {
+            Ok(handshake) => handshake,
             Err(refusal) => return ResponseFuture::ready(self.refuse(&parts, refusal)),
         };
-        if matches!(wanted.purpose, Purpose::Open { .. }) && !self.engine.config().hooks.ask_nothing() {
+        if matches!(handshake.purpose, Purpose::Open { .. }) && self.engine.config().hooks.delay_admission() {
             let service = self.clone();
             return ResponseFuture(Answer::Later(Box::pin(async move {
                 match service.engine.admit(&parts).await {
-                    Ok(id) => service.switch(&parts, on_upgrade, wanted, id),
+                    Ok(id) => service.switch(&parts, on_upgrade, handshake, id),
                     Err(refusal) => service.refuse(&parts, refusal),
                 }
             })));
         }
-        ResponseFuture::ready(self.switch(&parts, on_upgrade, wanted, Sid::random()))
+        ResponseFuture::ready(self.switch(&parts, on_upgrade, handshake, Sid::random()))
     }
 
-    /// Checks a WebSocket handshake and says what it is for.
-    fn wanted(&self, parts: &Parts) -> Result<Wanted, Refusal> {
+    /// Checks a WebSocket handshake.
+    fn check_handshake(&self, parts: &Parts) -> Result<ValidHandshake, Refusal> {
         let config = self.engine.config();
         config.check_request(parts)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -136,32 +136,33 @@ impl<A: Application> EngineService<A> {
             let accept = websocket_accept(parts)?;
             let revision = query.served_revision(config.allow_eio3)?;
             let permit = self.engine.take_permit(parts)?;
-            return Ok(Wanted { accept, purpose: Purpose::Open { permit, revision, base64: query.base64 } });
+            return Ok(ValidHandshake { accept, purpose: Purpose::Open { permit, revision, base64: query.base64 } });
         };
-        let session = self.engine.shared.sessions.find(sid).ok_or(Refusal::UnknownSession)?;
-        if session.revision() != query.revision() {
-            return Err(Refusal::BadRequest("`EIO` differs from the session's revision of the protocol"));
-        }
+        let session = find_session(&self.engine, sid, query.revision())?;
         if !config.allow_upgrades {
-            return Err(Refusal::BadRequest(
-                "the setting `allow_upgrades` is off, so that the session goes on polling",
-            ));
+            return Err(Refusal::BadRequest("the setting `allow_upgrades` is off, so the session stays on polling"));
         }
-        Ok(Wanted { accept: websocket_accept(parts)?, purpose: Purpose::TakeOver(session) })
+        Ok(ValidHandshake { accept: websocket_accept(parts)?, purpose: Purpose::TakeOver(session) })
     }
 
-    /// Agrees to a WebSocket, and goes on with it as soon as the answer is out.
-    fn switch(&self, parts: &Parts, on_upgrade: OnUpgrade, wanted: Wanted, id: Sid) -> Response<ResponseBody> {
+    /// Accepts a WebSocket handshake, and spawns the task that uses the connection once the answer has been sent.
+    fn switch(
+        &self,
+        parts: &Parts,
+        on_upgrade: OnUpgrade,
+        handshake: ValidHandshake,
+        id: Sid,
+    ) -> Response<ResponseBody> {
         let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, wanted.accept);
+        headers.insert(SEC_WEBSOCKET_ACCEPT, handshake.accept);
         if let Some(protocol) = subprotocol(&parts.headers) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         let config = self.engine.config();
-        match wanted.purpose {
+        match handshake.purpose {
             Purpose::TakeOver(session) => {
                 tokio::spawn(async move {
                     if let Ok(upgraded) = on_upgrade.await {
@@ -179,10 +180,10 @@ impl<A: Application> EngineService<A> {
                 let session = WebSocketSession::new(on_upgrade, self.engine.clone(), opening);
                 match revision {
                     Revision::V4 => tokio::spawn(session),
-                    // Clients of old listen for messages only once they have seen the connection open, and lose an open
-                    // packet that comes along with the answer to their handshake.
+                    // Clients of revision 3 listen for messages only after they have seen the connection open. They
+                    // lose an open packet that arrives together with the answer to their handshake.
                     Revision::V3 => tokio::spawn(async move {
-                        sleep(LISTENS_AFTER).await;
+                        sleep(OPEN_PACKET_DELAY).await;
                         session.await;
                     }),
                 };
@@ -200,15 +201,15 @@ impl<A: Application> EngineService<A> {
     }
 }
 
-/// What a valid WebSocket handshake asks for.
-struct Wanted {
-    /// The answer to its key.
+/// A WebSocket handshake that passed all checks.
+struct ValidHandshake {
+    /// The value of `Sec-WebSocket-Accept`.
     accept: HeaderValue,
     purpose: Purpose,
 }
 
 enum Purpose {
-    /// A new session.
+    /// To open a new session.
     Open { permit: ConnectionPermit, revision: Revision, base64: bool },
     /// To take over this session from polling.
     TakeOver(Arc<Session>),
@@ -262,10 +263,10 @@ where
     }
 }
 
-/// How long a client of revision 3 is given to listen.
-const LISTENS_AFTER: Duration = Duration::from_millis(5);
+/// How long the server waits before it sends the open packet to a WebSocket client of revision 3.
+const OPEN_PACKET_DELAY: Duration = Duration::from_millis(5);
 
-/// The answer to come. To poll it once more after the answer has come panics, as with an `async` block.
+/// The future of an answer. Polling it again after it has completed panics, as with an `async` block.
 #[derive(Debug)]
 pub struct ResponseFuture(Answer);
 
@@ -285,7 +286,9 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Answer::Ready(response) => Poll::Ready(Ok(*response.take().expect("polled although the answer has come"))),
+            Answer::Ready(response) => {
+                Poll::Ready(Ok(*response.take().expect("`ResponseFuture` polled after completion")))
+            }
             Answer::Later(future) => future.as_mut().poll(cx).map(Ok),
         }
     }
@@ -300,22 +303,22 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Checks the client's side of the WebSocket handshake (RFC 6455 section 4.2.1) and computes the answer to its key.
+/// Checks a WebSocket handshake (RFC 6455 section 4.2.1) and returns the value of `Sec-WebSocket-Accept`.
 fn websocket_accept(parts: &Parts) -> Result<HeaderValue, Refusal> {
     if parts.method != Method::GET || parts.version != Version::HTTP_11 {
-        return Err(Refusal::BadRequest("a WebSocket is opened by an HTTP/1.1 GET"));
+        return Err(Refusal::BadRequest("a WebSocket handshake must be a GET of HTTP/1.1"));
     }
     if headers::text(&parts.headers, "sec-websocket-version") != Some("13") {
-        return Err(Refusal::BadRequest("only version 13 of WebSocket is served"));
+        return Err(Refusal::BadRequest("the Sec-WebSocket-Version header must be 13"));
     }
     let key = headers::text(&parts.headers, "sec-websocket-key")
         .filter(|key| key.len() == 24)
-        .ok_or(Refusal::BadRequest("the Sec-WebSocket-Key header is missing or not 16 bytes of base64"))?;
+        .ok_or(Refusal::BadRequest("the Sec-WebSocket-Key header must be 16 bytes in base64"))?;
     HeaderValue::try_from(accept_key(key)).map_err(|_| Refusal::BadRequest("the Sec-WebSocket-Key header is not text"))
 }
 
-/// The subprotocol that is agreed to, which means nothing here: the first one offered, as with the reference. A client
-/// that offers any fails the connection unless the answer names one of them (RFC 6455 section 4.1).
+/// The first subprotocol that the client offers, which the answer accepts, as in the reference. It has no meaning here,
+/// but a client that offers subprotocols fails the connection if the answer names none of them (RFC 6455 section 4.1).
 fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(headers::list(headers, "sec-websocket-protocol").next()?).ok()
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// The task of a session that begins on a WebSocket: it waits for the connection, then drives the session.
 ///
-/// It is written by hand because an `async` block would keep the memory of the first part throughout the second.
+/// It is written by hand because an `async` block would keep the memory of the first part while the second part runs.
 pub(crate) enum WebSocketSession<A: Application> {
     Waiting { on_upgrade: OnUpgrade, engine: Engine<A>, opening: Option<Box<Opening>> },
     Running(Driver<A::Handler>),
@@ -36,16 +36,16 @@ impl<A: Application> Future for WebSocketSession<A> {
                 Self::Running(driver) => return Pin::new(driver).poll(cx),
                 Self::Waiting { on_upgrade, engine, opening } => {
                     let upgraded = ready!(Pin::new(on_upgrade).poll(cx));
-                    // A client that went away before the answer was out has no session.
+                    // A client that left before the answer was sent gets no session.
                     let (Ok(upgraded), Some(opening)) = (upgraded, opening.take()) else { return Poll::Ready(()) };
                     let mut connection = Connection::new(upgraded);
                     let answer = connection.take_answer();
                     let (channel, websocket) = connection.into_parts();
                     match engine.open_websocket(*opening, channel, websocket, answer) {
                         Ok(driver) => driver,
-                        // Somebody else got the identifier in the meantime.
+                        // Another session has taken the identifier in the meantime.
                         Err(refusal) => {
-                            tracing::debug!(%refusal, context = refusal.context(), "a WebSocket got no session");
+                            tracing::debug!(%refusal, context = refusal.context(), "cannot open a session on a WebSocket");
                             return Poll::Ready(());
                         }
                     }

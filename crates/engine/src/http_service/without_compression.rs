@@ -2,7 +2,7 @@ use std::io;
 
 use http::{HeaderMap, HeaderValue};
 
-/// No coding at all: without the feature `compression` every answer leaves as it is.
+/// A coding of HTTP bodies. Without the feature `compression` there is none, and every answer is sent uncompressed.
 #[derive(Clone, Copy)]
 pub(crate) enum Coding {}
 

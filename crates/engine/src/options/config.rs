@@ -13,90 +13,97 @@ use crate::{Cookie, Cors, Frame, Hooks, Hosts, OriginPolicy, Refusal, Tls};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The path requests come in on: this very path, however many slashes are behind it, and nothing below it. Default
-    /// `/socket.io/`, where clients of Socket.IO look for it.
+    /// The path of the engine's requests. A request must have exactly this path, except for the number of slashes at
+    /// its end. Default `/socket.io/`, which is the default of Socket.IO clients.
     pub path: String,
-    /// How long after a pong the next ping is sent. Default 25 s.
+    /// The time between a pong and the next ping. Default 25 s.
     pub ping_interval: Duration,
-    /// How long a ping may stay unanswered. Default 20 s.
+    /// How long a client may take to answer a ping. Default 20 s.
     pub ping_timeout: Duration,
-    /// How long a WebSocket may probe before the upgrade must be complete. Default 10 s.
+    /// How long the upgrade of a polling session to WebSocket may take, from the opening of the WebSocket on. Default
+    /// 10 s.
     pub upgrade_timeout: Duration,
-    /// The largest WebSocket message and the largest POST body, in bytes; told to clients. A body has to arrive within
-    /// `ping_interval` and `ping_timeout` together. Default 1,000,000.
+    /// The largest WebSocket message and the largest POST body, in bytes. The open packet tells it to clients. A body
+    /// must arrive within the sum of `ping_interval` and `ping_timeout`. Default 1,000,000.
     pub max_payload: usize,
-    /// The most frames one WebSocket message may be cut into. Default 1,024.
+    /// The most frames that one WebSocket message may consist of. Default 1,024.
     pub max_fragments: usize,
-    /// The transports offered. Default both.
+    /// The transports that clients may use. Default both.
     pub transports: Transports,
     /// Whether a polling session may upgrade to WebSocket. Default true.
     pub allow_upgrades: bool,
     /// Whether clients of Engine.IO 3 (Socket.IO 2) are served. Default false.
     pub allow_eio3: bool,
-    /// Which hosts requests may name. Others are refused with status 403, and by [`Engine::serve`](crate::Engine::serve)
-    /// on every path. Default every host.
+    /// Which hosts requests may name. Requests for other hosts are refused with status 403;
+    /// [`Engine::serve`](crate::Engine::serve) refuses them on every path. Default: every host.
     pub allowed_hosts: Hosts,
-    /// Which web origins may connect. Default the server's own.
+    /// The web origins whose pages may connect. Default: the server's own origin.
     pub origins: OriginPolicy,
-    /// What admitted pages of other origins may do. Default all a session needs.
+    /// What admitted pages of other origins may do. Default: what a session needs.
     pub cors: Cors,
-    /// Sets a cookie with the session's identifier. Default none.
+    /// A cookie with the session's identifier. Default none.
     pub cookie: Option<Cookie>,
-    /// What every client is sent right after the open packet, such as `Frame::text(b"4hello")`. Default nothing.
+    /// A packet that is sent to every client directly after the open packet, such as `Frame::text(b"4hello")`. Default
+    /// none.
     pub initial_packet: Option<Frame>,
-    /// The least bytes for which a polling answer is compressed, by gzip or deflate as the client asks; `None` for
-    /// never. Default 1,024.
+    /// The size, in bytes, from which a polling answer is compressed, with gzip or deflate, whichever the client
+    /// accepts. `None` turns compression off. Default 1,024.
     pub http_compression: Option<usize>,
-    /// What the application has to say about requests. Default nothing.
+    /// Functions of the application that are called for requests. Default none.
     pub hooks: Hooks,
-    /// TLS for the listeners that [`Engine::serve`](crate::Engine::serve) is given. Default none.
+    /// TLS for the listeners of [`Engine::serve`](crate::Engine::serve). Default none.
     pub tls: Option<Tls>,
     /// How long a client may take for its TLS handshake. Default 10 s.
     pub tls_handshake_timeout: Duration,
-    /// The most sessions open at a time; further ones are refused with status 503. Default 100,000.
+    /// The most sessions that are open at a time. Further ones are refused with status 503. Default 100,000.
     pub max_sessions: usize,
-    /// The most sessions open at a time from one address (one /64 of IPv6), where the address is known; further ones
-    /// are refused with status 429. The default, 20,000, does not get in the way of a proxy or a load test; a server
-    /// that faces the internet itself is better off with some dozens.
+    /// The most sessions that are open at a time from one address (one /64 network of IPv6), if the address is known.
+    /// Further ones are refused with status 429. The default, 20,000, leaves room for a proxy or a load test. Set some
+    /// dozens if clients reach the server directly from the internet.
     pub max_sessions_per_address: usize,
-    /// The most sessions that open per second, over a longer time; as many as in ten seconds may open at once. Further
-    /// ones are refused with status 503. 0 for any number. Default 10,000.
+    /// The most sessions that open per second on average. Up to ten times as many may open at once. Further ones are
+    /// refused with status 503. 0 turns the limit off. Default 10,000.
     pub max_session_rate: u32,
-    /// The most sessions of one address (one /64 of IPv6) that open per second, likewise, where the address is known;
-    /// further ones are refused with status 429. Loopback addresses are exempt, because proxies and load tests connect
-    /// from there. Default 1,000: the 10,000 clients of an office behind one address may all reconnect at once.
+    /// The most sessions that open per second from one address (one /64 network of IPv6) on average, if the address is
+    /// known. Up to ten times as many may open at once. Further ones are refused with status 429. Loopback addresses are
+    /// exempt, because proxies and load tests connect from them. 0 turns the limit off. Default 1,000: the 10,000 clients
+    /// of an office behind one address may all reconnect at once.
     pub max_session_rate_per_address: u32,
-    /// The most connections to listeners of ours that serve HTTP at a time; one that has become a WebSocket counts no
-    /// longer. Further ones are answered with status 503 and closed. Default 100,000.
+    /// The most HTTP connections that are open at a time at the listeners of [`Engine::serve`](crate::Engine::serve). A
+    /// connection that has become a WebSocket is not counted. Further ones are answered with status 503 and closed.
+    /// Default 100,000.
     pub max_connections: usize,
-    /// The most such connections of one address (one /64 of IPv6), unless `trust_forwarded` is set; further ones are
-    /// answered with status 429 and closed. Default 20,000.
+    /// The most such connections from one address (one /64 network of IPv6), unless `trust_forwarded` is set. Further
+    /// ones are answered with status 429 and closed. Default 20,000.
     pub max_connections_per_address: usize,
-    /// Whether the last address in `X-Forwarded-For` is the client's. Set it only behind a proxy that adds one:
-    /// otherwise clients make up addresses. Default false.
+    /// Whether the last address in `X-Forwarded-For` is the client's. Set it only behind a proxy that adds this
+    /// address: otherwise clients can claim any address. Default false.
     pub trust_forwarded: bool,
-    /// About how many bytes the head of a request to a listener of ours may have, at least 8 KiB: the rest of a longer
-    /// one is not read, and it is refused with status 431. Default 32 KiB.
+    /// How many bytes the head of a request may have, approximately and at least 8 KiB, at the listeners of
+    /// [`Engine::serve`](crate::Engine::serve). A longer head is refused with status 431, and its rest is not read.
+    /// Default 32 KiB.
     pub max_head_bytes: usize,
-    /// The most bytes that a session keeps of the target and the headers of the request that opened it. Headers beyond it
-    /// are left out, and a request with a longer target is refused. Default 8 KiB.
+    /// The most bytes that a session keeps of the target and the headers of the request that opened it. Headers that do
+    /// not fit are left out, and a request with a longer target is refused. Default 8 KiB.
     pub handshake_bytes: usize,
-    /// Whether a session also keeps the headers of that request that only say how the connection works: `Connection`,
-    /// `Upgrade`, `Sec-WebSocket-Key`, `-Version` and `-Extensions`, `Accept-Encoding`, `Cache-Control`, `Pragma`,
-    /// `Content-Length`, `TE` and `Transfer-Encoding`. All other headers are kept in any case. The reference keeps all.
-    /// Default false, which saves about 250 bytes a connection of a browser.
+    /// Whether a session also keeps the headers that only the HTTP layer uses: `Connection`, `Upgrade`,
+    /// `Sec-WebSocket-Key`, `-Version` and `-Extensions`, `Accept-Encoding`, `Cache-Control`, `Pragma`,
+    /// `Content-Length`, `TE` and `Transfer-Encoding`. All other headers are always kept. The reference keeps all.
+    /// Default false, which saves about 250 bytes for each connection of a browser.
     pub keep_all_headers: bool,
-    /// How long a connection to a listener of ours may take to send a request's head. Default 30 s.
+    /// How long a client may take to send the head of a request, at the listeners of
+    /// [`Engine::serve`](crate::Engine::serve). Default 30 s.
     pub head_timeout: Duration,
-    /// How long a client of a listener of ours may take no byte of an answer that waits for it, whatever the path, before
-    /// its connection is dropped. Default 30 s.
+    /// How long a client may read nothing of an answer before its connection is dropped, at the listeners of
+    /// [`Engine::serve`](crate::Engine::serve) and on every path. Default 30 s.
     pub write_timeout: Duration,
-    /// The most bytes that may wait for one peer; beyond them it is a slow consumer and is closed. Default 4 MiB.
+    /// The most bytes that may wait for one client. A client for which more would wait is a slow consumer, and its
+    /// session is closed. Default 4 MiB.
     pub outbox_bytes: usize,
-    /// Whether every packet, in and out, is logged at level info under the target `sockeye::packets`: its kind and its
-    /// size, not what it says. Default false.
+    /// Whether every packet, received or sent, is logged at level info under the target `sockeye::packets`, with its
+    /// kind and size and without its content. Default false.
     pub log_packets: bool,
-    /// How long a closing connection may take to receive its last packets. Default 2 s.
+    /// How long a client may take to receive its last packets while its connection is being closed. Default 2 s.
     pub close_timeout: Duration,
 }
 
@@ -148,7 +155,7 @@ impl Config {
     }
 }
 
-/// Which transports an engine offers.
+/// The transports that an engine offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transports {
     /// HTTP long-polling.

@@ -4,19 +4,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{OriginPolicy, headers::list};
 
-/// What pages of other origins may do, once an [`OriginPolicy`] admits them: the CORS headers of the answers to HTTP
-/// requests. A preflight (`OPTIONS`) is answered by 204.
+/// What pages of other origins may do if the [`OriginPolicy`] admits them: the CORS headers of HTTP answers. A
+/// preflight request (`OPTIONS`) is answered with status 204.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
-    /// The methods a preflight allows. Default GET and POST, which is all a session needs.
+    /// The methods that a preflight answer allows. Default GET and POST, which a session needs.
     pub methods: Vec<Method>,
-    /// The request headers a preflight allows. Default `None`: those it asks for.
+    /// The request headers that a preflight answer allows. Default `None`: those that the preflight request names.
     pub allowed_headers: Option<Vec<HeaderName>>,
-    /// The answers' headers that a page may read. Default none.
+    /// The answer headers that a page may read. Default none.
     pub exposed_headers: Vec<HeaderName>,
-    /// Whether cookies may be sent along. Default true; under [`OriginPolicy::Any`] they never are.
+    /// Whether requests may carry cookies. Default true. With [`OriginPolicy::Any`] they never may.
     pub credentials: bool,
-    /// How long a browser may remember a preflight's answer. Default: as long as it likes.
+    /// How long a browser may cache a preflight answer. Default: the browser decides.
     pub max_age: Option<Duration>,
 }
 
@@ -33,7 +33,7 @@ impl Default for Cors {
 }
 
 impl Cors {
-    /// Adds the headers to the answer of a request whose origin is admitted.
+    /// Adds the CORS headers to the answer to a request whose origin is admitted.
     pub(crate) fn apply(&self, policy: &OriginPolicy, request: &HeaderMap, method: &Method, response: &mut HeaderMap) {
         let Some(origin) = request.get(header::ORIGIN) else { return };
         if matches!(policy, OriginPolicy::Any) {
@@ -55,9 +55,9 @@ impl Cors {
         match &self.allowed_headers {
             Some(names) => insert_list(response, header::ACCESS_CONTROL_ALLOW_HEADERS, names),
             None => {
-                let wanted: Vec<_> = list(request, "access-control-request-headers").collect();
-                if !wanted.is_empty() {
-                    insert_list(response, header::ACCESS_CONTROL_ALLOW_HEADERS, &wanted);
+                let requested: Vec<_> = list(request, "access-control-request-headers").collect();
+                if !requested.is_empty() {
+                    insert_list(response, header::ACCESS_CONTROL_ALLOW_HEADERS, &requested);
                     response.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
                 }
             }
@@ -70,7 +70,7 @@ impl Cors {
 
 fn insert_list<T: AsRef<str>>(response: &mut HeaderMap, name: HeaderName, items: &[T]) {
     let list = items.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",");
-    // Methods and header names consist of characters that a header's value may hold.
+    // Methods and header names consist of characters that a header's value may contain.
     if let Ok(value) = HeaderValue::try_from(list) {
         response.insert(name, value);
     }

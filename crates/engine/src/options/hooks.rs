@@ -4,8 +4,8 @@ use http::{HeaderMap, request::Parts};
 
 use crate::{Refusal, Sid, log_throttled};
 
-/// What an application has to say about requests: who may connect, under which identifier, with which headers in the
-/// answer. A hook that is not set costs nothing.
+/// Functions of the application that the engine calls for requests: they decide which clients may connect, choose the
+/// identifiers of sessions, and change the headers of answers. A hook that is not set costs nothing.
 ///
 /// ```
 /// use std::future::ready;
@@ -14,7 +14,7 @@ use crate::{Refusal, Sid, log_throttled};
 /// let hooks = Hooks::default()
 ///     .allow_request(|request| {
 ///         let known = request.headers.contains_key("x-api-key");
-///         // Not known at once? An `async` block may ask elsewhere; it takes what it needs of the request along.
+///         // To await something, return an `async` block that owns what it needs from the request.
 ///         ready(if known { Ok(()) } else { Err("an API key is needed".into()) })
 ///     })
 ///     .headers(|headers, _request| drop(headers.insert("x-served-by", "a".parse().expect("a valid value"))))
@@ -23,26 +23,25 @@ use crate::{Refusal, Sid, log_throttled};
 /// ```
 #[derive(Clone, Default)]
 pub struct Hooks {
-    allow_request: Option<Arc<Ask<Result<(), String>>>>,
-    generate_id: Option<Arc<Ask<Result<Sid, String>>>>,
+    allow_request: Option<Arc<AsyncHook<Result<(), String>>>>,
+    generate_id: Option<Arc<AsyncHook<Result<Sid, String>>>>,
     initial_headers: Option<Arc<ChangeHeaders>>,
     headers: Option<Arc<ChangeHeaders>>,
-    connection_error: Option<Arc<Tell>>,
+    connection_error: Option<Arc<ReportError>>,
 }
 
-/// A request that was refused.
+/// A refused request.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionError<'a> {
     /// The request without its body.
     pub request: &'a Parts,
-    /// Why it was refused: its [`code`](Refusal::code), its message, and for the log its
-    /// [`context`](Refusal::context).
+    /// Why it was refused: a [`code`](Refusal::code), a message, and a [`context`](Refusal::context) for the log.
     pub refusal: &'a Refusal,
 }
 
 impl Hooks {
-    /// Decides whether a request may open a session. Refused, it is answered by 403 and code 4 with the error as the
-    /// message, which the client gets to see.
+    /// Decides whether a request may open a session. A refused request is answered with status 403 and code 4. The
+    /// error is the message, which the client can read.
     #[must_use]
     pub fn allow_request<F, D>(mut self, decide: F) -> Self
     where
@@ -53,11 +52,11 @@ impl Hooks {
         self
     }
 
-    /// Chooses the identifier of a new session, which nobody else must be able to guess: whoever knows it can take the
-    /// session over. Default [`Sid::random`].
+    /// Chooses the identifier of a new session. It must be impossible to guess, because whoever knows it can take over
+    /// the session. Default [`Sid::random`].
     ///
-    /// A failure, an identifier that is in use, and one that a cookie could not hold (RFC 6265's `cookie-octet`) refuse
-    /// the request with code 3; the client is not told why, the log is.
+    /// The request is refused with code 3 if this function fails, if the identifier is in use, or if a cookie cannot
+    /// contain it (RFC 6265's `cookie-octet`). The log names the cause.
     #[must_use]
     pub fn generate_id<F, D>(mut self, generate: F) -> Self
     where
@@ -68,30 +67,31 @@ impl Hooks {
         self
     }
 
-    /// Changes the headers of the answer that opens a session, be it a payload or a WebSocket's handshake.
+    /// Changes the headers of the answer that opens a session: of the first polling answer or of the WebSocket
+    /// handshake.
     #[must_use]
     pub fn initial_headers(mut self, change: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
         self.initial_headers = Some(Arc::new(change));
         self
     }
 
-    /// Changes the headers of every answer, refusals and WebSocket handshakes included.
+    /// Changes the headers of every answer, including refusals and WebSocket handshakes.
     #[must_use]
     pub fn headers(mut self, change: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
         self.headers = Some(Arc::new(change));
         self
     }
 
-    /// Is told of every request that was refused.
+    /// Is called with every refused request.
     #[must_use]
-    pub fn connection_error(mut self, tell: impl Fn(ConnectionError<'_>) + Send + Sync + 'static) -> Self {
-        self.connection_error = Some(Arc::new(tell));
+    pub fn connection_error(mut self, report: impl Fn(ConnectionError<'_>) + Send + Sync + 'static) -> Self {
+        self.connection_error = Some(Arc::new(report));
         self
     }
 
-    /// Whether a new session can be opened without asking anybody.
-    pub(crate) fn ask_nothing(&self) -> bool {
-        self.allow_request.is_none() && self.generate_id.is_none()
+    /// Whether a hook must be awaited before a session is opened.
+    pub(crate) fn delay_admission(&self) -> bool {
+        self.allow_request.is_some() || self.generate_id.is_some()
     }
 
     pub(crate) async fn admit(&self, request: &Parts) -> Result<Sid, Refusal> {
@@ -100,20 +100,20 @@ impl Hooks {
         }
         let Some(generate) = &self.generate_id else { return Ok(Sid::random()) };
         match generate(request).await {
-            Ok(id) if is_usable(&id) => Ok(id),
+            Ok(id) if is_valid(&id) => Ok(id),
             Ok(id) => {
                 log_throttled!(
                     error,
                     "",
                     ?id,
-                    "the generated session id is of no use; it must be 1 to 256 visible characters of ASCII without \
-                     quotes, commas, semicolons and backslashes"
+                    "the hook `generate_id` returned an invalid session id; it must be 1 to 256 visible characters of \
+                     ASCII without quotes, commas, semicolons and backslashes"
                 );
-                Err(Refusal::BadRequest("the generated session id is of no use"))
+                Err(Refusal::BadRequest("the hook `generate_id` returned an invalid session id"))
             }
             Err(error) => {
-                log_throttled!(error, &error.to_string(), %error, "no session id could be generated");
-                Err(Refusal::BadRequest("no session id could be generated"))
+                log_throttled!(error, &error.to_string(), %error, "the hook `generate_id` failed");
+                Err(Refusal::BadRequest("the hook `generate_id` failed"))
             }
         }
     }
@@ -128,8 +128,8 @@ impl Hooks {
     }
 
     pub(crate) fn refused(&self, request: &Parts, refusal: &Refusal) {
-        if let Some(tell) = &self.connection_error {
-            tell(ConnectionError { request, refusal });
+        if let Some(report) = &self.connection_error {
+            report(ConnectionError { request, refusal });
         }
     }
 }
@@ -146,10 +146,11 @@ impl fmt::Debug for Hooks {
     }
 }
 
-type Ask<T> = dyn Fn(&Parts) -> Pin<Box<dyn Future<Output = T> + Send>> + Send + Sync;
+type AsyncHook<T> = dyn Fn(&Parts) -> Pin<Box<dyn Future<Output = T> + Send>> + Send + Sync;
 type ChangeHeaders = dyn Fn(&mut HeaderMap, &Parts) + Send + Sync;
-type Tell = dyn Fn(ConnectionError<'_>) + Send + Sync;
+type ReportError = dyn Fn(ConnectionError<'_>) + Send + Sync;
 
-fn is_usable(id: &str) -> bool {
+/// Whether a cookie may contain the identifier.
+fn is_valid(id: &str) -> bool {
     (1..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte))
 }

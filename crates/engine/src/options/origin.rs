@@ -10,8 +10,8 @@ use crate::{
     options::host::{is_loopback, split_port},
 };
 
-/// Which web origins may open sessions. A request without an `Origin` header does not come from a web page and is
-/// admitted by every policy.
+/// Which web origins may open sessions. A request without an `Origin` header does not come from a web page, and every
+/// policy admits it.
 ///
 /// ```
 /// use sockeye_engine::{Config, OriginPolicy};
@@ -25,20 +25,20 @@ use crate::{
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum OriginPolicy {
-    /// Only pages served from the host and port that the request itself names (`Host`, or `X-Forwarded-Host` behind a
-    /// proxy). The scheme is not compared, because a proxy may end TLS; it only says which port is meant where the
-    /// origin names none.
+    /// Only pages from the host and port that the request itself names (`Host`, or `X-Forwarded-Host` behind a proxy).
+    /// The schemes are not compared, because a proxy may end TLS. The origin's scheme is used only for its default
+    /// port.
     #[default]
     SameOrigin,
-    /// Every page of the web.
+    /// Every page.
     Any,
-    /// Pages of these origins, and the server's own. [`OriginPolicy::list`] makes it from text.
+    /// Pages of these origins and of the server's own origin. [`OriginPolicy::list`] parses them from text.
     List(Vec<OriginPattern>),
-    /// Pages that come from the client's own machine: those of `localhost`, of names below it, and of loopback addresses,
-    /// on every port. It refuses a foreign page whose host name was made to resolve to a loopback address (DNS
-    /// rebinding), which [`SameOrigin`](Self::SameOrigin) admits.
+    /// Pages from the client's own machine: from `localhost`, names below it, and loopback addresses, on every port. It
+    /// refuses the page of a foreign host name that resolves to a loopback address (DNS rebinding), which
+    /// [`SameOrigin`](Self::SameOrigin) admits.
     Loopback,
-    /// Whatever the function admits. It gets the `Origin` header's value.
+    /// Pages for which the function returns true. Its argument is the value of the `Origin` header.
     Check(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
@@ -51,18 +51,18 @@ pub enum OriginPolicy {
 /// | `*.example.com` | the same, over `http` and `https` |
 /// | `capacitor://localhost`, `file://`, `null` | what apps and pages without a host send as their origin |
 ///
-/// `ws` counts as `http` and `wss` as `https`, because some clients name the origin by the address they connect to.
+/// `ws` counts as `http` and `wss` as `https`, because some clients send the WebSocket's address as their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginPattern {
     /// `None` stands for both `http` and `https`.
     scheme: Option<String>,
-    /// Behind the `*` of a wildcard comes a dot, which belongs to it.
+    /// For a wildcard, the part after the `*`, which begins with a dot.
     host: String,
     is_wildcard: bool,
     port: Option<u16>,
 }
 
-/// Why a text is no [`OriginPattern`].
+/// Why a text is not an [`OriginPattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` matches no origin: {fault}; write {right}")]
 pub struct OriginError {
@@ -72,28 +72,29 @@ pub struct OriginError {
 }
 
 impl OriginPolicy {
-    /// The policy that admits these origins and the server's own. See [`OriginPattern`] for how they are written.
+    /// The policy that admits these origins, written as [`OriginPattern`] describes, and the server's own origin.
     ///
     /// # Errors
-    /// If one of them could not match any origin. The error says how to write it.
+    /// If one of them cannot match any origin. The error says how to write it.
     pub fn list<T: AsRef<str>>(origins: impl IntoIterator<Item = T>) -> Result<Self, OriginError> {
         Ok(Self::List(origins.into_iter().map(|origin| origin.as_ref().parse()).collect::<Result<_, _>>()?))
     }
 
-    /// Checks a request, as the engine does itself; for other services of the same server, such as plain WebSockets.
+    /// Checks the origin of a request as the engine does. Use it for other services of the same server, such as plain
+    /// WebSockets.
     ///
     /// # Errors
-    /// If the page's origin is not admitted. It is logged with the cure, as a warning once an hour for each origin.
+    /// If the origin is not admitted. The log names the remedy, as a warning once an hour for each origin.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        self.check_asked(headers, None)
+        self.check_headers(headers, None)
     }
 
-    /// Checks a request. In HTTP/2 it names the host in its target.
+    /// Checks the origin of a request. A request of HTTP/2 names its host in its target.
     pub(crate) fn check_request(&self, request: &Parts) -> Result<(), Refusal> {
-        self.check_asked(&request.headers, request.uri.authority().map(Authority::as_str))
+        self.check_headers(&request.headers, request.uri.authority().map(Authority::as_str))
     }
 
-    fn check_asked(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Refusal> {
+    fn check_headers(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Refusal> {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let Ok(origin) = origin.to_str() else { return Err(Refusal::BadRequest("the Origin header is not text")) };
         self.check_origin(origin, headers, authority)
@@ -125,14 +126,15 @@ impl OriginPolicy {
         Err(Refusal::Forbidden(format!("{origin} is not an accepted origin.")))
     }
 
-    /// Checks a request that a page may make by a script element. Browsers add no `Origin` to it: the page is known by its
-    /// `Referer`, and one that hides it by `Sec-Fetch-Site`.
+    /// Checks the origin of a request that a page can send with a script element. Browsers send no `Origin` with it, so
+    /// the page's origin is taken from `Referer`. If a page suppresses that, `Sec-Fetch-Site` tells whether it is
+    /// foreign.
     pub(crate) fn check_script(&self, request: &Parts) -> Result<(), Refusal> {
         let headers = &request.headers;
-        let authority = request.uri.authority().map(Authority::as_str);
         if matches!(self, Self::Any) || headers.contains_key(ORIGIN) {
             return Ok(());
         }
+        let authority = request.uri.authority().map(Authority::as_str);
         match text(headers, "referer").and_then(origin_of) {
             Some(origin) => self.check_origin(origin, headers, authority),
             None if text(headers, "sec-fetch-site") == Some("cross-site") => {
@@ -248,18 +250,18 @@ impl FromStr for OriginPattern {
     }
 }
 
-/// An `Origin` header's value in its parts (RFC 6454 section 6.2).
+/// The parts of an `Origin` header's value (RFC 6454 section 6.2).
 #[derive(Debug)]
 struct Origin<'a> {
-    /// In lower case; `null` for an origin that is hidden.
+    /// In lower case. `null` if the browser hides the origin.
     scheme: String,
     host: &'a str,
-    /// The default port of its scheme where it names none.
+    /// The default port of the scheme if the origin names none.
     port: Option<u16>,
 }
 
 impl<'a> Origin<'a> {
-    /// What has no scheme and host, such as `null`, becomes an origin that only the same text matches.
+    /// A value without scheme and host, such as `null`, becomes an origin that only the same text matches.
     fn parse(origin: &'a str) -> Self {
         let Some((scheme, authority)) = origin.split_once("://") else {
             return Self { scheme: origin.to_owned(), host: "", port: None };
@@ -272,7 +274,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A scheme in lower case, that of a WebSocket as the one of the page it belongs to.
+/// The scheme in lower case, with `http` for `ws` and `https` for `wss`.
 fn web_scheme(scheme: &str) -> String {
     match scheme.to_ascii_lowercase().as_str() {
         "ws" => "http".to_owned(),
@@ -289,19 +291,19 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// The scheme, host and port of an address.
+/// The origin of a URL: its scheme, host and port.
 fn origin_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     url.get(..scheme.len() + 3 + authority.len())
 }
 
-/// Whether a page's origin has the host and port that the request names. Behind a proxy that ends TLS, the page's scheme
-/// is not the one seen here; where the request names no port, it means the default port of the page's own scheme.
+/// Whether a page's origin has the host and port that the request names. A request that names no port means the default
+/// port of the page's scheme. The schemes are not compared, because a proxy may end TLS.
 fn is_same_origin(origin: &str, headers: &HeaderMap, authority: Option<&str>) -> bool {
     let origin = Origin::parse(origin);
     let Some(default) = default_port(&origin.scheme) else { return false };
-    // The first proxy's entry is the host that the browser asked for.
+    // The first entry is the host that the browser requested from the first proxy.
     let forwarded = list(headers, "x-forwarded-host").next();
     [forwarded, text(headers, "host").map(str::trim), authority].into_iter().flatten().any(|authority| {
         split_port(authority).is_some_and(|(host, port)| {
@@ -334,7 +336,7 @@ mod tests {
             ("a.example:80", "http://a.example:80", true),
             ("a.example", "http://b.example", false),
             ("a.example", "null", false),
-            // Default ports, written or not.
+            // Default ports, written or left out.
             ("h:443", "https://h", true),
             ("h:443", "wss://h", true),
             ("h:443", "HTTPS://H", true),

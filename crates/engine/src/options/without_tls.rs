@@ -2,7 +2,7 @@ use std::{io, time::Duration};
 
 use tokio::net::TcpStream;
 
-/// TLS for the listeners of [`Engine::serve`](crate::Engine::serve). It has no value without the feature `tls`.
+/// TLS for the listeners of [`Engine::serve`](crate::Engine::serve). Without the feature `tls` it has no value.
 #[derive(Debug, Clone)]
 pub enum Tls {}
 

@@ -7,27 +7,27 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::outgoing::outbox::{Outbox, SLICES};
 
-/// Where the packets go that wait in a session's outbox.
+/// Where the packets of a session's outbox are written.
 #[derive(Debug)]
 pub(crate) enum Channel {
     /// Into the answers of GET requests.
     Polling(Box<PollingChannel>),
-    /// Straight into a TCP connection, by whoever sends. `blocked` says that the kernel takes no more at present.
+    /// Into a TCP connection, by the thread that sends. `blocked` means that the kernel's send buffer is full.
     Tcp { half: OwnedWriteHalf, blocked: bool },
     /// Into a stream that only the session's task may write.
     Stream,
-    /// Nowhere: the sending side of the WebSocket is shut.
+    /// Nowhere: the sending side of the WebSocket is shut down.
     Shut,
 }
 
-/// Who is woken when there is something to do for a session that polls.
+/// The tasks to wake when a session on polling has something to send.
 #[derive(Debug)]
 pub(crate) struct PollingChannel {
-    /// The most packets that one answer may have.
+    /// The most packets that one answer may contain.
     pub(crate) max_packets: usize,
     /// The GET that waits for packets.
     pub(crate) get: Option<Waker>,
-    /// The task of the WebSocket that is about to take over.
+    /// The task of the WebSocket that upgrades the session.
     pub(crate) probe: Option<Waker>,
 }
 
@@ -36,7 +36,7 @@ impl PollingChannel {
         Self { max_packets, get: None, probe: None }
     }
 
-    /// Has the waiting GET look again.
+    /// Wakes the waiting GET, so that it looks for packets again.
     pub(crate) fn wake_get(&mut self) {
         if let Some(waker) = self.get.take() {
             waker.wake();
@@ -45,7 +45,7 @@ impl PollingChannel {
 }
 
 impl Channel {
-    /// Waits until a blocked TCP connection takes bytes again. Ready says that it was blocked and is not any more.
+    /// Waits until a blocked TCP connection accepts bytes again. Stays pending if the connection is not blocked.
     pub(crate) fn poll_unblock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Tcp { half, blocked } if *blocked => half.as_ref().poll_write_ready(cx).map(|_| *blocked = false),
@@ -54,11 +54,11 @@ impl Channel {
     }
 }
 
-/// Writes what waits until it is gone or the kernel takes no more.
+/// Writes the outbox until it is empty or the kernel accepts no more.
 pub(crate) fn write_all(half: &OwnedWriteHalf, outbox: &mut Outbox) -> io::Result<()> {
     while !outbox.is_empty() {
         let written = match outbox.only_slice() {
-            // Plain sends are cheaper than vectored writes, and one slice is the rule.
+            // A plain write is cheaper than a vectored one, and most outboxes have one slice.
             Some(slice) => half.try_write(slice)?,
             None => {
                 let mut slices = [IoSlice::new(&[]); SLICES];

@@ -15,7 +15,7 @@ use crate::transport::{
     websocket::{Ahead, ByteStream, Source, WebSocket},
 };
 
-/// A connection whose WebSocket handshake is done, with what was read beyond it.
+/// A connection after its WebSocket handshake, with the bytes that were read after the handshake.
 pub(crate) struct Connection {
     stream: Stream,
     ahead: Ahead,
@@ -28,7 +28,7 @@ enum Stream {
 }
 
 impl Connection {
-    /// Takes the connection out of the HTTP library's hands, down to the bare TCP stream where it is one.
+    /// Takes the connection from the HTTP library, as a plain TCP stream if it is one.
     pub(crate) fn new(upgraded: Upgraded) -> Self {
         let upgraded = match upgraded.downcast::<TokioIo<Switching<TcpStream>>>() {
             Ok(parts) => {
@@ -62,16 +62,16 @@ impl Connection {
         Self { stream: Stream::Tcp(stream), ahead: Ahead::new(ahead), answer: Vec::new() }
     }
 
-    /// The answer to the WebSocket handshake, if it was held back: it must be written before anything else.
+    /// Takes the answer to the WebSocket handshake, if it was held back. It must be written before anything else.
     pub(crate) fn take_answer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.answer)
     }
 
-    /// Parts the connection into what is read by the session's task and what is written by its senders.
+    /// Splits the connection into the side that senders write and the side that the session's task reads.
     pub(crate) fn into_parts(self) -> (Channel, WebSocket) {
         match self.stream {
             Stream::Tcp(stream) => {
-                // A socket that refuses the option is merely slower, or broken, which the next read will tell.
+                // A socket that refuses the option is slower, or it is broken, and then the next read fails.
                 let _slower = stream.set_nodelay(true);
                 let (read, half) = stream.into_split();
                 (Channel::Tcp { half, blocked: false }, WebSocket::new(Source::Tcp(read), self.ahead))
@@ -100,7 +100,7 @@ impl Connection {
         }
     }
 
-    /// Puts bytes back that were read and belong to the session.
+    /// Puts back bytes that were read and belong to the session.
     pub(crate) fn put_back(&mut self, bytes: &[u8]) {
         self.ahead.put_back(bytes);
     }

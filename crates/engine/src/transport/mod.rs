@@ -1,4 +1,5 @@
-//! How packets travel: in the bodies of HTTP requests ([`payload`]), and in the frames of a WebSocket ([`websocket`]).
+//! The transports: packets in the bodies of HTTP requests ([`payload`]), or in the frames of a WebSocket
+//! ([`websocket`]).
 pub(crate) mod channel;
 pub(crate) mod connection;
 pub(crate) mod payload;

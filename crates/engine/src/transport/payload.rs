@@ -5,18 +5,19 @@ use sockeye_protocol::engineio::{Packet, Revision, payload};
 
 use crate::{Frame, Handshake, log_throttled, outgoing::outbox::Outbox};
 
-/// What a GET is answered with.
+/// The answer to a polling GET.
 #[derive(Debug)]
 pub(crate) struct Payload {
     pub(crate) body: Vec<u8>,
-    /// Whether the body is revision 3's binary form.
+    /// Whether the body is in the binary form of revision 3.
     pub(crate) binary: bool,
-    /// The packet, if it did not come from the outbox.
+    /// The only packet, if it was not taken from the outbox: noop or close.
     pub(crate) control: Option<&'static [u8]>,
 }
 
 impl Payload {
-    /// Takes packets from the outbox until the body has `limit` bytes or `max_packets`; at least one, if there is one.
+    /// Takes packets from the outbox as long as the body stays within `limit` bytes and `max_packets` packets. Takes at
+    /// least one packet if there is one.
     pub(crate) fn drain(
         outbox: &mut Outbox,
         revision: Revision,
@@ -41,12 +42,12 @@ impl Payload {
         Self { body, binary, control: None }
     }
 
-    /// The packet that only ends a poll.
+    /// An answer that only ends the poll.
     pub(crate) fn noop(revision: Revision) -> Self {
         Self::single(revision, b"6")
     }
 
-    /// The packet that ends the session.
+    /// An answer that ends the session.
     pub(crate) fn close(revision: Revision) -> Self {
         Self::single(revision, b"1")
     }
@@ -62,12 +63,12 @@ fn append(body: &mut Vec<u8>, frame: &Frame, revision: Revision, binary: bool) {
     let packet = if frame.is_binary() {
         Packet::Binary(frame.packet().into())
     } else {
-        // Frames are made here, from packets that are text.
+        // The packet of a text frame is text.
         let text = std::str::from_utf8(frame.packet()).unwrap_or_default();
         match Packet::parse_text(text, revision) {
             Ok(packet) => packet,
             Err(error) => {
-                log_throttled!(error, &error.to_string(), %error, "a packet that cannot be sent was left out");
+                log_throttled!(error, &error.to_string(), %error, "left out an invalid packet of the server");
                 return;
             }
         }
@@ -79,41 +80,43 @@ fn append(body: &mut Vec<u8>, frame: &Frame, revision: Revision, binary: bool) {
     }
 }
 
-/// How many packets python-engineio takes in one answer. It ends the session over a longer one, and only its own process
-/// can raise that limit (`Payload.max_decode_packets`).
+/// The most packets that python-engineio accepts in one answer. More of them end the session, and only the client's own
+/// process can raise the limit (`Payload.max_decode_packets`).
 const MAX_PACKETS_OF_PYTHON: usize = 16;
 
-/// The most packets that one answer may have for the client that sent this handshake.
+/// The most packets that one answer may contain for the client that sent this handshake.
 pub(crate) fn max_packets(handshake: &Handshake) -> usize {
     if may_be_python(handshake) { MAX_PACKETS_OF_PYTHON } else { usize::MAX }
 }
 
-/// Whether python-engineio may have sent this handshake. Its users can set every header, but not the parameter `t` that
-/// it adds behind all others to defeat caches: a decimal number of seconds, or nothing if it is told to leave it out.
-/// The other clients, those of browsers among them, write a number in base 36 or 64 there, which begins with a letter.
+/// Whether python-engineio may have sent this handshake. Its users can set every header, but not the parameter `t`,
+/// which it appends to the query against caches: a decimal number of seconds, or nothing if the user turns it off.
+/// Other clients, including those in browsers, write a number in base 36 or 64, which begins with a letter.
 fn may_be_python(handshake: &Handshake) -> bool {
     let timestamp = handshake.query().filter(|(name, _)| name == "t").last();
     timestamp.is_none_or(|(_, value)| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
-/// The body of a POST, of which a part may have been read already.
+/// The body of a POST. A part of it may have been decoded already.
 #[derive(Debug)]
 pub(crate) struct Body {
     content: Content,
-    /// How many bytes at its end have not been read yet.
+    /// The number of bytes at the end that are not decoded yet.
     remaining: usize,
 }
 
 #[derive(Debug)]
 enum Content {
     Text(String),
-    /// Revision 3's binary form.
+    /// The binary form of revision 3.
     Binary(Bytes),
 }
 
 impl Body {
+    /// A body that is in the binary form of revision 3, or text.
+    ///
     /// # Errors
-    /// If it must be text and is not UTF-8.
+    /// If it is text and not UTF-8.
     pub(crate) fn new(bytes: Bytes, binary: bool) -> Result<Self, FromUtf8Error> {
         Ok(if binary {
             Self { remaining: bytes.len(), content: Content::Binary(bytes) }
@@ -122,7 +125,7 @@ impl Body {
         })
     }
 
-    /// The packets that have not been read yet.
+    /// The packets that are not decoded yet.
     pub(crate) fn packets(&self, revision: Revision) -> payload::Packets<'_> {
         let text = match &self.content {
             Content::Binary(bytes) => {
@@ -137,7 +140,8 @@ impl Body {
         }
     }
 
-    /// Notes that so many bytes at the end have not been read yet, and returns how many were read since last time.
+    /// Sets the number of bytes at the end that are not decoded yet, and returns how many were decoded since the last
+    /// call.
     pub(crate) fn advance_to(&mut self, remaining: usize) -> usize {
         std::mem::replace(&mut self.remaining, remaining) - remaining
     }

@@ -15,33 +15,34 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A connection as long as the HTTP library has it.
+/// A connection while the HTTP library owns it.
 ///
-/// It can hold back the answer 101 Switching Protocols, so that it leaves in one write with the first packet of the
-/// session it opens. A write costs the kernel several microseconds, a sixth of all that a connection costs.
+/// It can hold back the answer 101 Switching Protocols, so that one write sends the answer and the first packet of the
+/// session. A write costs several microseconds, a sixth of what the whole connection costs.
 ///
-/// It fails if its peer does not take the answers it asked for.
+/// A write fails if the client reads nothing for `write_timeout`.
 #[derive(Debug)]
 pub(crate) struct Switching<S> {
     stream: S,
     hold: Hold,
     answer: Vec<u8>,
     write_timeout: Duration,
-    /// Runs while the peer takes no bytes.
+    /// Runs while a write makes no progress.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// A request's way to have its answer held back. Whoever asks for that must take the connection over and write the answer.
+/// Lets the handling of a request hold back its answer. The caller must then take over the connection and write the
+/// answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hold(Arc<AtomicBool>);
 
-/// The peer has taken no byte of an answer for `write_timeout`.
+/// The client has read nothing of its answer for `write_timeout`.
 #[derive(Debug, thiserror::Error)]
 #[error("the client does not read its answer")]
 pub(crate) struct WriteTimedOut;
 
 impl Hold {
-    /// Holds back what is written from now on.
+    /// Holds back everything that is written from now on.
     pub(crate) fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -56,12 +57,12 @@ impl<S> Switching<S> {
         self.hold.clone()
     }
 
-    /// The connection, and what is still to be written to it before anything else.
+    /// Returns the connection, and the answer that was held back, which must be written before anything else.
     pub(crate) fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.answer)
     }
 
-    /// Fails a write that has made no progress for too long.
+    /// Fails a write that has made no progress for `write_timeout`.
     fn in_time<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
@@ -143,6 +144,7 @@ mod tests {
         peer.read_to_end(&mut received).await.unwrap();
         assert_eq!(received, b"sent");
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_write_fails_only_after_the_peer_has_read_nothing_for_the_timeout() {
         let (mut peer, stream) = tokio::io::duplex(10);

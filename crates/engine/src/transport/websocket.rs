@@ -12,26 +12,26 @@ use tokio::{
 
 use crate::Config;
 
-/// A byte stream that is no plain TCP connection, such as TLS.
+/// A byte stream other than a plain TCP connection, such as TLS.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Send> ByteStream for S {}
 
-/// Where a WebSocket's bytes come from. A TCP connection's other half lies with the session, so that whoever sends
-/// can write to it directly; any other stream is read and written by the session's task alone.
+/// Where a WebSocket's bytes come from. The session owns the write half of a TCP connection, so that the thread that
+/// sends can write to it. Only the session's task reads and writes any other stream.
 pub(crate) enum Source {
     Tcp(OwnedReadHalf),
     Stream(Pin<Box<dyn ByteStream>>),
 }
 
-/// The reading side of a WebSocket. It owns no buffer but the incomplete tail of a frame.
+/// The reading side of a WebSocket. Between reads it keeps only the bytes of an incomplete frame.
 pub(crate) struct WebSocket {
     pub(crate) source: Source,
     pub(crate) decoder: Decoder,
     ahead: Ahead,
 }
 
-/// What was read from a connection before its time: along with something else, or before it could be handled.
+/// Bytes that were read from a connection and are not decoded yet.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead(Vec<u8>);
 
@@ -63,7 +63,7 @@ impl WebSocket {
         Self { source, decoder: Decoder::new(Role::Server), ahead }
     }
 
-    /// Reads into `buffer`; 0 means that the peer has closed its side.
+    /// Reads into `buffer`, and returns how many bytes; 0 means that the client has closed its side.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if let Some(count) = self.ahead.read(buffer) {
             return Poll::Ready(Ok(count));
@@ -88,6 +88,7 @@ impl fmt::Debug for WebSocket {
     }
 }
 
+/// The limits of the WebSocket decoder.
 pub(crate) fn limits(config: &Config) -> Limits {
     Limits { max_message: config.max_payload, max_fragments: config.max_fragments }
 }
