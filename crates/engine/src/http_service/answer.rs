@@ -7,13 +7,17 @@ use http::{
     request::Parts,
 };
 use http_body::Body;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use sockeye_protocol::engineio::{Revision, decode_jsonp_form, encode_jsonp};
 use tokio::time::timeout;
 
 use crate::{
     Application, CloseReason, Config, Engine, Refusal, Session, Sid, headers,
-    http_service::{compress::Coding, query::Query},
+    http_service::{
+        collect::{CollectError, collect},
+        compress::Coding,
+        query::Query,
+    },
     response::ResponseBody,
     session::{opening::Opening, requests::ActivePost},
     transport::payload::{Body as Payloads, Payload},
@@ -195,16 +199,19 @@ where
     }
     // After this time the heartbeat, too, counts the client as lost.
     let body_timeout = config.ping_interval + config.ping_timeout;
-    let Ok(arrived) = timeout(body_timeout, Limited::new(body, limit).collect()).await else {
+    let Ok(arrived) = timeout(body_timeout, collect(body, limit)).await else {
         return Err(Refusal::BadRequest("the body did not arrive in time"));
     };
-    let mut body = match arrived {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let mut body: Bytes = match arrived {
+        Ok(body) => body.into(),
+        Err(CollectError::TooLarge) => {
             active.finish();
             return Err(Refusal::PayloadTooLarge);
         }
-        Err(_) => return Err(Refusal::BadRequest("the connection broke before the whole body arrived")),
+        Err(CollectError::Broken(error)) => {
+            tracing::debug!(sid = session.id().short(), %error, "the body of a request broke off");
+            return Err(Refusal::BadRequest("the connection broke before the whole body arrived"));
+        }
     };
     if form {
         let Some(payload) = decode_jsonp_form(&body) else {

@@ -1,5 +1,6 @@
 //! HTTP requests in and answers out: the service, the listeners that serve it, and the WebSocket handshake.
 pub(crate) mod answer;
+mod collect;
 #[cfg(feature = "compression")]
 mod compress;
 #[cfg(not(feature = "compression"))]
