@@ -343,10 +343,13 @@ async fn events_emitted_before_admission_are_bounded() {
     let engine = EngineConfig { outbox_bytes: 10_000, ..defaults.engine.clone() };
     let server = server(Config { engine, ..defaults });
     server.of("/").on_connect(async |socket: Socket| {
-        for _ in 0..1_000 {
-            // A socket that is being closed refuses; that is what is tested.
-            let _closed = socket.emit("much", "x".repeat(100));
-        }
+        let other_task = async move {
+            for _ in 0..1_000 {
+                // A socket that is being closed refuses; that is what is tested.
+                let _closed = socket.emit("much", "x".repeat(100));
+            }
+        };
+        tokio::spawn(other_task);
         std::future::pending::<()>().await;
     });
     let client = Raw::open(&server, Revision::V4).await;

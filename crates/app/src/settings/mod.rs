@@ -141,9 +141,11 @@ settings! {
     max_event_rate: u32 = Config::default().max_event_rate;
     /// The most bytes of one message from a client.
     max_payload: usize = engine().max_payload;
-    /// The most bytes that may wait to be sent to one client. A client that reads too slowly and exceeds this is
-    /// disconnected.
+    /// The most memory that packets may take which wait to be sent to one client. A client that reads nothing and exceeds
+    /// this is disconnected.
     outbox_bytes: usize = engine().outbox_bytes;
+    /// How long a client may read nothing of what waits for it before it is disconnected.
+    slow_consumer_timeout: Duration = engine().slow_consumer_timeout;
     /// The most bytes of received events that may wait for the handlers of one client. At this limit the server stops
     /// reading from the client until the handlers catch up.
     backlog_bytes: usize = Config::default().backlog_bytes;
@@ -183,6 +185,7 @@ impl Settings {
                 upgrade_timeout: self.upgrade_timeout,
                 max_payload: self.max_payload,
                 outbox_bytes: self.outbox_bytes,
+                slow_consumer_timeout: self.slow_consumer_timeout,
                 max_fragments: self.max_fragments,
                 origins: self.origins(addresses),
                 allowed_hosts: self.hosts(),

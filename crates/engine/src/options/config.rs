@@ -97,9 +97,14 @@ pub struct Config {
     /// How long a client may read nothing of an answer before its connection is dropped, at the listeners of
     /// [`Engine::serve`](crate::Engine::serve) and on every path. Default 30 s.
     pub write_timeout: Duration,
-    /// The most bytes that may wait for one client. A client for which more would wait is a slow consumer, and its
-    /// session is closed. Default 4 MiB.
+    /// The most memory, in bytes, that packets may take while they wait for one client. A client that reads nothing is a
+    /// slow consumer when others send it more, and its session is closed; a client that reads may have twice as much. What
+    /// its own handlers send it, and the answers to its own packets, are not limited: while much of it waits, nothing is
+    /// read from the client. Default 4 MiB.
     pub outbox_bytes: usize,
+    /// How long a client may read nothing of what waits for it before it is closed as a slow consumer. A client that polls
+    /// is closed only if so much waits for it that nothing is read from it. Default 10 s.
+    pub slow_consumer_timeout: Duration,
     /// Whether every packet, received or sent, is logged at level info under the target `sockeye::packets`, with its
     /// kind and size and without its content. Default false.
     pub log_packets: bool,
@@ -141,6 +146,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             outbox_bytes: 4 * 1024 * 1024,
+            slow_consumer_timeout: Duration::from_secs(10),
             log_packets: false,
             close_timeout: Duration::from_secs(2),
         }

@@ -1,16 +1,24 @@
-use bytes::Bytes;
+use std::sync::Arc;
+
 use sockeye_protocol::{
     engineio::{Packet, Revision},
     websocket::{self, MAX_SERVER_HEAD, Opcode},
 };
 
 /// One Engine.IO packet in its final bytes: the WebSocket frame head directly in front of the packet, so that a
-/// broadcast is encoded once and every recipient takes a reference, whatever its transport.
+/// broadcast is encoded once and every recipient takes a reference, whatever its transport. A reference is one pointer.
 #[derive(Debug, Clone)]
-pub struct Frame {
-    bytes: Bytes,
+pub struct Frame(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    bytes: Vec<u8>,
+    /// Where the head begins.
+    start: u8,
+    /// How long the head is.
     head: u8,
-    opcode: Opcode,
+    /// None for several frames side by side.
+    opcode: Option<Opcode>,
 }
 
 impl Frame {
@@ -31,19 +39,24 @@ impl Frame {
     /// The whole WebSocket frame, unmasked as servers send it.
     #[inline]
     pub fn websocket(&self) -> &[u8] {
-        &self.bytes
+        self.0.bytes.get(usize::from(self.0.start)..).unwrap_or_default()
     }
 
     /// The packet alone: text with its type character, or the raw bytes of a binary message.
     #[inline]
     pub fn packet(&self) -> &[u8] {
-        self.bytes.get(usize::from(self.head)..).unwrap_or_default()
+        self.websocket().get(usize::from(self.0.head)..).unwrap_or_default()
     }
 
     /// Whether this is a binary message.
     #[inline]
     pub fn is_binary(&self) -> bool {
-        self.opcode == Opcode::Binary
+        self.0.opcode == Some(Opcode::Binary)
+    }
+
+    /// How many bytes of memory the frame takes, all its references together.
+    pub fn memory(&self) -> usize {
+        self.0.bytes.capacity() + SHARED
     }
 
     /// A binary message as a WebSocket client of revision 3 expects it: behind its packet type, or as base64.
@@ -59,9 +72,22 @@ impl Frame {
     pub(crate) fn control(opcode: Opcode, payload: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(payload.len() + 2);
         websocket::encode_frame(&mut bytes, opcode, payload, None);
-        Self { head: 2, bytes: bytes.into(), opcode }
+        Self(Arc::new(Encoded { bytes, start: 0, head: 2, opcode: Some(opcode) }))
+    }
+
+    /// Several WebSocket frames side by side, which are no packet.
+    pub(crate) fn side_by_side(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Encoded { bytes, start: 0, head: 0, opcode: None }))
+    }
+
+    /// Whether this is one packet.
+    pub(crate) fn is_packet(&self) -> bool {
+        self.0.opcode.is_some()
     }
 }
+
+/// What a frame takes besides its bytes: its fields and the two counts of its references.
+const SHARED: usize = size_of::<Encoded>() + 2 * size_of::<usize>();
 
 /// Builds a [`Frame`] in place: the packet is written behind a gap that the head then fills from the right.
 #[derive(Debug)]
@@ -92,13 +118,16 @@ impl FrameBuilder {
         self.finish(Opcode::Binary)
     }
 
-    fn finish(mut self, opcode: Opcode) -> Frame {
-        let length = self.bytes.len().saturating_sub(MAX_SERVER_HEAD);
+    fn finish(self, opcode: Opcode) -> Frame {
+        let mut bytes = self.bytes;
+        let length = bytes.len().saturating_sub(MAX_SERVER_HEAD);
         let head = websocket::encode_head(true, opcode, length as u64, None);
         let start = MAX_SERVER_HEAD - head.len();
-        self.bytes[start..MAX_SERVER_HEAD].copy_from_slice(&head);
-        let bytes = Bytes::from(self.bytes).slice(start..);
-        Frame { bytes, head: head.len() as u8, opcode }
+        bytes[start..MAX_SERVER_HEAD].copy_from_slice(&head);
+        if bytes.capacity() / 4 > bytes.len() / 3 {
+            bytes.shrink_to_fit();
+        }
+        Frame(Arc::new(Encoded { bytes, start: start as u8, head: head.len() as u8, opcode: Some(opcode) }))
     }
 }
 

@@ -2,6 +2,7 @@ use std::{
     collections::VecDeque,
     io,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use sockeye_protocol::{
@@ -16,6 +17,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     Frame,
     outgoing::outbox::Outbox,
+    session::backpressure::Backpressure,
     transport::{
         channel::{Channel, write_all},
         payload,
@@ -44,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) driver: Option<Waker>,
     pub(crate) packets_out: u64,
     pub(crate) bytes_out: u64,
+    /// Exists while the peer takes less than it is sent.
+    pub(crate) backpressure: Option<Box<Backpressure>>,
 }
 
 /// What an HTTP request brought for the session's task.
@@ -78,6 +82,7 @@ impl Core {
             driver: None,
             packets_out: 0,
             bytes_out: 0,
+            backpressure: None,
         }
     }
 
@@ -156,17 +161,57 @@ impl Core {
         match &mut self.channel {
             Channel::Polling(polling) => return polling.wake_get(),
             Channel::Stream => return self.wake_driver(),
-            Channel::Tcp { half, blocked } if !*blocked => match write_all(half, &mut self.outbox) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    *blocked = true;
-                    self.wake_driver();
+            Channel::Tcp { half, blocked } if !*blocked => {
+                let before = self.outbox.bytes();
+                match write_all(half, &mut self.outbox) {
+                    Ok(()) => self.note_open(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        *blocked = true;
+                        let progress = self.outbox.bytes() < before;
+                        self.note_shut(progress);
+                        self.wake_driver();
+                    }
+                    Err(_) => self.break_off(),
                 }
-                Err(_) => self.break_off(),
-            },
+            }
             Channel::Tcp { .. } | Channel::Shut => {}
         }
         self.note_flushed();
+    }
+
+    /// Writes what the session's task has sent in its turn; a stream it writes itself at the end of the turn.
+    pub(crate) fn write_as_sender(&mut self) {
+        if !matches!(self.channel, Channel::Stream) {
+            self.write();
+        }
+    }
+
+    /// Whether the peer takes what it is sent, as far as is known.
+    pub(crate) fn takes_bytes(&self) -> bool {
+        match self.channel {
+            Channel::Tcp { blocked, .. } => !blocked,
+            Channel::Polling(_) => self.state.is_writable(),
+            Channel::Stream => self.backpressure.as_ref().is_none_or(|backpressure| !backpressure.is_shut()),
+            Channel::Shut => false,
+        }
+    }
+
+    /// The peer takes nothing more at present. `progress` says whether it has taken something since it was last asked.
+    pub(crate) fn note_shut(&mut self, progress: bool) {
+        self.backpressure.get_or_insert_default().note_shut(progress);
+    }
+
+    /// The peer has taken all it was sent.
+    pub(crate) fn note_open(&mut self) {
+        if let Some(backpressure) = &mut self.backpressure {
+            backpressure.note_open();
+            self.backpressure.take_if(|backpressure| backpressure.is_over());
+        }
+    }
+
+    /// When the peer is a slow consumer unless it takes something before.
+    pub(crate) fn slow_at(&self, timeout: Duration) -> Option<Instant> {
+        self.backpressure.as_ref()?.deadline(timeout).filter(|_| self.state.is_open())
     }
 
     /// Waits for a blocked connection to take bytes again, and writes them.

@@ -3,7 +3,7 @@ use std::{
     io::IoSlice,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use sockeye_protocol::{
@@ -17,11 +17,12 @@ use crate::{
     log_throttle::log_failed_upgrade,
     outgoing::outbox::SLICES,
     session::{
-        core::Delivery,
-        flusher::Flush as _,
+        core::{Core, Delivery},
+        flusher::{Flush as _, Ticket},
         hang_up::{HungUp, poll_hang_up, poll_shutdown},
         pipelining::Pipelining,
         table::SessionGuard,
+        turn::{DELIVERIES, Turn},
     },
     transport::{
         channel::Channel,
@@ -41,16 +42,24 @@ pub(crate) struct Driver<H> {
     /// One timer for all deadlines. It may fire early, never late.
     timer: Pin<Box<Sleep>>,
     pipelining: Pipelining,
-    /// How many packets this turn has brought.
-    pub(super) packets: u64,
-    /// Whether the peer has not been read since the handler fell behind.
+    /// Whether the peer is not read at present for reasons of this side.
     held_back: bool,
+    /// How many packets the session's turns have sent to other sessions since the last debt was paid.
+    owed: usize,
+    /// What the flusher must have written before the session has its next turn.
+    debt: Option<Ticket>,
     /// The code of the Close frame that answers a peer that broke a rule of WebSocket.
     pub(super) broken_rule: Option<CloseCode>,
 }
 
-/// How often the task reads before others get their turn.
-const READS_A_TURN: usize = 8;
+/// Why a turn stops reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// There is nothing more to read, or the session may not be read. Somebody wakes the task when that changes.
+    Waits,
+    /// Others must have their turn first.
+    Spent,
+}
 
 impl<H: SessionHandler> Driver<H> {
     pub(crate) fn new(session: Arc<Session>, guard: SessionGuard, handler: H, websocket: Option<WebSocket>) -> Self {
@@ -63,8 +72,9 @@ impl<H: SessionHandler> Driver<H> {
             websocket,
             timer: Box::pin(sleep_until(deadline)),
             pipelining: Pipelining::default(),
-            packets: 0,
             held_back: false,
+            owed: 0,
+            debt: None,
             broken_rule: None,
         }
     }
@@ -80,67 +90,103 @@ impl<H: SessionHandler> Driver<H> {
         if has_events {
             self.note_events();
         }
-        let _under_way = self.handler.poll(cx);
-        self.packets = 0;
-        if !self.session.is_ending() {
-            self.read(cx);
+        let mut turn = Turn::begin(&self.session);
+        let mut stop = Stop::Waits;
+        if self.session.is_ending() {
+            let _under_way = self.handler.poll(cx);
+        } else if self.poll_debt(cx).is_ready() {
+            let _under_way = self.handler.poll(cx);
+            stop = self.read(&mut turn, cx);
+        } else {
+            self.hold_input();
         }
-        self.hold_answers(cx);
-        self.keep_time(cx);
+        self.owed += turn.deliveries();
+        let holds = self.holds_answers(turn.packets);
+        if turn.has_answered() && !holds {
+            // Even if it waits in the flusher's queue, behind a broadcast.
+            self.session.update(Core::write_as_sender);
+        }
+        if holds || stop == Stop::Spent {
+            // Polled once, this has the task woken after the others and after the runtime has looked for input.
+            let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+        }
+        self.keep_time(turn.packets > 0, cx);
         self.write(cx);
         if self.session.is_ending() { self.poll_end(cx) } else { Poll::Pending }
     }
 
-    /// Holds the answers of a client that pipelines back until no more comes, or lets them go.
-    fn hold_answers(&mut self, cx: &mut Context<'_>) {
+    /// Holds the answers of a client that pipelines back until no more comes, or lets them go. Returns whether to look
+    /// for more.
+    fn holds_answers(&mut self, packets: u64) -> bool {
         let was_holding = self.pipelining.is_holding();
         // Whoever polls gets its answers when it asks for them.
-        let packets = if self.websocket.is_some() { self.packets } else { 0 };
+        let packets = if self.websocket.is_some() { packets } else { 0 };
         if self.pipelining.holds(packets) && !self.session.is_ending() {
             self.session.core().lock().held = true;
-            // Polled once, this has the task woken after the runtime has looked for input.
-            let look_again = std::pin::pin!(tokio::task::yield_now());
-            let _pending = look_again.poll(cx);
-        } else if was_holding {
+            return true;
+        }
+        if was_holding {
             self.session.core().lock().held = false;
             self.session.flush();
         }
+        false
+    }
+
+    /// Ready unless the session has caused so much to be sent to others that it must wait until that is written.
+    fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.owed < DELIVERIES {
+            return Poll::Ready(());
+        }
+        let flusher = self.session.flusher();
+        let ticket = self.debt.get_or_insert_with(|| flusher.ticket());
+        ready!(flusher.poll_written(ticket, cx));
+        (self.owed, self.debt) = (0, None);
+        Poll::Ready(())
     }
 
     /// Reads and handles what the peer has sent.
-    fn read(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..READS_A_TURN {
-            if !self.handler.is_ready() {
-                if !self.held_back && self.handler.is_behind() {
-                    self.held_back = true;
-                    self.session.core().lock().state.hold_input();
+    fn read(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Stop {
+        loop {
+            if turn.is_spent() || self.session.is_ending() {
+                return Stop::Spent;
+            }
+            if self.is_held() {
+                if self.session.is_congested() || self.handler.is_behind() {
+                    self.hold_input();
                 }
-                return;
+                return Stop::Waits;
             }
             if std::mem::take(&mut self.held_back) {
                 self.session.core().lock().state.resume_input(|| Instant::now().into_std());
             }
-            if self.poll_read(cx).is_pending() {
-                return;
+            if self.poll_read(turn, cx).is_pending() {
+                return Stop::Waits;
             }
             // Handlers begin in the order of their events and before more is read.
             let _under_way = self.handler.poll(cx);
-            if self.session.is_ending() {
-                break;
-            }
         }
-        cx.waker().wake_by_ref();
     }
 
-    /// Does what is due, and calls the handler at its deadline.
-    fn keep_time(&mut self, cx: &mut Context<'_>) {
-        let heard = self.packets > 0;
+    /// Nothing is read from the peer for now, so that it is not taken for dead.
+    fn hold_input(&mut self) {
+        if !std::mem::replace(&mut self.held_back, true) {
+            self.session.core().lock().state.hold_input();
+        }
+    }
+
+    /// Does what is due, and calls the handler at its deadline. `heard` says whether packets have come.
+    fn keep_time(&mut self, heard: bool, cx: &mut Context<'_>) {
+        let slow_after = self.session.context().config.slow_consumer_timeout;
+        let due_at = |core: &Core| {
+            let own = core.state.poll_timeout().map(Instant::from_std);
+            [own, core.slow_at(slow_after)].into_iter().flatten().min()
+        };
         let mut due = {
             let mut core = self.session.core().lock();
             if heard {
                 core.state.handle_input(|| Instant::now().into_std());
             }
-            core.state.poll_timeout()
+            due_at(&core)
         };
         loop {
             let Some(deadline) = self.deadline(due) else { return };
@@ -152,11 +198,16 @@ impl<H: SessionHandler> Driver<H> {
             }
             let now = Instant::now();
             due = self.session.update(|core| {
+                if core.slow_at(slow_after).is_some_and(|at| now >= at) {
+                    let limit = format!("{slow_after:?}");
+                    let why = "disconnected a slow consumer that took nothing";
+                    self.session.close_slow(core, "slow_consumer_timeout", limit, why);
+                }
                 core.state.handle_timeout(now.into_std());
                 if let Channel::Polling(polling) = &mut core.channel {
                     polling.wake_get();
                 }
-                core.state.poll_timeout()
+                due_at(core)
             });
             if !self.session.is_ending() && self.handler.deadline().is_some_and(|at| now >= at) {
                 self.handler.timeout(now);
@@ -169,8 +220,7 @@ impl<H: SessionHandler> Driver<H> {
     }
 
     /// The earliest of the session's deadline and, while it is open, the handler's.
-    fn deadline(&self, own: Option<std::time::Instant>) -> Option<Instant> {
-        let own = own.map(Instant::from_std);
+    fn deadline(&self, own: Option<Instant>) -> Option<Instant> {
         match self.handler.deadline() {
             Some(handlers) if !self.session.is_ending() => Some(own.map_or(handlers, |own| own.min(handlers))),
             _ => own,
@@ -227,6 +277,7 @@ impl<H: SessionHandler> Driver<H> {
     fn write(&mut self, cx: &mut Context<'_>) {
         let Some(WebSocket { source: Source::Stream(stream), .. }) = &mut self.websocket else { return };
         self.session.update(|core| {
+            let before = core.outbox.bytes();
             loop {
                 if !matches!(core.channel, Channel::Stream) {
                     return;
@@ -234,8 +285,11 @@ impl<H: SessionHandler> Driver<H> {
                 let written = if core.outbox.is_empty() {
                     match stream.as_mut().poll_flush(cx) {
                         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                        Poll::Ready(Ok(())) => return core.note_flushed(),
-                        Poll::Pending => return,
+                        Poll::Ready(Ok(())) => {
+                            core.note_open();
+                            return core.note_flushed();
+                        }
+                        Poll::Pending => return core.note_shut(before > 0),
                     }
                 } else {
                     let mut slices = [IoSlice::new(&[]); SLICES];
@@ -243,7 +297,10 @@ impl<H: SessionHandler> Driver<H> {
                     stream.as_mut().poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
                 };
                 match written {
-                    Poll::Pending => return,
+                    Poll::Pending => {
+                        let progress = core.outbox.bytes() < before;
+                        return core.note_shut(progress);
+                    }
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return core.break_off(),
                     Poll::Ready(Ok(count)) => core.outbox.advance(count),
                 }

@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     vec,
 };
 
@@ -62,6 +62,29 @@ impl Flusher {
     }
 }
 
+/// How much the flusher's queues had been given when the ticket was taken, a number for each.
+#[derive(Debug)]
+pub(crate) struct Ticket(Box<[u64]>);
+
+impl Flusher {
+    /// A ticket for what is in the queues now.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.shards().iter().map(|shard| shard.queue.lock().queued).collect())
+    }
+
+    /// Ready when everything is written that was in the queues when the ticket was taken.
+    pub(crate) fn poll_written(&self, ticket: &Ticket, cx: &mut Context<'_>) -> Poll<()> {
+        for (shard, queued) in self.shards().iter().zip(&ticket.0) {
+            ready!(shard.poll_written(*queued, cx));
+        }
+        Poll::Ready(())
+    }
+
+    fn shards(&self) -> &[Arc<Shard>] {
+        self.shards.get().map_or(&[], |shards| shards)
+    }
+}
+
 impl Drop for Flusher {
     fn drop(&mut self) {
         for shard in self.shards.get().into_iter().flatten() {
@@ -86,6 +109,11 @@ struct Queue {
     sessions: Vec<Arc<dyn Flush>>,
     waker: Option<Waker>,
     closed: bool,
+    /// How many sessions were ever queued, and how many of them are written.
+    queued: u64,
+    written: u64,
+    /// Tasks that wait until so many are written.
+    debtors: Vec<(u64, Waker)>,
 }
 
 impl Shard {
@@ -96,6 +124,7 @@ impl Shard {
             if queue.closed {
                 return sessions;
             }
+            queue.queued += sessions.len() as u64;
             if queue.sessions.is_empty() {
                 queue.sessions = sessions;
             } else {
@@ -110,14 +139,33 @@ impl Shard {
     }
 
     fn close(&self) {
-        let waker = {
+        let (waker, debtors) = {
             let mut queue = self.queue.lock();
             queue.closed = true;
-            queue.waker.take()
+            (queue.waker.take(), std::mem::take(&mut queue.debtors))
         };
-        if let Some(waker) = waker {
-            waker.wake();
+        waker.into_iter().chain(debtors.into_iter().map(|(_, debtor)| debtor)).for_each(Waker::wake);
+    }
+
+    /// Notes that so many more sessions are written, and wakes who has waited for them.
+    fn note_written(&self, count: usize) {
+        let paid: Vec<_> = {
+            let mut queue = self.queue.lock();
+            queue.written += count as u64;
+            let written = queue.written;
+            queue.debtors.extract_if(.., |(queued, _)| *queued <= written).collect()
+        };
+        paid.into_iter().for_each(|(_, debtor)| debtor.wake());
+    }
+
+    fn poll_written(&self, queued: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.queue.lock();
+        if queue.closed || queue.written >= queued {
+            return Poll::Ready(());
         }
+        queue.debtors.retain(|(_, debtor)| !debtor.will_wake(cx.waker()));
+        queue.debtors.push((queued, cx.waker().clone()));
+        Poll::Pending
     }
 
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Arc<dyn Flush>>>> {
@@ -148,11 +196,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let left = {
-            let mut queue = self.shard.queue.lock();
-            queue.closed = true;
-            std::mem::take(&mut queue.sessions)
-        };
+        self.shard.close();
+        let left = std::mem::take(&mut self.shard.queue.lock().sessions);
         for session in self.in_hand.by_ref().chain(left) {
             session.flush();
         }
@@ -163,7 +208,9 @@ async fn run(mut running: Running) {
     while let Some(sessions) = poll_fn(|cx| running.shard.poll_take(cx)).await {
         running.in_hand = sessions.into_iter();
         loop {
+            let before = running.in_hand.len();
             running.in_hand.by_ref().take(TURN).for_each(|session| session.flush());
+            running.shard.note_written(before - running.in_hand.len());
             if running.in_hand.len() == 0 {
                 break;
             }

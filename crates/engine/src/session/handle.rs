@@ -1,9 +1,11 @@
 use std::{
     fmt,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
 };
 
 use parking_lot::Mutex;
@@ -21,10 +23,12 @@ use crate::{
     counters::{Received, Traffic},
     log_throttle::log_limit,
     session::{
+        backpressure::{CONGESTED, HELD},
         batch::flush_soon,
         context::Context,
         core::{Core, Settled},
         flusher::{Flush, Flusher},
+        turn::{Sender, runs, sender_to},
     },
     transport::channel::Channel,
 };
@@ -38,6 +42,8 @@ pub struct Session {
     received: Received,
     /// A copy of whether the session is closed, for its task to see without the lock while it hands messages on.
     is_ending: AtomicBool,
+    /// Whether so much waits for the peer that the session is not read, likewise.
+    is_congested: AtomicBool,
     core: Mutex<Core>,
 }
 
@@ -81,6 +87,7 @@ impl Session {
             context,
             received: Received::default(),
             is_ending: AtomicBool::new(false),
+            is_congested: AtomicBool::new(false),
             core: Mutex::new(core),
         })
     }
@@ -114,7 +121,10 @@ impl Session {
     /// If the session is closed, or its outbox is full.
     pub fn send(self: &Arc<Self>, frame: Frame) -> Result<(), SendError> {
         self.log_packet("sent", frame.is_binary(), frame.packet());
-        self.enqueue(1, frame.websocket().len(), |core| core.push(frame))
+        self.enqueue(frame.memory(), |core| {
+            core.push(frame);
+            1
+        })
     }
 
     /// Sends several packets with nothing between them.
@@ -127,8 +137,8 @@ impl Session {
             return Ok(());
         }
         frames.iter().for_each(|frame| self.log_packet("sent", frame.is_binary(), frame.packet()));
-        let length = frames.iter().map(|frame| frame.websocket().len()).sum();
-        self.enqueue(frames.len() as u64, length, |core| frames.into_iter().for_each(|frame| core.push(frame)))
+        let memory = frames.iter().map(Frame::memory).sum();
+        self.enqueue(memory, |core| frames.into_iter().map(|frame| core.push(frame)).count())
     }
 
     /// Sends one text packet, its type character included, that is for this session alone; cheaper than
@@ -138,10 +148,39 @@ impl Session {
     /// If the session is closed, or its outbox is full.
     pub fn send_text(self: &Arc<Self>, packet: &[u8]) -> Result<(), SendError> {
         self.log_packet("sent", false, packet);
-        self.enqueue(1, packet.len(), |core| match core.channel {
-            Channel::Polling(_) => core.outbox.push(Frame::text(packet)),
-            _ => core.outbox.append_text(packet),
+        self.enqueue(packet.len(), |core| {
+            match core.channel {
+                Channel::Polling(_) => core.outbox.push(Frame::text(packet)),
+                _ => core.outbox.append_text(packet),
+            }
+            1
         })
+    }
+
+    /// Answers a ping of the WebSocket. Of many answers that wait, the newest are sent.
+    pub(crate) fn send_pong(self: &Arc<Self>, payload: &[u8]) {
+        // A session that is closed owes no answer.
+        let _closed = self.enqueue(payload.len(), |core| core.outbox.append_pong(payload).into());
+    }
+
+    /// Waits until little waits for the peer: a sender that awaits this between packets sends as fast as the peer reads,
+    /// and never makes it a slow consumer.
+    ///
+    /// # Errors
+    /// If the session is closed.
+    pub async fn ready(&self) -> Result<(), SendError> {
+        poll_fn(|cx| {
+            let mut core = self.core.lock();
+            if !core.state.is_open() {
+                return Poll::Ready(Err(SendError::Closed));
+            }
+            if !self.is_congested() {
+                return Poll::Ready(Ok(()));
+            }
+            core.backpressure.get_or_insert_default().wake_later(cx.waker());
+            Poll::Pending
+        })
+        .await
     }
 
     /// Whether the peer would get a packet at once: nothing is stuck before it, and a polling client is asking.
@@ -204,6 +243,16 @@ impl Session {
         self.is_ending.load(Ordering::Relaxed)
     }
 
+    /// Whether the session's own task runs on this thread: whether it is a handler of this session that asks.
+    pub fn runs_here(&self) -> bool {
+        runs(self)
+    }
+
+    /// Whether so much waits for the peer that nothing more is read from it.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.is_congested.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn close_for(&self, reason: CloseReason) {
         self.update(|core| core.state.close(reason, Instant::now().into_std()));
     }
@@ -235,6 +284,7 @@ impl Session {
         if !core.state.is_open() {
             self.is_ending.store(true, Ordering::Relaxed);
         }
+        self.note_congestion(core);
         if let Some(control) = settled.control {
             self.log_packet("sent", false, control);
         }
@@ -280,29 +330,94 @@ impl Session {
         &self.core
     }
 
-    fn enqueue(self: &Arc<Self>, packets: u64, length: usize, push: impl FnOnce(&mut Core)) -> Result<(), SendError> {
+    /// Adds packets that take so much memory to the outbox. `push` returns how many.
+    ///
+    /// What waits is written before the limit judges. What the session's own task sends is never judged: it holds up the
+    /// reading of the session instead.
+    fn enqueue(self: &Arc<Self>, memory: usize, push: impl FnOnce(&mut Core) -> usize) -> Result<(), SendError> {
+        let sender = sender_to(self);
+        let limit = self.context.config.outbox_bytes;
         {
             let mut core = self.core.lock();
             if !core.state.is_open() {
                 return Err(SendError::Closed);
             }
-            if core.outbox.bytes() + length > self.context.config.outbox_bytes && !core.outbox.is_empty() {
-                let limit = self.context.config.outbox_bytes;
-                log_limit(self.id.short(), "outbox_bytes", limit, "disconnected a slow consumer whose outbox was full");
-                core.state.close(CloseReason::SlowConsumer, Instant::now().into_std());
+            let written_beyond = match sender {
+                Sender::Own => HELD.min(limit),
+                Sender::Other => limit,
+            };
+            if core.outbox.memory() + memory > written_beyond && !core.outbox.is_empty() {
+                core.write();
                 self.settle(&mut core, "");
-                return Err(SendError::SlowConsumer);
+                if !core.state.is_open() {
+                    return Err(SendError::Closed);
+                }
+                if sender == Sender::Other {
+                    self.judge(&mut core, memory)?;
+                }
             }
             let before = core.outbox.bytes();
-            push(&mut core);
-            core.packets_out += packets;
-            core.bytes_out += (core.outbox.bytes() - before) as u64;
-            if std::mem::replace(&mut core.scheduled, true) {
+            core.packets_out += push(&mut core) as u64;
+            core.bytes_out += core.outbox.bytes().saturating_sub(before) as u64;
+            self.note_congestion(&mut core);
+            // What its own task sends, the task writes at the end of its turn.
+            if sender == Sender::Own || std::mem::replace(&mut core.scheduled, true) {
                 return Ok(());
             }
         }
         flush_soon(self);
         Ok(())
+    }
+
+    /// Closes the session as a slow consumer if what waits and so much more exceeds the limit.
+    fn judge(&self, core: &mut Core, memory: usize) -> Result<(), SendError> {
+        let mut limit = self.context.config.outbox_bytes;
+        if core.takes_bytes() {
+            // Another task is about to write it.
+            limit = limit.saturating_mul(2);
+        }
+        if core.outbox.memory() + memory <= limit || core.outbox.is_empty() {
+            return Ok(());
+        }
+        let limit = self.context.config.outbox_bytes;
+        self.close_slow(core, "outbox_bytes", limit, "disconnected a slow consumer whose outbox was full");
+        self.settle(core, "");
+        Err(SendError::SlowConsumer)
+    }
+
+    /// Closes the session because its peer takes too little of what it is sent.
+    pub(crate) fn close_slow(
+        &self,
+        core: &mut Core,
+        setting: &'static str,
+        limit: impl fmt::Display,
+        why: &'static str,
+    ) {
+        log_limit(self.id.short(), setting, limit, why);
+        core.state.close(CloseReason::SlowConsumer, Instant::now().into_std());
+    }
+
+    /// Notes whether too much waits for the peer, and wakes who waits for the end of that.
+    fn note_congestion(&self, core: &mut Core) {
+        let congested =
+            core.outbox.memory() > CONGESTED.min(self.context.config.outbox_bytes / 2) && core.state.is_open();
+        if congested == self.is_congested() {
+            return;
+        }
+        self.is_congested.store(congested, Ordering::Relaxed);
+        if congested {
+            if let Channel::Polling(_) = core.channel {
+                core.note_shut(false);
+            }
+            return;
+        }
+        if let Some(backpressure) = &mut core.backpressure {
+            backpressure.wake();
+        }
+        if let Channel::Polling(_) = core.channel {
+            core.note_open();
+        }
+        core.wake_driver();
     }
 }
 

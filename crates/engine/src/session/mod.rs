@@ -1,5 +1,6 @@
 //! One session: its state, the task that drives it, and the writing of what was sent over it.
 mod application;
+mod backpressure;
 mod batch;
 pub(crate) mod context;
 pub(crate) mod core;
@@ -13,6 +14,7 @@ mod pipelining;
 mod reading;
 pub(crate) mod requests;
 pub(crate) mod table;
+pub(crate) mod turn;
 pub(crate) mod upgrade;
 
 pub use application::{Application, Message, SessionHandler};

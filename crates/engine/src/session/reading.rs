@@ -8,94 +8,127 @@ use sockeye_protocol::{
         Packet, Revision,
         session::{CloseReason, Delivery as Destination, TransportKind},
     },
-    websocket::{CloseCode, DecodeError, Event, Opcode, with_read_buffer},
+    websocket::{CloseCode, DecodeError, Event, with_read_buffer},
 };
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    Frame, Message, Session, SessionHandler,
+    Message, Session, SessionHandler,
     log_throttle::{log_limit, log_violation},
-    session::{core::Delivery, driver::Driver},
-    transport::{payload::Body, websocket::limits},
+    session::{core::Delivery, driver::Driver, turn::Turn},
+    transport::{
+        payload::Body,
+        websocket::{Ahead, WebSocket, limits},
+    },
 };
-
-/// How many packets of a POST's body are handled as one read.
-const PACKETS_A_READ: u64 = 1_024;
 
 /// What has come from the peer, by whatever transport.
 impl<H: SessionHandler> Driver<H> {
-    /// Reads once and handles what has come. Pending says that there is nothing.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads once and handles what has come, as far as the turn's budget goes and the session may be read. Pending says
+    /// that there is nothing.
+    pub(super) fn poll_read(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
         match self.websocket {
-            Some(_) => self.read_websocket(cx),
-            None => self.read_inbox(cx),
+            Some(_) => self.read_websocket(turn, cx),
+            None => self.read_inbox(turn, cx),
         }
     }
 
-    fn read_websocket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { session, handler, websocket, packets: all, broken_rule, .. } = self;
-        let Some(websocket) = websocket else { return Poll::Pending };
-        let limits = limits(&session.context().config);
+    /// Whether nothing more is to be read for now: the handler takes nothing, or too much waits for the peer.
+    pub(super) fn is_held(&self) -> bool {
+        self.session.is_congested() || !self.handler.is_ready()
+    }
+
+    fn read_websocket(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ahead = self.websocket.as_mut().map(WebSocket::take_ahead).unwrap_or_default();
+        if !ahead.left().is_empty() {
+            let decoded = self.decode(ahead.left(), turn, cx);
+            ahead.advance(decoded);
+            self.put_back(ahead);
+            return Poll::Ready(());
+        }
         with_read_buffer(|buffer| {
+            let Some(websocket) = &mut self.websocket else { return Poll::Pending };
             let count = match websocket.poll_read(cx, buffer) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return lost(session, CloseReason::TransportClose),
+                Poll::Ready(Ok(0)) => return lost(&self.session, CloseReason::TransportClose),
                 Poll::Ready(Ok(count)) => count,
-                Poll::Ready(Err(_)) => return lost(session, CloseReason::TransportError),
+                Poll::Ready(Err(_)) => return lost(&self.session, CloseReason::TransportError),
             };
-            let mut input = buffer.get_mut(..count).unwrap_or_default();
-            let mut packets = 0;
-            while !input.is_empty() && !session.is_ending() {
-                if !handler.is_ready() {
-                    websocket.put_back(input);
-                    break;
-                }
-                let consumed = match websocket.decoder.decode(input, &limits) {
-                    Err(error) => {
-                        log_decode_error(session, &error);
-                        *broken_rule = Some(error.close_code());
-                        session.update_with(&error.to_string(), |core| {
-                            core.state.close_with(CloseReason::TransportError, error.close_code(), now());
-                        });
-                        break;
-                    }
-                    Ok((consumed, event)) => {
-                        if let Some(event) = event {
-                            packets += 1;
-                            on_frame(event, session, handler, cx);
-                        }
-                        consumed
-                    }
-                };
-                input = input.get_mut(consumed..).unwrap_or_default();
+            let input = buffer.get_mut(..count).unwrap_or_default();
+            let decoded = self.decode(input, turn, cx);
+            if let Some(left @ [_, ..]) = input.get(decoded..) {
+                self.put_back(Ahead::new(left));
             }
-            websocket.decoder.release();
-            session.received().add(packets, count - input.len());
-            *all += packets;
             Poll::Ready(())
         })
     }
 
+    fn put_back(&mut self, ahead: Ahead) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.put_back(ahead);
+        }
+    }
+
+    /// Decodes and handles frames, as far as the turn's budget goes and the session may be read. Returns how many bytes
+    /// of the input are done with.
+    fn decode(&mut self, input: &mut [u8], turn: &mut Turn, cx: &mut Context<'_>) -> usize {
+        let limits = limits(&self.session.context().config);
+        let (mut decoded, packets) = (0, turn.packets);
+        while decoded < input.len() && !self.session.is_ending() && !turn.is_spent() && !self.is_held() {
+            let Self { session, handler, websocket: Some(websocket), broken_rule, .. } = self else { break };
+            match websocket.decoder.decode(input.get_mut(decoded..).unwrap_or_default(), &limits) {
+                Err(error) => {
+                    log_decode_error(session, &error);
+                    *broken_rule = Some(error.close_code());
+                    session.update_with(&error.to_string(), |core| {
+                        core.state.close_with(CloseReason::TransportError, error.close_code(), now());
+                    });
+                }
+                Ok((consumed, event)) => {
+                    decoded += consumed;
+                    if let Some(event) = event {
+                        turn.packets += 1;
+                        on_frame(event, session, handler, cx);
+                    }
+                }
+            }
+        }
+        if let Some(websocket) = &mut self.websocket {
+            websocket.decoder.release();
+        }
+        turn.bytes += decoded;
+        self.session.received().add(turn.packets - packets, decoded);
+        // What comes behind the end of the session is dropped.
+        if self.session.is_ending() { input.len() } else { decoded }
+    }
+
     /// Handles what HTTP requests have brought.
-    fn read_inbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn read_inbox(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
         let Some(delivery) = self.session.core().lock().inbox.pop_front() else { return Poll::Pending };
         match delivery {
             Delivery::Upgrade(websocket) => self.websocket = Some(*websocket),
-            Delivery::Payload { body, answer } => self.read_body(body, answer, cx),
+            Delivery::Payload { body, answer } => self.read_body(body, answer, turn, cx),
         }
         Poll::Ready(())
     }
 
-    /// Handles the packets of a POST's body until the handler is not ready for more; the rest goes back to the inbox.
+    /// Handles the packets of a POST's body, as far as the turn's budget goes and the session may be read; the rest goes
+    /// back to the inbox.
     ///
-    /// The client is answered when all is handled or, if the handler is not ready, as soon as the rest is known to be
+    /// The client is answered when all is handled or, if the session may not be read, as soon as the rest is known to be
     /// valid: clients give up a request that is not answered for some seconds. Its next POST waits.
-    fn read_body(&mut self, mut body: Body, mut answer: Option<oneshot::Sender<bool>>, cx: &mut Context<'_>) {
-        let Self { session, handler, packets: all, .. } = self;
+    fn read_body(
+        &mut self,
+        mut body: Body,
+        mut answer: Option<oneshot::Sender<bool>>,
+        turn: &mut Turn,
+        cx: &mut Context<'_>,
+    ) {
+        let session = self.session.clone();
         let mut error = None;
-        let mut count = 0;
+        let before = turn.packets;
         let mut packets = body.packets(session.revision());
-        while count == 0 || (count < PACKETS_A_READ && handler.is_ready()) {
+        while turn.packets == before || !(turn.is_spent() || self.is_held()) {
             let packet = match packets.next() {
                 Some(Ok(packet)) => packet,
                 invalid_or_end => {
@@ -103,26 +136,27 @@ impl<H: SessionHandler> Driver<H> {
                     break;
                 }
             };
-            count += 1;
+            turn.packets += 1;
             session.log_received(&packet);
-            on_packet(packet, TransportKind::Polling, session, handler, cx);
+            on_packet(packet, TransportKind::Polling, &session, &mut self.handler, cx);
             if session.is_ending() {
                 break;
             }
         }
         let remaining = packets.remaining();
-        let goes_on = !session.is_ending();
-        if goes_on && remaining.is_some() && answer.is_some() && !handler.is_ready() {
+        let (goes_on, is_held) = (!session.is_ending(), self.is_held());
+        if goes_on && remaining.is_some() && answer.is_some() && is_held {
             error = packets.find_map(Result::err);
         }
-        session.received().add(count, body.advance_to(remaining.unwrap_or(0)));
-        *all += count;
+        let read = body.advance_to(remaining.unwrap_or(0));
+        turn.bytes += read;
+        session.received().add(turn.packets - before, read);
         if let Some(error) = &error {
             log_violation(session.id().short(), CloseReason::ParseError, error);
             session.update(|core| core.state.handle_invalid_packet(now()));
         }
         let is_left = goes_on && remaining.is_some() && error.is_none();
-        if !is_left || !handler.is_ready() {
+        if !is_left || is_held {
             // The request may have gone away, which its own guard takes care of.
             let _gone = answer.take().map(|answer| answer.send(error.is_none()));
         }
@@ -170,7 +204,7 @@ fn on_frame<H: SessionHandler>(event: Event<'_>, session: &Arc<Session>, handler
             Packet::parse_binary(data, revision)
         }
         Event::Ping(payload) => {
-            let _closed = session.send(Frame::control(Opcode::Pong, payload));
+            session.send_pong(payload);
             return;
         }
         Event::Pong(_) => return,

@@ -33,28 +33,43 @@ pub(crate) struct WebSocket {
 
 /// Bytes that were read from a connection and are not decoded yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead(Vec<u8>);
+pub(crate) struct Ahead {
+    bytes: Vec<u8>,
+    /// How many of the bytes have been handled.
+    handled: usize,
+}
 
 impl Ahead {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+        Self { bytes: bytes.to_vec(), handled: 0 }
+    }
+
+    /// What is left to be handled.
+    pub(crate) fn left(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.handled..).unwrap_or_default()
+    }
+
+    /// Forgets `count` bytes, and the memory when nothing is left.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.handled += count;
+        if self.left().is_empty() {
+            *self = Self::default();
+        }
     }
 
     /// Moves as much into `buffer` as fits; none if there is nothing.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let count = self.0.len().min(buffer.len());
-        let rest = self.0.split_off(count);
-        buffer[..count].copy_from_slice(&self.0);
-        self.0 = rest;
-        Some(count)
+        let left = self.left();
+        let count = left.len().min(buffer.len());
+        buffer[..count].copy_from_slice(left.get(..count)?);
+        self.advance(count);
+        (count > 0).then_some(count)
     }
 
     /// Puts bytes back before the others.
     pub(crate) fn put_back(&mut self, bytes: &[u8]) {
-        self.0.splice(..0, bytes.iter().copied());
+        self.bytes.splice(..self.handled, bytes.iter().copied());
+        self.handled = 0;
     }
 }
 
@@ -76,15 +91,20 @@ impl WebSocket {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Puts bytes back that were read but not decoded.
-    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
-        self.ahead.put_back(bytes);
+    /// Takes what was read before and is left to be decoded. To be given back by [`put_back`](Self::put_back).
+    pub(crate) fn take_ahead(&mut self) -> Ahead {
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// Keeps what was read and is left to be decoded.
+    pub(crate) fn put_back(&mut self, ahead: Ahead) {
+        self.ahead = ahead;
     }
 }
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("ahead", &self.ahead.0.len()).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("ahead", &self.ahead.bytes.len()).finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use sockeye_engine::{Application, CloseReason, Config, Engine, Frame, Graceful, Message, Session, SessionHandler};
 use sockeye_protocol::websocket::{Decoder, Event, Limits, Opcode, Role, encode_frame};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -310,6 +310,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.stream.write_all(&bytes).await.unwrap();
     }
 
+    /// A client that reads while it writes.
+    pub(crate) fn split(self) -> (WebSocket<ReadHalf<S>>, WriteHalf<S>) {
+        let Self { head, stream, close_text, decoder, buffer } = self;
+        let (reader, writer) = tokio::io::split(stream);
+        (WebSocket { head, stream: reader, close_text, decoder, buffer }, writer)
+    }
+}
+
+impl<S: AsyncRead + Unpin> WebSocket<S> {
     pub(crate) async fn text(&mut self) -> String {
         match self.receive().await {
             Received::Text(text) => text,

@@ -30,6 +30,26 @@ impl Socket {
         self.emit("message", args)
     }
 
+    /// Waits until little waits to be sent to this client. A handler or task that sends much awaits this between its emits:
+    /// it then sends as fast as the client reads.
+    ///
+    /// ```
+    /// # use sockeye::{Server, Socket};
+    /// Server::new().of("/").on("export", async |socket: Socket| {
+    ///     for number in 0..100_000 {
+    ///         socket.ready().await?;
+    ///         socket.emit("row", number)?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// If the connection is closed.
+    pub async fn ready(&self) -> Result<(), EmitError> {
+        Ok(self.session().ready().await?)
+    }
+
     /// Emits an event and waits for the client's acknowledgement, at most for the server's `ack_timeout`.
     pub fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, args: impl Arguments) -> AckFuture<T> {
         self.emit_with_ack_within(self.namespace().config().ack_timeout, event, &args)

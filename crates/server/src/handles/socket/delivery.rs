@@ -77,9 +77,11 @@ impl Socket {
         match self.membership() {
             ServerMembership::Connecting => {
                 let held = shared.held.get_or_insert_default();
-                held.bytes += packet.iter().map(|frame| frame.websocket().len()).sum::<usize>();
+                held.memory += packet.iter().map(|frame| frame.memory() + size_of::<Frame>()).sum::<usize>();
                 held.frames.extend(packet);
-                if held.bytes > self.namespace().config().engine.outbox_bytes {
+                let is_full = held.memory > self.namespace().config().engine.outbox_bytes;
+                // What the client's own handlers emit is not limited.
+                if is_full && !self.0.session.runs_here() {
                     shared.held = None;
                     drop(shared);
                     let limit = self.namespace().config().engine.outbox_bytes;

@@ -1,6 +1,6 @@
 use std::sync::{Arc, atomic::Ordering};
 
-use sockeye_engine::{CloseReason, Revision, SendError};
+use sockeye_engine::{CloseReason, Revision};
 use sockeye_protocol::socketio::membership::{Answer, Input, ServerMembership};
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ impl Socket {
         let missed = shared.recovery.as_mut().and_then(|recovery| recovery.missed.take());
         // Errors need no handling here: the task of a closed session notices the end, and the socket then leaves as
         // usual.
-        let mut sent = self.0.session.send_all(missed.unwrap_or_default());
+        let _closed = self.0.session.send_all(missed.unwrap_or_default());
         let pid = shared.recovery.as_ref().map(|recovery| recovery.pid.clone());
         let answered = with_encoded(
             |buffer| match self.revision() {
@@ -40,16 +40,12 @@ impl Socket {
             },
             |buffer, wire| send(&self.0.session, buffer, wire),
         );
-        log_encoding(answered.map(|answered| sent = sent.and(answered)));
+        log_encoding(answered.map(drop));
         if let Some(held) = shared.held.take() {
-            sent = sent.and(self.0.session.send_all(held.frames));
+            let _closed = self.0.session.send_all(held.frames);
         }
-        match &mut shared.recovery {
-            // The missed packets do not fit the outbox. The client would fail in the same way each time it reconnects,
-            // so that it is not recovered again.
-            recovery if sent == Err(SendError::SlowConsumer) => *recovery = None,
-            Some(recovery) => recovery.admitted_at = Some(Instant::now()),
-            None => {}
+        if let Some(recovery) = &mut shared.recovery {
+            recovery.admitted_at = Some(Instant::now());
         }
         self.0.membership.store(membership.into(), Ordering::Release);
         true

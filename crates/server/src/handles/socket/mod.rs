@@ -67,7 +67,8 @@ struct Shared {
 #[derive(Default)]
 struct Held {
     frames: Vec<Frame>,
-    bytes: usize,
+    /// How many bytes of memory the frames take.
+    memory: usize,
 }
 
 /// The state of a socket for connection state recovery.
