@@ -95,9 +95,9 @@ impl QueuedEvent {
         Self { name: name.into(), args: args.to_owned(), ack }
     }
 
-    /// How many bytes the event takes while it is kept.
+    /// How many bytes of memory the event takes while it is kept, in a queue that is half empty.
     pub fn bytes(&self) -> usize {
-        self.name.len() + self.args.encoded_len() + size_of::<Self>()
+        self.name.len() + self.args.encoded_len() + 2 * size_of::<Self>()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient, TestClientError};
+use sockeye::{Config, EngineConfig, RecoveryConfig, Revision, Server, Socket, TestClient};
 use support::{Raw, in_time, settle};
 use tokio::{sync::Notify, time::Instant};
 
@@ -82,10 +82,10 @@ async fn beyond_max_absent_the_client_that_left_first_is_forgotten() {
 #[tokio::test]
 async fn a_client_that_missed_a_dropped_packet_gets_a_new_socket() {
     for (packets, recovers) in [(3, true), (30, false)] {
-        let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+        let server = server(RecoveryConfig { max_bytes: 100_000, ..RecoveryConfig::default() });
         let (sid, auth) = cut_off(&server).await;
         for _ in 0..packets {
-            server.emit("missed", "x".repeat(100)).unwrap();
+            server.emit("missed", "x".repeat(10_000)).unwrap();
         }
         let mut client = back(&server, &auth).await;
         assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
@@ -121,10 +121,10 @@ async fn the_disconnection_starts_when_the_connection_breaks() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_answered_a_later_ping_has_missed_no_dropped_packet() {
     for (stays, recovers) in [(10, false), (60, true)] {
-        let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+        let server = server(RecoveryConfig { max_bytes: 100_000, ..RecoveryConfig::default() });
         let mut client = server.test_client().connect().await.unwrap();
         for _ in 0..30 {
-            server.to("others").emit("burst", "x".repeat(100)).unwrap();
+            server.to("others").emit("burst", "x".repeat(10_000)).unwrap();
         }
         let until = Instant::now() + Duration::from_secs(stays);
         while Instant::now() < until {
@@ -141,9 +141,9 @@ async fn a_client_that_answered_a_later_ping_has_missed_no_dropped_packet() {
 #[tokio::test(start_paused = true)]
 async fn a_packet_that_was_sent_again_can_be_missed_again() {
     for (packets, recovers) in [(1, true), (2, false)] {
-        let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+        let server = server(RecoveryConfig { max_bytes: 100_000, ..RecoveryConfig::default() });
         let (sid, auth) = cut_off(&server).await;
-        server.emit("missed", "x".repeat(500)).unwrap();
+        server.emit("missed", "x".repeat(50_000)).unwrap();
         tokio::time::sleep(Duration::from_secs(30)).await;
         // It is sent what it missed, and takes none of it before its connection breaks once more.
         let client = back(&server, &auth).await;
@@ -151,7 +151,7 @@ async fn a_packet_that_was_sent_again_can_be_missed_again() {
         drop(client);
         gone(&server, &sid).await;
         for _ in 0..packets {
-            server.emit("missed", "x".repeat(300)).unwrap();
+            server.emit("missed", "x".repeat(30_000)).unwrap();
         }
         let mut client = back(&server, &auth).await;
         assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
@@ -161,10 +161,10 @@ async fn a_packet_that_was_sent_again_can_be_missed_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answered_ping_does_not_prove_that_later_packets_arrived() {
-    let server = server(RecoveryConfig { max_bytes: 1_000, ..RecoveryConfig::default() });
+    let server = server(RecoveryConfig { max_bytes: 100_000, ..RecoveryConfig::default() });
     server.of("/other");
     let (sid, auth) = cut_off(&server).await;
-    server.emit("missed", "x".repeat(500)).unwrap();
+    server.emit("missed", "x".repeat(50_000)).unwrap();
     let client = Raw::open(&server, Revision::V4).await;
     client.send(&["40/other,"]).await;
     client.until("40/other,").await;
@@ -175,7 +175,7 @@ async fn an_answered_ping_does_not_prove_that_later_packets_arrived() {
     client.send(&["1"]).await;
     gone(&server, &sid).await;
     for _ in 0..2 {
-        server.emit("missed", "x".repeat(300)).unwrap();
+        server.emit("missed", "x".repeat(30_000)).unwrap();
     }
     assert_ne!(back(&server, &auth).await.sid(), sid);
 }
@@ -192,20 +192,6 @@ async fn a_client_that_missed_more_than_the_outbox_takes_gets_a_new_socket() {
         assert_eq!(client.sid() == sid, recovers, "after {packets} packets");
         assert_eq!(client.received().len(), if recovers { packets } else { 0 });
     }
-}
-
-#[tokio::test]
-async fn a_client_whose_missed_packets_exceed_the_outbox_gets_a_new_socket_the_next_time() {
-    let server = server_with_outbox(2_000);
-    let (sid, auth) = cut_off(&server).await;
-    // It fits the outbox, and the CONNECT behind it does not.
-    server.emit("missed", "x".repeat(1_960)).unwrap();
-    let refused = server.test_client().auth(auth.clone()).connect().await;
-    assert!(matches!(refused, Err(TestClientError::Closed)), "{refused:?}");
-    gone(&server, &sid).await;
-    let mut client = back(&server, &auth).await;
-    assert_ne!(client.sid(), sid);
-    assert_eq!(client.received().len(), 0);
 }
 
 #[tokio::test]

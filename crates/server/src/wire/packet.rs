@@ -50,6 +50,12 @@ impl EncodedPacket {
         self.frames.iter().map(|frame| frame.websocket().len()).sum()
     }
 
+    /// How many bytes of memory the packet takes.
+    pub(crate) fn memory(&self) -> usize {
+        let frames: usize = self.frames.iter().map(|frame| frame.memory() + size_of::<Frame>()).sum();
+        size_of::<Self>() + frames + self.name.len() + self.args.as_ref().map_or(0, ArgsBuf::encoded_len)
+    }
+
     /// Whether there are no frames. Only a custom parser can produce such a packet.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()

@@ -16,7 +16,7 @@ pub struct RecoveryConfig {
     /// The most disconnected clients that each namespace remembers. Beyond it, the namespace forgets the client that
     /// disconnected first. Default 100,000.
     pub max_absent: usize,
-    /// The most bytes of packets that each namespace keeps. Beyond it, the namespace drops its oldest packets. It does
+    /// The most memory, in bytes, that the packets take which each namespace keeps. Beyond it, the namespace drops its oldest packets. It does
     /// not recover a client that may have missed a dropped packet, nor one that missed more bytes than the
     /// `outbox_bytes` of its connection. Default 16 MiB.
     pub max_bytes: usize,

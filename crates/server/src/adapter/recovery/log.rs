@@ -12,7 +12,8 @@ pub(super) struct Log {
     /// server before a restart, of another server, and of an earlier namespace with the same name.
     epoch: Box<str>,
     packets: VecDeque<Logged>,
-    bytes: usize,
+    /// How many bytes of memory the packets take.
+    memory: usize,
     max_bytes: usize,
     /// How long the log keeps packets.
     keep: Duration,
@@ -36,7 +37,7 @@ impl Log {
     /// An empty log with an epoch of its own.
     pub(super) fn new(max_bytes: usize, keep: Duration) -> Self {
         let epoch = Sid::random().as_str().chars().take(EPOCH_LENGTH).collect();
-        Self { epoch, packets: VecDeque::new(), bytes: 0, max_bytes, keep, last: 0, dropped: None }
+        Self { epoch, packets: VecDeque::new(), memory: 0, max_bytes, keep, last: 0, dropped: None }
     }
 
     /// The number of the last packet.
@@ -57,17 +58,18 @@ impl Log {
     /// Appends a packet, which carries the [next offset](Self::next_offset), and returns it.
     pub(super) fn append(&mut self, packet: EncodedPacket, target: Target, now: Instant) -> &EncodedPacket {
         self.last += 1;
-        self.bytes += packet.len();
-        &self.packets.push_back_mut(Logged { number: self.last, at: now, target, packet }).packet
+        let logged = Logged { number: self.last, at: now, target, packet };
+        self.memory += logged.memory();
+        &self.packets.push_back_mut(logged).packet
     }
 
     /// Drops the oldest packets: those kept long enough, and those for which there is no room.
     pub(super) fn purge(&mut self, now: Instant) {
         while let Some(oldest) = self.packets.front()
-            && (self.bytes > self.max_bytes || now.duration_since(oldest.at) > self.keep)
+            && (self.memory > self.max_bytes || now.duration_since(oldest.at) > self.keep)
         {
             self.dropped = Some((oldest.number, oldest.at));
-            self.bytes -= oldest.packet.len();
+            self.memory -= oldest.memory();
             self.packets.pop_front();
         }
     }
@@ -97,6 +99,13 @@ impl Log {
 }
 
 impl Logged {
+    /// How many bytes of memory the packet takes in a log that is half empty.
+    fn memory(&self) -> usize {
+        let names = self.target.rooms.iter().chain(&self.target.except);
+        let names: usize = names.map(|name| name.len() + size_of::<Arc<str>>() + 2 * size_of::<usize>()).sum();
+        self.packet.memory() + names + 2 * size_of::<Self>() - size_of::<EncodedPacket>()
+    }
+
     fn is_for(&self, rooms: &[Arc<str>]) -> bool {
         let is_in = |room: &Arc<str>| rooms.contains(room);
         (self.target.rooms.is_empty() || self.target.rooms.iter().any(is_in)) && !self.target.except.iter().any(is_in)
