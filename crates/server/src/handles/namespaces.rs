@@ -84,3 +84,58 @@ impl Namespaces {
         self.by_name.get(namespace.name()).is_some_and(|current| current.is_same(namespace))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    /// The namespaces noted as empty, in their order. Each is there once, under the number that it keeps.
+    fn noted(namespaces: &Namespaces) -> Vec<&str> {
+        let taken: Vec<u64> = namespaces.empty.values().map(Namespace::take_emptied).collect();
+        assert!(namespaces.empty.keys().eq(&taken));
+        namespaces.empty.iter().for_each(|(number, namespace)| namespace.set_emptied(*number));
+        namespaces.empty.values().map(Namespace::name).collect()
+    }
+
+    #[test]
+    fn namespaces_made_for_clients_are_counted_and_kept_in_the_order_in_which_they_became_empty() {
+        let registry = Server::new().of("/").registry().unwrap();
+        let child = |name: &str| Namespace::new(name.into(), &registry, None, true);
+        let mut namespaces = Namespaces::default();
+        let [a, b, c, d] = ["/a", "/b", "/c", "/d"].map(child);
+        for namespace in [&a, &b, &c, &d] {
+            namespaces.insert(namespace.clone());
+            namespaces.note_empty(namespace);
+        }
+        assert_eq!((namespaces.made_for_clients(), noted(&namespaces)), (4, vec!["/a", "/b", "/c", "/d"]));
+        namespaces.note_empty(&b);
+        assert_eq!(noted(&namespaces), ["/a", "/c", "/d", "/b"]);
+        assert!(namespaces.remove(&c));
+        assert!(!namespaces.remove(&c));
+        assert_eq!((namespaces.made_for_clients(), noted(&namespaces)), (3, vec!["/a", "/d", "/b"]));
+        assert!(namespaces.next_noted_empty().unwrap().is_same(&a));
+        assert_eq!(noted(&namespaces), ["/d", "/b"]);
+
+        // Its name is another namespace's by now.
+        namespaces.insert(child("/c"));
+        namespaces.note_empty(&c);
+        assert!(!namespaces.remove(&c));
+        assert_eq!((namespaces.made_for_clients(), noted(&namespaces)), (4, vec!["/d", "/b"]));
+    }
+
+    #[test]
+    fn only_some_names_are_kept_for_the_log_and_none_that_a_client_chose() {
+        let registry = Server::new().of("/").registry().unwrap();
+        let mut namespaces = Namespaces::default();
+        for number in 0..2 * SOME {
+            for is_made_for_client in [false, true] {
+                let name = format!("/{is_made_for_client}-{number}").into();
+                namespaces.insert(Namespace::new(name, &registry, None, is_made_for_client));
+            }
+        }
+        assert_eq!((namespaces.by_name.len(), namespaces.made_for_clients()), (4 * SOME, 2 * SOME));
+        assert_eq!(namespaces.some_names().len(), SOME);
+        assert!(namespaces.some_names().iter().all(|name| name.starts_with("/false-")));
+    }
+}
