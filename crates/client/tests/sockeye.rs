@@ -345,8 +345,10 @@ async fn the_client_reads_nothing_from_a_server_that_does_not_read() {
     let connecting = tokio::spawn(script.client().send_buffer(limits).connect());
     let line = script.let_in(r#"{"sid":"socket"}"#).await;
     let socket = in_time(connecting).await.unwrap().unwrap();
+    socket.on("echo", async |args: RawArgs| args);
     // The answers to all of it would be far more than the kernel takes for somebody who does not read.
-    let flood = tokio::spawn(line.flood(64 * 1024 * 1024));
+    let packet = format!(r#"21["echo","{}"]"#, "x".repeat(1_000));
+    let flood = tokio::spawn(async move { line.flood(&packet, 64 * 1024 * 1024).await });
     let mut before = 0;
     eventually("nothing more is answered", || {
         let now = socket.manager().backlog();
@@ -355,6 +357,16 @@ async fn the_client_reads_nothing_from_a_server_that_does_not_read() {
     .await;
     assert!(before < 1024 * 1024, "{before} bytes wait");
     flood.abort();
+}
+
+#[tokio::test]
+async fn of_many_pings_only_the_newest_is_answered() {
+    let script = Script::begin().await;
+    let connecting = tokio::spawn(script.client().connect());
+    let mut line = script.let_in(r#"{"sid":"socket"}"#).await;
+    let _socket = in_time(connecting).await.unwrap().unwrap();
+    let pongs = line.ping(5_000).await;
+    assert!(pongs < 50, "{pongs} pongs");
 }
 
 #[tokio::test]
@@ -440,7 +452,7 @@ async fn an_event_that_the_kernel_has_taken_is_not_sent_again() {
 async fn a_volatile_event_is_dropped_while_another_event_waits_to_be_written() {
     let local = serve().await;
     for transport in [Transport::Polling, Transport::WebSocket] {
-        let limits = BufferLimits { bytes: 100, ..BufferLimits::default() };
+        let limits = BufferLimits { bytes: 400, ..BufferLimits::default() };
         let builder = Manager::builder(&local.url()).transports(transport).send_buffer(limits);
         let socket = builder.connect().await.unwrap();
         let mut events = socket.events();

@@ -36,6 +36,10 @@ pub(crate) enum Origin {
     Event(usize),
 }
 
+/// What a message counts in addition to its bytes, and each attachment again: its entry in a queue, which may have room
+/// for twice as many, and what its buffer has room for beyond its bytes.
+pub(crate) const OVERHEAD: usize = 256;
+
 impl Outgoing {
     /// An Engine.IO packet other than a message.
     pub(crate) fn control(packet: &[u8]) -> Self {
@@ -48,8 +52,9 @@ impl Outgoing {
         Self { head, kind: Kind::Close, ..Self::default() }
     }
 
-    /// How many bytes it has, attachments included.
-    pub(crate) fn len(&self) -> usize {
-        self.head.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    /// How many bytes it counts in a queue: its own, those of its attachments, and [`OVERHEAD`] for each.
+    pub(crate) fn size(&self) -> usize {
+        let attachments = self.attachments.iter().map(|attachment| OVERHEAD + attachment.len());
+        OVERHEAD + self.head.len() + attachments.sum::<usize>()
     }
 }

@@ -8,6 +8,9 @@ use sockeye_protocol::socketio::{self, Arguments, EncodeError, membership::Recov
 use super::packet::{Kind, Outgoing};
 use crate::{EngineVersion, Parser};
 
+/// The room in bytes that every message begins with.
+const ROOM: usize = 64;
+
 impl Parser {
     pub(crate) fn event(
         self,
@@ -79,7 +82,7 @@ impl Parser {
         json: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Bytes>, EncodeError>,
         message_pack: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<Outgoing, EncodeError> {
-        let mut head = Vec::with_capacity(64);
+        let mut head = Vec::with_capacity(ROOM);
         let (kind, attachments) = match self {
             Self::Json => {
                 head.push(b'4');
@@ -90,6 +93,10 @@ impl Parser {
                 (Kind::Binary, Vec::new())
             }
         };
+        // A buffer that grew may have room for twice its bytes, which a queue does not count.
+        if head.capacity() - head.len() > ROOM + head.len() / 8 {
+            head.shrink_to_fit();
+        }
         Ok(Outgoing { head, kind, attachments, ..Outgoing::default() })
     }
 }

@@ -386,7 +386,7 @@ impl Connection {
                     on_packet(&packet, Transport::WebSocket, session, ping_data, cx, now, receiver)?;
                 }
                 if let Some(payload) = pong {
-                    websocket.pong(&payload);
+                    websocket.pong(payload);
                 }
                 input = input.get_mut(consumed..).unwrap_or_default();
             }

@@ -144,7 +144,7 @@ impl Socket {
         let shared = self.manager().shared();
         let limits = &shared.config.send_buffer;
         let mut core = shared.core();
-        let full = core.waiting_bytes() + packet.len() > limits.bytes || core.outbox.len() >= limits.packets;
+        let full = core.waiting_bytes() + packet.size() > limits.bytes || core.outbox.len() >= limits.packets;
         let busy = core.backlog > 0;
         let Some(socket) = core.sockets.get_mut(self.shared.index) else { return Ok(()) };
         if socket.membership.is_connected() {

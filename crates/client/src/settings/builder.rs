@@ -113,9 +113,10 @@ settings! {
     /// How many events and bytes may wait to be sent.
     send_buffer: BufferLimits = BufferLimits::default();
 
-    /// How many bytes of events may wait for a socket's handlers or streams; 16 MiB by default. Beyond it the client reads
-    /// nothing from the connection until some are handled. It does not answer the server's pings then, so that the
-    /// server may close the connection.
+    /// How many bytes of events may wait for a socket's handlers or streams; 16 MiB by default. An event counts its bytes
+    /// and some hundred more, so that their memory is bounded too. Beyond the limit the client reads nothing from the
+    /// connection until some events are handled. It does not answer the server's pings then, so that the server may close
+    /// the connection.
     receive_buffer: usize = 16 * 1024 * 1024;
 
     /// Logs every packet with its content, at level `info` under the target `sockeye::packets`; off by default, because

@@ -4,7 +4,8 @@
 pub struct BufferLimits {
     /// The most events; 65,536 by default.
     pub packets: usize,
-    /// The most bytes, attachments included; 16 MiB by default.
+    /// The most bytes; 16 MiB by default. An event counts its bytes, those of its attachments, and 256 more for itself
+    /// and for each attachment, so that the memory of the buffer is bounded too.
     pub bytes: usize,
     /// What happens to an event beyond either limit while its namespace is not connected. While the server does not read,
     /// and with [`Retries`](crate::Retries), `emit` fails.

@@ -98,14 +98,39 @@ impl Line {
         }
     }
 
-    /// Sends pings of the WebSocket, of so many bytes in all, and reads no answer.
-    pub(crate) async fn flood(mut self, bytes: usize) {
-        let mut pings = Vec::new();
-        while pings.len() < 64 * 1024 {
-            encode_frame(&mut pings, Opcode::Ping, &[b'x'; 125], None);
+    /// Sends this packet of Socket.IO again and again, so many bytes in all, and reads no answer.
+    pub(crate) async fn flood(mut self, packet: &str, bytes: usize) {
+        let mut packets = Vec::new();
+        while packets.len() < 64 * 1024 {
+            encode_frame(&mut packets, Opcode::Text, format!("4{packet}").as_bytes(), None);
         }
-        for _ in 0..bytes / pings.len() {
-            self.stream.write_all(&pings).await.unwrap();
+        for _ in 0..bytes / packets.len() {
+            self.stream.write_all(&packets).await.unwrap();
+        }
+    }
+
+    /// Sends so many pings of the WebSocket at once. Returns how many pongs come until the last one is answered.
+    pub(crate) async fn ping(&mut self, count: usize) -> usize {
+        let mut pings = Vec::new();
+        (1..=count).for_each(|number| encode_frame(&mut pings, Opcode::Ping, number.to_string().as_bytes(), None));
+        self.stream.write_all(&pings).await.unwrap();
+        let last = count.to_string();
+        let mut pongs = 0;
+        loop {
+            let (consumed, is_last) = match self.decoder.decode(&mut self.input, &LIMITS).unwrap() {
+                (consumed, Some(Event::Pong(payload))) => (consumed, Some(*payload == *last.as_bytes())),
+                (_, Some(other)) => panic!("{other:?} is no pong"),
+                (consumed, None) => (consumed, None),
+            };
+            self.input.drain(..consumed);
+            pongs += usize::from(is_last.is_some());
+            if is_last == Some(true) {
+                return pongs;
+            }
+            if consumed == 0 {
+                let count = soon(self.stream.read_buf(&mut self.input)).await.unwrap();
+                assert!(count > 0, "the client has closed the connection");
+            }
         }
     }
 

@@ -151,9 +151,9 @@ impl Polling {
         }
     }
 
-    /// How many bytes are on their way to the server.
+    /// How many bytes the messages count that are on their way to the server.
     pub(crate) fn backlog(&self) -> usize {
-        self.in_flight.iter().map(Outgoing::len).sum()
+        self.in_flight.iter().map(Outgoing::size).sum()
     }
 
     /// The requests of this session.

@@ -42,6 +42,8 @@ pub(crate) struct WebSocket {
     taken: usize,
     /// The messages in `out` that the kernel has not taken wholly, each with its end there.
     sending: VecDeque<(usize, Outgoing)>,
+    /// The payload of the ping frame that is to be answered.
+    ping: Option<Vec<u8>>,
 }
 
 /// What a WebSocket brings.
@@ -88,6 +90,7 @@ impl WebSocket {
             out: Vec::new(),
             taken: 0,
             sending: VecDeque::new(),
+            ping: None,
         })
     }
 
@@ -148,6 +151,9 @@ impl WebSocket {
             if self.taken == self.out.len() {
                 self.out.clear();
                 self.taken = 0;
+                if let Some(payload) = self.ping.take() {
+                    websocket::encode_frame(&mut self.out, Opcode::Pong, &payload, Some(mask()));
+                }
                 while self.out.len() < BATCH
                     && let Some(packet) = queue.pop()
                 {
@@ -173,12 +179,12 @@ impl WebSocket {
 
     /// How many bytes were taken from the queue and are not written yet.
     pub(crate) fn backlog(&self) -> usize {
-        self.out.len() - self.taken
+        self.out.len() - self.taken + self.ping.as_ref().map_or(0, |payload| 1 + payload.len())
     }
 
-    /// Adds the pong that a ping frame asks for.
-    pub(crate) fn pong(&mut self, payload: &[u8]) {
-        websocket::encode_frame(&mut self.out, Opcode::Pong, payload, Some(mask()));
+    /// Answers a ping frame with the next write. Only the newest one needs an answer (RFC 6455 §5.5.3).
+    pub(crate) fn pong(&mut self, payload: Vec<u8>) {
+        self.ping = Some(payload);
     }
 
     /// Shuts this side down, after everything was written.
