@@ -1,15 +1,18 @@
 //! The server that the official protocol suites expect: Engine.IO echoing at `/engine.io/`, Socket.IO at `/socket.io/`.
-//! Tests that are not about its times let it wait longer, by `PING_INTERVAL_MS`, `PING_TIMEOUT_MS`, `CONNECT_TIMEOUT_MS`.
+//! Tests that are not about its limits have others: `PING_INTERVAL_MS`, `PING_TIMEOUT_MS`, `CONNECT_TIMEOUT_MS`, and
+//! `MAX_PAYLOAD` in bytes.
 use std::{
     future::{pending, ready},
+    num::ParseIntError,
+    str::FromStr,
     sync::Arc,
     task::Context,
     time::Duration,
 };
 
 use sockeye::{
-    Auth, Config, EngineConfig, Graceful, Hooks, Namespace, OriginPolicy, RawArgs, ServeError, Server, Sid, Socket,
-    Value, listen,
+    Args, Auth, Config, EngineConfig, Graceful, Hooks, Namespace, OriginPolicy, RawArgs, ServeError, Server, Sid,
+    Socket, Value, listen,
 };
 use sockeye_engine::{Application, CloseReason, Engine, Frame, Message, Session, SessionHandler};
 
@@ -18,7 +21,7 @@ async fn main() -> Result<(), ServeError> {
     let engine = EngineConfig {
         ping_interval: milliseconds("PING_INTERVAL_MS", 300),
         ping_timeout: milliseconds("PING_TIMEOUT_MS", 200),
-        max_payload: 1_000_000,
+        max_payload: number("MAX_PAYLOAD", 1_000_000),
         allow_eio3: true,
         origins: OriginPolicy::Any,
         hooks: Hooks::default().generate_id(|request| {
@@ -41,6 +44,13 @@ async fn main() -> Result<(), ServeError> {
     greet(&custom);
     root.on("message", async |socket: Socket, RawArgs(args): RawArgs| Ok(socket.emit("message-back", args)?));
     root.on("message-with-ack", async |args: RawArgs| args);
+    root.on("burst", async |socket: Socket, Args((count, bytes)): Args<(u32, usize)>| {
+        let text = "x".repeat(bytes);
+        for number in 0..count {
+            socket.emit("part", (number, &text))?;
+        }
+        Ok(())
+    });
 
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into());
     let mut listeners = listen(format!("127.0.0.1:{port}")).await?;
@@ -51,9 +61,12 @@ async fn main() -> Result<(), ServeError> {
 }
 
 /// What the environment says, or else what the suites expect.
+fn number<T: FromStr<Err = ParseIntError>>(name: &str, expected: T) -> T {
+    std::env::var(name).map_or(expected, |text| text.parse().expect("a number"))
+}
+
 fn milliseconds(name: &str, expected: u64) -> Duration {
-    let given = std::env::var(name).ok().map(|text| text.parse().expect("a number of milliseconds"));
-    Duration::from_millis(given.unwrap_or(expected))
+    Duration::from_millis(number(name, expected))
 }
 
 /// Tells every client what it sent along with CONNECT.
