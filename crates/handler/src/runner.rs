@@ -97,7 +97,7 @@ impl QueuedEvent {
 
     /// How many bytes of memory the event takes while it is kept, in a queue that is half empty.
     pub fn bytes(&self) -> usize {
-        self.name.len() + self.args.encoded_len() + 2 * size_of::<Self>()
+        self.name.len() + self.args.memory() + 2 * size_of::<Self>()
     }
 }
 

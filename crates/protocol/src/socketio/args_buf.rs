@@ -42,6 +42,18 @@ impl ArgsBuf {
         }
     }
 
+    /// Returns how many bytes of memory the arguments take: their encoded form, their attachments, and what holds these.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let attachments = match &self.repr {
+            OwnedRepr::Json { attachments, .. } => attachments.len(),
+            OwnedRepr::MessagePack(_) => 0,
+        };
+        // Each allocation that is shared begins with its counts.
+        let counts = 4 * size_of::<usize>();
+        self.encoded_len() + counts + attachments * (counts + size_of::<Bytes>())
+    }
+
     /// The arguments, borrowed.
     #[must_use]
     pub fn as_args(&self) -> Args<'_> {

@@ -53,7 +53,7 @@ impl EncodedPacket {
     /// How many bytes of memory the packet takes.
     pub(crate) fn memory(&self) -> usize {
         let frames: usize = self.frames.iter().map(|frame| frame.memory() + size_of::<Frame>()).sum();
-        size_of::<Self>() + frames + self.name.len() + self.args.as_ref().map_or(0, ArgsBuf::encoded_len)
+        size_of::<Self>() + frames + self.name.len() + self.args.as_ref().map_or(0, ArgsBuf::memory)
     }
 
     /// Whether there are no frames. Only a custom parser can produce such a packet.
