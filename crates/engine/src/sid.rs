@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::{borrow::Borrow, cell::RefCell, fmt, ops::Deref};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use smol_str::SmolStr;
@@ -9,15 +9,13 @@ use smol_str::SmolStr;
 pub struct Sid(SmolStr);
 
 impl Sid {
-    /// A new identifier from the operating system's random source, which nobody can guess.
+    /// A new identifier from the operating system's random source, which nobody can guess. A thread asks the source for
+    /// several identifiers at a time, and uses each of its bytes once.
     ///
     /// # Panics
     /// If the operating system returns no random bytes, because any other identifier could be guessed.
     pub fn random() -> Self {
-        let mut bytes = [0u8; 15];
-        if let Err(error) = getrandom::fill(&mut bytes) {
-            panic!("the operating system gave no random bytes for a session id: {error}");
-        }
+        let bytes = RANDOM.with_borrow_mut(RandomBytes::take);
         let mut text = [0u8; 20];
         match URL_SAFE_NO_PAD.encode_slice(bytes, &mut text) {
             Ok(length) => Self(String::from_utf8_lossy(&text[..length]).into()),
@@ -40,6 +38,35 @@ impl Sid {
         let start = self.rfind('#').map_or(0, |at| at + 1);
         let end = start + (self.len() - start).div_euclid(2).min(6);
         self.get(..end).unwrap_or_default()
+    }
+}
+
+/// How many random bytes an identifier has.
+const BYTES: usize = 15;
+
+/// Random bytes of the operating system that no identifier has used.
+struct RandomBytes {
+    bytes: [u8; 8 * BYTES],
+    used: usize,
+}
+
+thread_local! {
+    static RANDOM: RefCell<RandomBytes> = const { RefCell::new(RandomBytes { bytes: [0; 8 * BYTES], used: 8 * BYTES }) };
+}
+
+impl RandomBytes {
+    fn take(&mut self) -> [u8; BYTES] {
+        if self.used == self.bytes.len() {
+            if let Err(error) = getrandom::fill(&mut self.bytes) {
+                panic!("the operating system gave no random bytes for a session id: {error}");
+            }
+            self.used = 0;
+        }
+        let mut taken = [0; BYTES];
+        let used = self.used..self.used + BYTES;
+        taken.swap_with_slice(&mut self.bytes[used.clone()]);
+        self.used = used.end;
+        taken
     }
 }
 
