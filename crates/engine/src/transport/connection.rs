@@ -33,7 +33,7 @@ impl Connection {
         let upgraded = match upgraded.downcast::<TokioIo<Switching<TcpStream>>>() {
             Ok(parts) => {
                 let (stream, answer) = parts.io.into_inner().into_parts();
-                return Self { answer, ..Self::tcp(stream, &parts.read_buf) };
+                return Self { stream: Stream::Tcp(stream), ahead: Ahead::new(&parts.read_buf), answer };
             }
             Err(upgraded) => upgraded,
         };
@@ -58,7 +58,10 @@ impl Connection {
         Self { stream, ahead: Ahead::default(), answer: Vec::new() }
     }
 
+    /// A connection that a listener of the application has accepted.
     fn tcp(stream: TcpStream, ahead: &[u8]) -> Self {
+        // A socket that refuses the option is merely slower, or it is broken, and then the next read fails.
+        let _slower = stream.set_nodelay(true);
         Self { stream: Stream::Tcp(stream), ahead: Ahead::new(ahead), answer: Vec::new() }
     }
 
@@ -71,8 +74,6 @@ impl Connection {
     pub(crate) fn into_parts(self) -> (Channel, WebSocket) {
         match self.stream {
             Stream::Tcp(stream) => {
-                // A socket that refuses the option is slower, or it is broken, and then the next read fails.
-                let _slower = stream.set_nodelay(true);
                 let (read, half) = stream.into_split();
                 (Channel::Tcp { half, blocked: false }, WebSocket::new(Source::Tcp(read), self.ahead))
             }
