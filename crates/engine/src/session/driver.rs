@@ -10,7 +10,7 @@ use sockeye_protocol::{
     engineio::session::{CloseReason, Event, TransportKind},
     websocket::CloseCode,
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::{
     Batch, Session, SessionHandler,
@@ -39,8 +39,6 @@ pub(crate) struct Driver<H> {
     pub(super) handler: H,
     /// The WebSocket, once there is one; before, packets come by way of the session's inbox.
     pub(super) websocket: Option<WebSocket>,
-    /// One timer for all deadlines. It may fire early, never late.
-    timer: Pin<Box<Sleep>>,
     pipelining: Pipelining,
     /// Whether the peer is not read at present for reasons of this side.
     held_back: bool,
@@ -63,14 +61,11 @@ enum Stop {
 
 impl<H: SessionHandler> Driver<H> {
     pub(crate) fn new(session: Arc<Session>, guard: SessionGuard, handler: H, websocket: Option<WebSocket>) -> Self {
-        let own = session.core().lock().state.poll_timeout().map_or_else(Instant::now, Instant::from_std);
-        let deadline = handler.deadline().map_or(own, |at| at.min(own));
         Self {
             guard,
             session,
             handler,
             websocket,
-            timer: Box::pin(sleep_until(deadline)),
             pipelining: Pipelining::default(),
             held_back: false,
             owed: 0,
@@ -112,7 +107,11 @@ impl<H: SessionHandler> Driver<H> {
         }
         self.keep_time(turn.packets > 0, cx);
         self.write(cx);
-        if self.session.is_ending() { self.poll_end(cx) } else { Poll::Pending }
+        if self.session.is_ending() && self.poll_end(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.set_alarm();
+        Poll::Pending
     }
 
     /// Holds the answers of a client that pipelines back until no more comes, or lets them go. Returns whether to look
@@ -176,46 +175,42 @@ impl<H: SessionHandler> Driver<H> {
 
     /// Does what is due, and calls the handler at its deadline. `heard` says whether packets have come.
     fn keep_time(&mut self, heard: bool, cx: &mut Context<'_>) {
+        if heard {
+            self.session.core().lock().state.handle_input(|| Instant::now().into_std());
+        }
+        if !self.guard.alarm_has_rung() {
+            return;
+        }
+        let now = Instant::now();
         let slow_after = self.session.context().config.slow_consumer_timeout;
-        let due_at = |core: &Core| {
+        self.session.update(|core| {
+            if core.slow_at(slow_after).is_some_and(|at| now >= at) {
+                let limit = format!("{slow_after:?}");
+                let why = "disconnected a slow consumer that took nothing";
+                self.session.close_slow(core, "slow_consumer_timeout", limit, why);
+            }
+            core.state.handle_timeout(now.into_std());
+            if let Channel::Polling(polling) = &mut core.channel {
+                polling.wake_get();
+            }
+        });
+        if !self.session.is_ending() && self.handler.deadline().is_some_and(|at| now >= at) {
+            self.handler.timeout(now);
+            // It may take messages again, and nobody else would have the task look for them.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Has the task woken at the next deadline.
+    fn set_alarm(&mut self) {
+        let slow_after = self.session.context().config.slow_consumer_timeout;
+        let own = {
+            let core = self.session.core().lock();
             let own = core.state.poll_timeout().map(Instant::from_std);
             [own, core.slow_at(slow_after)].into_iter().flatten().min()
         };
-        let mut due = {
-            let mut core = self.session.core().lock();
-            if heard {
-                core.state.handle_input(|| Instant::now().into_std());
-            }
-            due_at(&core)
-        };
-        loop {
-            let Some(deadline) = self.deadline(due) else { return };
-            if deadline < self.timer.deadline() {
-                self.timer.as_mut().reset(deadline);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            let now = Instant::now();
-            due = self.session.update(|core| {
-                if core.slow_at(slow_after).is_some_and(|at| now >= at) {
-                    let limit = format!("{slow_after:?}");
-                    let why = "disconnected a slow consumer that took nothing";
-                    self.session.close_slow(core, "slow_consumer_timeout", limit, why);
-                }
-                core.state.handle_timeout(now.into_std());
-                if let Channel::Polling(polling) = &mut core.channel {
-                    polling.wake_get();
-                }
-                due_at(core)
-            });
-            if !self.session.is_ending() && self.handler.deadline().is_some_and(|at| now >= at) {
-                self.handler.timeout(now);
-                // It may take messages again, and nobody else would have the task look for them.
-                cx.waker().wake_by_ref();
-            }
-            let Some(deadline) = self.deadline(due) else { return };
-            self.timer.as_mut().reset(deadline.max(now));
+        if let Some(deadline) = self.deadline(own) {
+            self.guard.set_alarm(deadline);
         }
     }
 

@@ -4,6 +4,7 @@ mod backpressure;
 mod batch;
 pub(crate) mod context;
 pub(crate) mod core;
+pub(crate) mod deadlines;
 pub(crate) mod driver;
 pub(crate) mod flusher;
 mod handle;

@@ -3,7 +3,13 @@ use std::{hash::BuildHasher, sync::Arc};
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use parking_lot::{RwLock, RwLockReadGuard};
 
-use crate::session::{handle::Session, permits::ConnectionPermit};
+use tokio::time::Instant;
+
+use crate::session::{
+    deadlines::{Alarm, Deadlines},
+    handle::Session,
+    permits::ConnectionPermit,
+};
 
 /// The sessions of an engine by their identifier, for the requests that belong to them. An entry is a pointer, because
 /// the session itself holds the identifier.
@@ -11,6 +17,7 @@ use crate::session::{handle::Session, permits::ConnectionPermit};
 pub(crate) struct SessionTable {
     sessions: RwLock<HashTable<Arc<Session>>>,
     hasher: DefaultHashBuilder,
+    deadlines: Deadlines,
 }
 
 impl SessionTable {
@@ -47,6 +54,11 @@ impl SessionTable {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
     fn hash(&self, id: &str) -> u64 {
         self.hasher.hash_one(id)
     }
@@ -57,23 +69,36 @@ impl SessionTable {
 pub(crate) struct SessionGuard {
     session: Arc<Session>,
     table: Arc<SessionTable>,
+    /// Wakes the session's task at its next deadline or before it.
+    alarm: Alarm,
     /// Returned when the session's memory is free, not before.
     _permit: ConnectionPermit,
 }
 
 impl SessionGuard {
     pub(crate) fn new(session: Arc<Session>, table: Arc<SessionTable>, permit: ConnectionPermit) -> Self {
-        Self { session, table, _permit: permit }
+        Self { session, table, alarm: Alarm::default(), _permit: permit }
     }
 
     /// Removes the session from the table.
     pub(crate) fn remove(&self) {
         self.table.remove(&self.session);
     }
+
+    /// Has the session's task woken at this deadline, or earlier.
+    pub(crate) fn set_alarm(&mut self, deadline: Instant) {
+        self.table.deadlines.set(&mut self.alarm, &self.session, deadline);
+    }
+
+    /// Whether the task was woken, so that its deadline may have passed.
+    pub(crate) fn alarm_has_rung(&self) -> bool {
+        self.table.deadlines.has_rung(&self.alarm)
+    }
 }
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
+        self.table.deadlines.cancel(&mut self.alarm, &self.session);
         self.session.abandon();
         self.remove();
     }
