@@ -3,7 +3,7 @@ use std::{
     io::IoSlice,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use sockeye_protocol::{
@@ -42,10 +42,10 @@ pub(crate) struct Driver<H> {
     pipelining: Pipelining,
     /// Whether the peer is not read at present for reasons of this side.
     held_back: bool,
-    /// How many packets the session's turns have sent to other sessions since the last debt was paid.
+    /// How many packets the session's turns have sent to other sessions that may not be written yet.
     owed: usize,
-    /// What the flusher must have written before the session has its next turn.
-    debt: Option<Ticket>,
+    /// What the flusher must have written for so many of them to be written.
+    debt: Option<(Ticket, usize)>,
     /// The code of the Close frame that answers a peer that broke a rule of WebSocket.
     pub(super) broken_rule: Option<CloseCode>,
 }
@@ -131,16 +131,22 @@ impl<H: SessionHandler> Driver<H> {
         false
     }
 
-    /// Ready unless the session has caused so much to be sent to others that it must wait until that is written.
+    /// Ready unless so much of what the session has sent to others is not written yet that it must wait.
     fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.owed < DELIVERIES {
-            return Poll::Ready(());
+        loop {
+            let Some((ticket, count)) = &self.debt else {
+                if self.owed < DELIVERIES / 8 {
+                    return Poll::Ready(());
+                }
+                self.debt = Some((self.session.flusher().ticket(), self.owed));
+                continue;
+            };
+            if self.session.flusher().poll_written(ticket, cx).is_pending() {
+                return if self.owed < DELIVERIES { Poll::Ready(()) } else { Poll::Pending };
+            }
+            self.owed -= count;
+            self.debt = None;
         }
-        let flusher = self.session.flusher();
-        let ticket = self.debt.get_or_insert_with(|| flusher.ticket());
-        ready!(flusher.poll_written(ticket, cx));
-        (self.owed, self.debt) = (0, None);
-        Poll::Ready(())
     }
 
     /// Reads and handles what the peer has sent.

@@ -34,9 +34,9 @@ const PACKETS: u64 = 64;
 /// The most bytes that a turn reads, but for the end of a read.
 const BYTES: usize = 256 * 1024;
 
-/// The most packets that a turn sends to other sessions, but for the end of a broadcast. A session that has sent so many
-/// has its next turn when they are written. A lower limit would have the others written more often, with fewer packets at
-/// a time.
+/// The most packets that a turn sends to other sessions, but for the end of a broadcast. While as many are not written
+/// yet, the session has no further turn. A lower limit would have the others written more often, with fewer packets at a
+/// time.
 pub(crate) const DELIVERIES: usize = 8_192;
 
 /// How long the handlers of a turn may run, but for the end of what one of them does without waiting.
