@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::{CloseReason, Refusal};
 
-/// A snapshot of an engine's counters. All but the first two only grow. Bytes sent are counted as WebSocket frames,
+/// A snapshot of an engine's counters. All but the first three only grow. Bytes sent are counted as WebSocket frames,
 /// whatever the transport is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,6 +13,9 @@ pub struct Metrics {
     pub polling_sessions: u64,
     /// Open sessions on WebSocket.
     pub websocket_sessions: u64,
+    /// About how many bytes clients make the server hold, as they count against `max_memory`. The frames of all engines of
+    /// the process are among them.
+    pub held_bytes: u64,
     /// Sessions that were opened.
     pub opened: u64,
     /// Upgrades from polling to WebSocket that succeeded.
@@ -30,6 +33,12 @@ pub struct Metrics {
     pub over_max_session_rate: u64,
     /// Requests refused because of `max_session_rate_per_address`.
     pub over_max_session_rate_per_address: u64,
+    /// Refused because nine tenths of `max_memory` were in use.
+    pub over_max_memory: u64,
+    /// How often a client was not read for a while because eight tenths of `max_memory` were in use, and much for it.
+    pub starved: u64,
+    /// Sessions closed because of `max_memory`.
+    pub closed_for_memory: u64,
     /// Connections closed because of `max_connections`.
     pub over_max_connections: u64,
     /// Connections closed because of `max_connections_per_address`.
@@ -113,6 +122,9 @@ pub(crate) struct Counters {
     refused: [Counter; 6],
     over_max_sessions: Counter,
     over_max_sessions_per_address: Counter,
+    over_max_memory: Counter,
+    pub(crate) starved: Counter,
+    pub(crate) closed_for_memory: Counter,
     over_max_session_rate: Counter,
     over_max_session_rate_per_address: Counter,
     pub(crate) over_max_connections: Counter,
@@ -147,6 +159,7 @@ impl Counters {
         let limit = match refusal {
             Refusal::TooManySessions => &self.over_max_sessions,
             Refusal::TooManySessionsOfAddress => &self.over_max_sessions_per_address,
+            Refusal::OutOfMemory => &self.over_max_memory,
             Refusal::TooManySessionsPerSecond => &self.over_max_session_rate,
             Refusal::TooManySessionsOfAddressPerSecond => &self.over_max_session_rate_per_address,
             Refusal::PayloadTooLarge => &self.too_large,
@@ -180,6 +193,9 @@ impl Counters {
             refused: self.refused.each_ref().map(Counter::value),
             over_max_sessions: self.over_max_sessions.value(),
             over_max_sessions_per_address: self.over_max_sessions_per_address.value(),
+            over_max_memory: self.over_max_memory.value(),
+            starved: self.starved.value(),
+            closed_for_memory: self.closed_for_memory.value(),
             over_max_session_rate: self.over_max_session_rate.value(),
             over_max_session_rate_per_address: self.over_max_session_rate_per_address.value(),
             over_max_connections: self.over_max_connections.value(),

@@ -4,8 +4,9 @@ use std::{
 };
 
 use http::request::Parts;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sockeye_protocol::engineio::OpenPacket;
+use tokio::task::JoinHandle;
 
 use crate::{
     Application, CloseReason, Config, Handshake, Refusal, RemoteAddr, Session, Sid,
@@ -13,11 +14,12 @@ use crate::{
     handshake,
     log_throttle::log_limit,
     log_throttled,
+    memory::Memory,
     outgoing::outbox::Outbox,
     session::{
         context::Context,
         driver::Driver,
-        flusher::Flusher,
+        eviction::keep_below_limit,
         opening::Opening,
         permits::{ConnectionPermit, ConnectionPermits, PermitError, PermitLimits, client_address},
         table::{SessionGuard, SessionTable},
@@ -51,11 +53,17 @@ impl<A: Application> Engine<A> {
     /// An engine with these settings for this application.
     pub fn new(config: Config, application: A) -> Self {
         let shared = Shared {
-            context: Arc::new(Context { config, counters: Counters::default(), flusher: Arc::new(Flusher::default()) }),
+            context: Arc::new(Context {
+                memory: Arc::new(Memory::new(config.max_memory)),
+                config,
+                counters: Counters::default(),
+                flusher: Arc::default(),
+            }),
             sessions: Arc::default(),
             permits: Arc::default(),
             connections: Arc::default(),
             draining: RwLock::new(false),
+            eviction: Mutex::default(),
         };
         let shared = Arc::new(shared);
         Self { owner: Arc::new(Owner { application, shared: shared.clone() }), shared }
@@ -109,6 +117,9 @@ impl<A: Application> Engine<A> {
         let config = self.config();
         if handshake::target(request).len() > config.handshake_bytes {
             return Err(Refusal::BadRequest("the request target is longer than `handshake_bytes` allows"));
+        }
+        if self.shared.context.memory.is_full() {
+            return Err(Refusal::OutOfMemory);
         }
         let address = client_address(&request.headers, &request.extensions, config.trust_forwarded);
         let limits = PermitLimits {
@@ -174,6 +185,7 @@ impl<A: Application> Engine<A> {
             session.core().lock().outbox = Outbox::beginning_with(answer);
         }
         self.shared.context.flusher.start();
+        self.shared.start_eviction();
         // The lock is held until the session is in the table, so that a shutdown either sees it or is seen by it.
         let draining = self.shared.draining.read();
         if !self.shared.sessions.insert(&session) {
@@ -240,12 +252,28 @@ pub(crate) struct Shared {
     /// Permits for connections that serve HTTP.
     pub(crate) connections: Arc<ConnectionPermits>,
     draining: RwLock<bool>,
+    /// The task that keeps the engine below `max_memory`.
+    eviction: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Shared {
     /// Admits sessions again after a shutdown.
     pub(crate) fn reopen(&self) {
         *self.draining.write() = false;
+    }
+
+    /// Starts the task that closes sessions when too much is held, unless it runs.
+    fn start_eviction(&self) {
+        let memory = &self.context.memory;
+        if !memory.is_limited() {
+            return;
+        }
+        let mut eviction = self.eviction.lock();
+        // It ends with its runtime, though others may still drive sessions.
+        if eviction.as_ref().is_none_or(JoinHandle::is_finished) {
+            let task = keep_below_limit(memory.clone(), Arc::downgrade(&self.sessions));
+            *eviction = Some(tokio::spawn(task));
+        }
     }
 
     fn close(&self, reason: CloseReason) {
@@ -294,6 +322,9 @@ fn log_refusal(request: &Parts, refusal: &Refusal, config: &Config) {
             config.max_session_rate_per_address as usize,
             "refused a client because so many of its address connect (behind a proxy, set `trust_forwarded`)",
         ),
+        Refusal::OutOfMemory => {
+            log_limit("max_memory", config.max_memory, "refused a client because nine tenths of it are in use");
+        }
         // Origins and revisions are logged where they are checked, and the application knows what it refuses itself.
         Refusal::Forbidden(_) | Refusal::UnsupportedVersion | Refusal::ShuttingDown => {
             tracing::debug!(code, path, "refused a request: {refusal}");

@@ -11,6 +11,7 @@ mod headers;
 mod http_service;
 mod in_process;
 mod log_throttle;
+mod memory;
 mod metrics;
 mod options;
 mod outgoing;

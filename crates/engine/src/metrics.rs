@@ -9,6 +9,7 @@ impl<A> Engine<A> {
             let sessions = self.shared.sessions.lock();
             (self.shared.context.counters.snapshot(), sessions.iter().cloned().collect::<Vec<_>>())
         };
+        metrics.held_bytes = self.shared.context.memory.held() as u64;
         for session in &sessions {
             let traffic = session.traffic();
             metrics.add(&traffic);

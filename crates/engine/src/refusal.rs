@@ -41,6 +41,9 @@ pub enum Refusal {
     /// Code 4: more sessions of the client's address open per second than `max_session_rate_per_address` allows.
     #[error("Too many connections")]
     TooManySessionsOfAddressPerSecond,
+    /// Code 4: nine tenths of `max_memory` are in use.
+    #[error("Too many connections")]
+    OutOfMemory,
     /// Code 3: the body is larger than `max_payload`; the session stays open. The answer has no body, as in the reference.
     #[error("Payload too large")]
     PayloadTooLarge,
@@ -60,6 +63,7 @@ impl Refusal {
             Self::Forbidden(_)
             | Self::TooManySessions
             | Self::TooManySessionsOfAddress
+            | Self::OutOfMemory
             | Self::TooManySessionsPerSecond
             | Self::TooManySessionsOfAddressPerSecond => 4,
             Self::UnsupportedVersion => 5,
@@ -83,6 +87,7 @@ impl Refusal {
                 "the number of open sessions from this address has reached `max_sessions_per_address`; behind a proxy, set \
                  `trust_forwarded`"
             }
+            Self::OutOfMemory => "nine tenths of `max_memory` are in use",
             Self::TooManySessionsPerSecond => "more sessions open per second than `max_session_rate` allows",
             Self::TooManySessionsOfAddressPerSecond => {
                 "more sessions of this address open per second than `max_session_rate_per_address` allows; behind a \
@@ -97,7 +102,9 @@ impl Refusal {
         match self {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManySessions | Self::TooManySessionsPerSecond => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManySessions | Self::TooManySessionsPerSecond | Self::OutOfMemory => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooManySessionsOfAddress | Self::TooManySessionsOfAddressPerSecond => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         }

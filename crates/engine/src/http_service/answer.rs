@@ -199,7 +199,12 @@ where
     }
     // After this time the heartbeat, too, counts the client as lost.
     let body_timeout = config.ping_interval + config.ping_timeout;
-    let Ok(arrived) = timeout(body_timeout, collect(body, limit)).await else {
+    let collected = collect(body, limit, |bytes| ActivePost::note_arrived(session.clone(), bytes));
+    let arrived = tokio::select! {
+        arrived = timeout(body_timeout, collected) => arrived,
+        () = ActivePost::session_closed(session) => return Err(Refusal::UnknownSession),
+    };
+    let Ok(arrived) = arrived else {
         return Err(Refusal::BadRequest("the body did not arrive in time"));
     };
     let mut body: Bytes = match arrived {

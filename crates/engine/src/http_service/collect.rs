@@ -1,7 +1,10 @@
-use std::{error::Error, pin::pin};
+use std::{
+    error::Error,
+    pin::{Pin, pin},
+};
 
-use bytes::Buf as _;
-use http_body::Body;
+use bytes::Buf;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 
 /// Why the body of a request was not collected.
@@ -15,38 +18,60 @@ pub(super) enum CollectError {
 
 /// Collects a body of at most `limit` bytes in one buffer, so that a body in small pieces takes no more memory than
 /// another.
-pub(super) async fn collect<B: Body>(body: B, limit: usize) -> Result<Vec<u8>, CollectError>
+///
+/// `arrived` is told how many bytes have arrived, and the rest is not read before it is done.
+pub(super) async fn collect<B: Body, F: Future<Output = ()>>(
+    body: B,
+    limit: usize,
+    arrived: impl Fn(usize) -> F,
+) -> Result<Vec<u8>, CollectError>
 where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut body = pin!(body);
     let mut collected = Vec::new();
-    while let Some(frame) = body.frame().await {
-        // Trailers are of no interest.
-        let Ok(mut data) = frame.map_err(|error| CollectError::Broken(error.into()))?.into_data() else { continue };
-        if data.remaining() > limit - collected.len() {
-            return Err(CollectError::TooLarge);
-        }
-        while data.has_remaining() {
-            let chunk = data.chunk();
-            collected.extend_from_slice(chunk);
-            let length = chunk.len();
-            data.advance(length);
-        }
+    while let Some(data) = next(&mut body).await {
+        append(&mut collected, data?, limit)?;
+        arrived(collected.capacity()).await;
     }
     Ok(collected)
+}
+
+/// The next piece of a body, of which trailers are none.
+async fn next<B: Body>(body: &mut Pin<&mut B>) -> Option<Result<B::Data, CollectError>>
+where
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    loop {
+        match body.frame().await?.map(Frame::into_data) {
+            Ok(Ok(data)) => return Some(Ok(data)),
+            Ok(Err(_trailers)) => {}
+            Err(error) => return Some(Err(CollectError::Broken(error.into()))),
+        }
+    }
+}
+
+fn append(collected: &mut Vec<u8>, mut data: impl Buf, limit: usize) -> Result<(), CollectError> {
+    if data.remaining() > limit - collected.len() {
+        return Err(CollectError::TooLarge);
+    }
+    while data.has_remaining() {
+        let chunk = data.chunk();
+        collected.extend_from_slice(chunk);
+        let length = chunk.len();
+        data.advance(length);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         convert::Infallible,
-        pin::Pin,
         task::{Context, Poll},
     };
 
     use bytes::Bytes;
-    use http_body::Frame;
 
     use super::*;
 
@@ -67,13 +92,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_in_small_pieces_takes_no_more_memory_than_its_bytes() {
-        let mut collecting = pin!(collect(OneByOne(100_000), 100_000));
+        let mut collecting = pin!(collect(OneByOne(100_000), 100_000, |_| std::future::ready(())));
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut collected = Poll::Pending;
         let taken = allocation_counter::measure(|| collected = collecting.as_mut().poll(&mut context));
         assert!(matches!(&collected, Poll::Ready(Ok(body)) if body.len() == 100_000));
         // The buffer doubles as it grows.
         assert!(taken.bytes_max <= 3 * 131_072, "{taken:?}");
-        assert!(matches!(collect(OneByOne(101), 100).await, Err(CollectError::TooLarge)));
+        assert!(matches!(collect(OneByOne(101), 100, |_| std::future::ready(())).await, Err(CollectError::TooLarge)));
     }
 }

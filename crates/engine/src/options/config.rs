@@ -105,6 +105,12 @@ pub struct Config {
     /// How long a client may read nothing of what waits for it before it is closed as a slow consumer. A client that polls
     /// is closed only if so much waits for it that nothing is read from it. Default 10 s.
     pub slow_consumer_timeout: Duration,
+    /// About how many bytes the engine may hold for all clients together: a fixed cost for each session and HTTP
+    /// connection, packets that wait for clients, incomplete messages and bodies, and what handlers report as
+    /// [`held_bytes`](crate::SessionHandler::held_bytes). From 80 % on, clients that take more than an equal share are not
+    /// read. From 90 % on, new sessions are refused with status 503. Beyond the limit, the sessions that take the most are
+    /// closed. Default `usize::MAX`, which turns the limit off; a quarter of the machine's memory is a good value.
+    pub max_memory: usize,
     /// Whether every packet, received or sent, is logged at level info under the target `sockeye::packets`, with its
     /// kind and size and without its content. Default false.
     pub log_packets: bool,
@@ -147,6 +153,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             outbox_bytes: 4 * 1024 * 1024,
             slow_consumer_timeout: Duration::from_secs(10),
+            max_memory: usize::MAX,
             log_packets: false,
             close_timeout: Duration::from_secs(2),
         }

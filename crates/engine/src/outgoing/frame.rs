@@ -5,6 +5,8 @@ use sockeye_protocol::{
     websocket::{self, MAX_SERVER_HEAD, Opcode},
 };
 
+use crate::outgoing::frame_memory;
+
 /// One Engine.IO packet in its final bytes: the WebSocket frame head directly in front of the packet, so that a
 /// broadcast is encoded once and every recipient takes a reference, whatever its transport. A reference is one pointer.
 #[derive(Debug, Clone)]
@@ -19,6 +21,24 @@ struct Encoded {
     head: u8,
     /// None for several frames side by side.
     opcode: Option<Opcode>,
+}
+
+impl Encoded {
+    fn new(bytes: Vec<u8>, start: u8, head: u8, opcode: Option<Opcode>) -> Arc<Self> {
+        let encoded = Self { bytes, start, head, opcode };
+        frame_memory::add(encoded.memory());
+        Arc::new(encoded)
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes.capacity() + SHARED
+    }
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        frame_memory::remove(self.memory());
+    }
 }
 
 impl Frame {
@@ -56,7 +76,7 @@ impl Frame {
 
     /// How many bytes of memory the frame takes, all its references together.
     pub fn memory(&self) -> usize {
-        self.0.bytes.capacity() + SHARED
+        self.0.memory()
     }
 
     /// A binary message as a WebSocket client of revision 3 expects it: behind its packet type, or as base64.
@@ -72,12 +92,12 @@ impl Frame {
     pub(crate) fn control(opcode: Opcode, payload: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(payload.len() + 2);
         websocket::encode_frame(&mut bytes, opcode, payload, None);
-        Self(Arc::new(Encoded { bytes, start: 0, head: 2, opcode: Some(opcode) }))
+        Self(Encoded::new(bytes, 0, 2, Some(opcode)))
     }
 
     /// Several WebSocket frames side by side, which are no packet.
     pub(crate) fn side_by_side(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Encoded { bytes, start: 0, head: 0, opcode: None }))
+        Self(Encoded::new(bytes, 0, 0, None))
     }
 
     /// Whether this is one packet.
@@ -127,7 +147,7 @@ impl FrameBuilder {
         if bytes.capacity() / 4 > bytes.len() / 3 {
             bytes.shrink_to_fit();
         }
-        Frame(Arc::new(Encoded { bytes, start: start as u8, head: head.len() as u8, opcode: Some(opcode) }))
+        Frame(Encoded::new(bytes, start as u8, head.len() as u8, Some(opcode)))
     }
 }
 

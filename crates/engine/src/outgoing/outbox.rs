@@ -66,6 +66,11 @@ impl Outbox {
         self.first.as_ref().map_or(0, cost) + self.rest.as_ref().map_or(0, |rest| rest.memory())
     }
 
+    /// How much memory the outbox takes besides the frames.
+    pub(crate) fn own_memory(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.own_memory())
+    }
+
     /// All that is to be written, if it lies in one piece.
     pub(crate) fn only_slice(&self) -> Option<&[u8]> {
         let mut parts = self.parts();

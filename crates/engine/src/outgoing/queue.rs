@@ -75,6 +75,11 @@ impl Queue {
         self.memory
     }
 
+    /// How much memory the queue takes besides the frames.
+    pub(super) fn own_memory(&self) -> usize {
+        self.frames.len() * ENTRY + self.tail_memory()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.tail.is_empty()
     }

@@ -46,6 +46,12 @@ pub trait SessionHandler: Send + Unpin + 'static {
         true
     }
 
+    /// About how many bytes of what has come from the peer the handler holds, beyond a kilobyte or so. It counts against
+    /// [`max_memory`](crate::Config::max_memory). Asked often, so that it must be quick to tell.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Whether the handler's own work keeps it from being [ready](Self::is_ready). While it does, the peer's pongs are not
     /// read and it is not taken for dead; afterwards it has the whole ping timeout again.
     fn is_behind(&self) -> bool {

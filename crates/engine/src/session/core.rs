@@ -16,6 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     Frame,
+    memory::Charge,
     outgoing::outbox::Outbox,
     session::backpressure::Backpressure,
     transport::{
@@ -48,6 +49,9 @@ pub(crate) struct Core {
     pub(crate) bytes_out: u64,
     /// Exists while the peer takes less than it is sent.
     pub(crate) backpressure: Option<Box<Backpressure>>,
+    /// How many bytes the session's task holds: incomplete messages, and what its handler holds.
+    pub(crate) input: usize,
+    pub(crate) charge: Charge,
 }
 
 /// What an HTTP request brought for the session's task.
@@ -57,6 +61,15 @@ pub(crate) enum Delivery {
     Payload { body: payload::Body, answer: Option<oneshot::Sender<bool>> },
     /// The WebSocket that takes over from polling.
     Upgrade(Box<WebSocket>),
+}
+
+impl Delivery {
+    fn memory(&self) -> usize {
+        match self {
+            Self::Payload { body, .. } => body.memory(),
+            Self::Upgrade(websocket) => websocket.memory(),
+        }
+    }
 }
 
 /// What the session's state asked for besides what was done at once.
@@ -83,6 +96,8 @@ impl Core {
             packets_out: 0,
             bytes_out: 0,
             backpressure: None,
+            input: 0,
+            charge: Charge::default(),
         }
     }
 
@@ -90,6 +105,13 @@ impl Core {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
         }
+    }
+
+    /// How many bytes of what has come from the peer are held.
+    pub(crate) fn held_input(&self) -> usize {
+        let posted = if let Channel::Polling(polling) = &self.channel { polling.posted } else { 0 };
+        let waiting: usize = self.inbox.iter().map(Delivery::memory).sum();
+        self.input + posted + waiting
     }
 
     /// Adds a frame to the outbox, in the form in which the client's transport and revision need it.
@@ -152,6 +174,7 @@ impl Core {
         }
         if let (Channel::Polling(polling), false) = (&mut self.channel, self.state.is_open()) {
             polling.wake_get();
+            polling.wake_post();
         }
         settled
     }

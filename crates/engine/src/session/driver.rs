@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use sockeye_protocol::{
@@ -46,9 +47,16 @@ pub(crate) struct Driver<H> {
     owed: usize,
     /// What the flusher must have written for so many of them to be written.
     debt: Option<(Ticket, usize)>,
+    /// Whether the peer is not read for want of memory. The heartbeat goes on, and ends the session if that lasts.
+    pub(super) is_starved: bool,
+    /// How many bytes were held for the session when the task last noted it.
+    input: usize,
     /// The code of the Close frame that answers a peer that broke a rule of WebSocket.
     pub(super) broken_rule: Option<CloseCode>,
 }
+
+/// So often a session that is not read for want of memory looks whether there is some.
+pub(crate) const RECHECK: Duration = Duration::from_millis(250);
 
 /// Why a turn stops reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +78,21 @@ impl<H: SessionHandler> Driver<H> {
             held_back: false,
             owed: 0,
             debt: None,
+            is_starved: false,
+            input: 0,
             broken_rule: None,
+        }
+    }
+
+    /// Notes how much the session's task holds, and whether the session may be read.
+    fn note_input(&mut self) {
+        let input = self.handler.held_bytes() + self.websocket.as_ref().map_or(0, WebSocket::memory);
+        if std::mem::replace(&mut self.input, input) != input {
+            self.session.update(|core| core.input = input);
+        }
+        let was_starved = std::mem::replace(&mut self.is_starved, self.session.is_starved());
+        if self.is_starved && !was_starved {
+            self.session.note_starved();
         }
     }
 
@@ -90,6 +112,7 @@ impl<H: SessionHandler> Driver<H> {
         if self.session.is_ending() {
             let _under_way = self.handler.poll(cx);
         } else if self.poll_debt(cx).is_ready() {
+            self.is_starved &= self.session.is_starved();
             let _under_way = self.handler.poll(cx);
             stop = self.read(&mut turn, cx);
         } else {
@@ -105,6 +128,7 @@ impl<H: SessionHandler> Driver<H> {
             // Polled once, this has the task woken after the others and after the runtime has looked for input.
             let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
         }
+        self.note_input();
         self.keep_time(turn.packets > 0, cx);
         self.write(cx);
         if self.session.is_ending() && self.poll_end(cx).is_ready() {
@@ -213,7 +237,8 @@ impl<H: SessionHandler> Driver<H> {
         let own = {
             let core = self.session.core().lock();
             let own = core.state.poll_timeout().map(Instant::from_std);
-            [own, core.slow_at(slow_after)].into_iter().flatten().min()
+            let recheck = self.is_starved.then(|| Instant::now() + RECHECK);
+            [own, core.slow_at(slow_after), recheck].into_iter().flatten().min()
         };
         if let Some(deadline) = self.deadline(own) {
             self.guard.set_alarm(deadline);

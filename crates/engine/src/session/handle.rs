@@ -22,6 +22,7 @@ use crate::{
     Frame, Handshake, Sid,
     counters::{Received, Traffic},
     log_throttle::log_limit,
+    memory::SESSION,
     session::{
         backpressure::{CONGESTED, HELD},
         batch::flush_soon,
@@ -46,6 +47,9 @@ pub struct Session {
     is_congested: AtomicBool,
     core: Mutex<Core>,
 }
+
+/// If so many bytes wait for a peer, the memory of all is looked at with every further packet.
+const MANY: usize = 64 * 1024;
 
 /// Why a packet was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -257,10 +261,53 @@ impl Session {
         self.update(|core| core.state.close(reason, Instant::now().into_std()));
     }
 
+    /// Closes the session because it holds most of what is held against `max_memory`, and frees what waits for the peer.
+    pub(crate) fn close_for_memory(&self) {
+        let mut core = self.core.lock();
+        self.close_core_for_memory(&mut core);
+    }
+
+    fn close_core_for_memory(&self, core: &mut Core) {
+        let context = &self.context;
+        context.counters.closed_for_memory.increment();
+        let why = "closed the connection for which most was held";
+        log_limit(self.id.short(), "max_memory", context.config.max_memory, why);
+        core.inbox.clear();
+        if core.outbox.is_mid_frame() {
+            // The peer could not tell a Close frame from the rest of the frame that it is taking.
+            core.break_off();
+        } else {
+            core.outbox.clear();
+            core.state.close_with(CloseReason::ForcedClose, CloseCode::TRY_AGAIN_LATER, Instant::now().into_std());
+        }
+        self.settle(core, "the server is short of memory, and holds most of it for this connection");
+    }
+
+    /// How many bytes are held for the session. A frame counts for each session that it waits for.
+    pub(crate) fn memory(&self) -> usize {
+        let core = self.core.lock();
+        SESSION + core.outbox.memory() + core.held_input()
+    }
+
+    /// Whether the session holds more than its share while memory is short, so that nothing more is read from its peer.
+    pub(crate) fn is_starved(&self) -> bool {
+        let memory = &self.context.memory;
+        memory.is_tight() && self.memory() > memory.fair_share().max(2 * SESSION)
+    }
+
+    /// Counts and logs that the peer is not read for want of memory.
+    pub(crate) fn note_starved(&self) {
+        self.context.counters.starved.increment();
+        let why = "does not read a client for which much is held, until memory is free";
+        log_limit(self.id.short(), "max_memory", self.context.config.max_memory, why);
+    }
+
     /// Ends what is left of a session whose task is gone.
     pub(crate) fn abandon(&self) {
         self.update(|core| {
             core.inbox.clear();
+            core.outbox.clear();
+            core.input = 0;
             core.driver = None;
             core.state.abandon(Instant::now().into_std());
         });
@@ -285,6 +332,7 @@ impl Session {
             self.is_ending.store(true, Ordering::Relaxed);
         }
         self.note_congestion(core);
+        self.charge(core);
         if let Some(control) = settled.control {
             self.log_packet("sent", false, control);
         }
@@ -342,6 +390,15 @@ impl Session {
             if !core.state.is_open() {
                 return Err(SendError::Closed);
             }
+            let (memory_of_all, waiting) = (&self.context.memory, core.outbox.memory());
+            if sender == Sender::Other
+                && waiting >= MANY
+                && memory_of_all.is_exhausted()
+                && waiting > memory_of_all.fair_share()
+            {
+                self.close_core_for_memory(&mut core);
+                return Err(SendError::SlowConsumer);
+            }
             let written_beyond = match sender {
                 Sender::Own => HELD.min(limit),
                 Sender::Other => limit,
@@ -360,6 +417,7 @@ impl Session {
             core.packets_out += push(&mut core) as u64;
             core.bytes_out += core.outbox.bytes().saturating_sub(before) as u64;
             self.note_congestion(&mut core);
+            self.charge(&mut core);
             // What its own task sends, the task writes at the end of its turn.
             if sender == Sender::Own || std::mem::replace(&mut core.scheduled, true) {
                 return Ok(());
@@ -395,6 +453,15 @@ impl Session {
     ) {
         log_limit(self.id.short(), setting, limit, why);
         core.state.close(CloseReason::SlowConsumer, Instant::now().into_std());
+    }
+
+    /// Charges what the session holds. Frames are charged by themselves, but only here it is seen that they are many.
+    fn charge(&self, core: &mut Core) {
+        let memory = &self.context.memory;
+        core.charge.adjust(core.outbox.own_memory() + core.held_input(), memory);
+        if core.outbox.memory() >= MANY {
+            memory.check();
+        }
     }
 
     /// Notes whether too much waits for the peer, and wakes who waits for the end of that.

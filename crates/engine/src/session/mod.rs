@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod core;
 pub(crate) mod deadlines;
 pub(crate) mod driver;
+pub(crate) mod eviction;
 pub(crate) mod flusher;
 mod handle;
 mod hang_up;

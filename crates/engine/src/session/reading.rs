@@ -33,9 +33,10 @@ impl<H: SessionHandler> Driver<H> {
         }
     }
 
-    /// Whether nothing more is to be read for now: the handler takes nothing, or too much waits for the peer.
+    /// Whether nothing more is to be read for now: the handler takes nothing, too much waits for the peer, or
+    /// memory is short.
     pub(super) fn is_held(&self) -> bool {
-        self.session.is_congested() || !self.handler.is_ready()
+        self.is_starved || self.session.is_congested() || !self.handler.is_ready()
     }
 
     fn read_websocket(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,12 +1,16 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use sockeye_protocol::engineio::session::{GetAnswer, RequestError};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     Refusal,
     session::{
         core::{Core, Delivery},
+        driver::RECHECK,
         handle::Session,
     },
     transport::{
@@ -124,6 +128,35 @@ impl ActivePost {
         Ok(Self { session: session.clone(), finished: false })
     }
 
+    /// Notes how many bytes of the body have arrived, and waits as long as the session may not be read for want of memory.
+    pub(crate) async fn note_arrived(session: Arc<Session>, bytes: usize) {
+        session.update(|core| {
+            if let Channel::Polling(polling) = &mut core.channel {
+                polling.posted = bytes;
+            }
+        });
+        if session.is_starved() {
+            session.note_starved();
+        }
+        while session.is_starved() {
+            sleep(RECHECK).await;
+        }
+    }
+
+    /// Waits until the session is closed, so that the rest of the body is of no use.
+    pub(crate) async fn session_closed(session: &Session) {
+        poll_fn(|cx| {
+            let mut core = session.core().lock();
+            match &mut core.channel {
+                Channel::Polling(polling) => polling.post = Some(cx.waker().clone()),
+                // The session has moved to a WebSocket, and its state refuses the body.
+                _ => return Poll::Pending,
+            }
+            if core.state.is_open() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
     pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
@@ -131,9 +164,14 @@ impl ActivePost {
 
 impl Drop for ActivePost {
     fn drop(&mut self) {
-        self.session.update(|core| match self.finished {
-            true => core.state.handle_post_finished(),
-            false => core.state.handle_post_lost(Instant::now().into_std()),
+        self.session.update(|core| {
+            if let Channel::Polling(polling) = &mut core.channel {
+                (polling.post, polling.posted) = (None, 0);
+            }
+            match self.finished {
+                true => core.state.handle_post_finished(),
+                false => core.state.handle_post_lost(Instant::now().into_std()),
+            }
         });
     }
 }

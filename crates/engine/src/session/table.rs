@@ -2,13 +2,15 @@ use std::{hash::BuildHasher, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use parking_lot::{RwLock, RwLockReadGuard};
-
 use tokio::time::Instant;
 
-use crate::session::{
-    deadlines::{Alarm, Deadlines},
-    handle::Session,
-    permits::ConnectionPermit,
+use crate::{
+    memory::FixedCharge,
+    session::{
+        deadlines::{Alarm, Deadlines},
+        handle::Session,
+        permits::ConnectionPermit,
+    },
 };
 
 /// The sessions of an engine by their identifier, for the requests that belong to them. An entry is a pointer, because
@@ -73,11 +75,13 @@ pub(crate) struct SessionGuard {
     alarm: Alarm,
     /// Returned when the session's memory is free, not before.
     _permit: ConnectionPermit,
+    _charge: FixedCharge,
 }
 
 impl SessionGuard {
     pub(crate) fn new(session: Arc<Session>, table: Arc<SessionTable>, permit: ConnectionPermit) -> Self {
-        Self { session, table, alarm: Alarm::default(), _permit: permit }
+        let charge = FixedCharge::session(session.context().memory.clone());
+        Self { session, table, alarm: Alarm::default(), _permit: permit, _charge: charge }
     }
 
     /// Removes the session from the table.

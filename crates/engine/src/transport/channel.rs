@@ -27,18 +27,29 @@ pub(crate) struct PollingChannel {
     pub(crate) max_packets: usize,
     /// The GET that waits for packets.
     pub(crate) get: Option<Waker>,
+    /// The POST whose body is arriving.
+    pub(crate) post: Option<Waker>,
+    /// How many bytes of its body have arrived.
+    pub(crate) posted: usize,
     /// The task of the WebSocket that upgrades the session.
     pub(crate) probe: Option<Waker>,
 }
 
 impl PollingChannel {
     pub(crate) fn new(max_packets: usize) -> Self {
-        Self { max_packets, get: None, probe: None }
+        Self { max_packets, get: None, post: None, posted: 0, probe: None }
     }
 
     /// Wakes the waiting GET, so that it looks for packets again.
     pub(crate) fn wake_get(&mut self) {
         if let Some(waker) = self.get.take() {
+            waker.wake();
+        }
+    }
+
+    /// Has the POST whose body is arriving look whether the session has ended.
+    pub(crate) fn wake_post(&mut self) {
+        if let Some(waker) = self.post.take() {
             waker.wake();
         }
     }

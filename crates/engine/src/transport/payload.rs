@@ -125,6 +125,14 @@ impl Body {
         })
     }
 
+    /// How much memory the body takes.
+    pub(crate) fn memory(&self) -> usize {
+        match &self.content {
+            Content::Text(text) => text.capacity(),
+            Content::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// The packets that are not decoded yet.
     pub(crate) fn packets(&self, revision: Revision) -> payload::Packets<'_> {
         let text = match &self.content {

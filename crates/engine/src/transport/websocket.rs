@@ -91,6 +91,11 @@ impl WebSocket {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// How much memory incomplete messages take, and what was read and is left to be decoded.
+    pub(crate) fn memory(&self) -> usize {
+        self.decoder.memory() + self.ahead.bytes.capacity()
+    }
+
     /// Takes what was read before and is left to be decoded. To be given back by [`put_back`](Self::put_back).
     pub(crate) fn take_ahead(&mut self) -> Ahead {
         std::mem::take(&mut self.ahead)

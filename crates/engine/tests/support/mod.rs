@@ -220,7 +220,12 @@ impl<A: Application> Server<A> {
 
 /// Connects to an engine without a network.
 pub(crate) fn connect_in_memory<A: Application>(engine: &Engine<A>) -> DuplexStream {
-    let (client, connection) = tokio::io::duplex(64 * 1024);
+    connect_through(engine, 64 * 1024)
+}
+
+/// Connects without a network, through pipes that take so many bytes.
+pub(crate) fn connect_through<A: Application>(engine: &Engine<A>, bytes: usize) -> DuplexStream {
+    let (client, connection) = tokio::io::duplex(bytes);
     let http = hyper::server::conn::http1::Builder::new();
     tokio::spawn(http.serve_connection(TokioIo::new(connection), engine.service()).with_upgrades());
     client

@@ -42,6 +42,15 @@ impl Decoder {
         self.pending.as_ref().is_some_and(|pending| pending.missing() > 0)
     }
 
+    /// How many bytes of memory a packet with attachments takes, of which some may be missing.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let Some(pending) = &self.pending else { return 0 };
+        let attachments: usize =
+            pending.attachments.iter().map(|attachment| attachment.len() + size_of::<Bytes>()).sum();
+        size_of::<Pending>() + pending.text.len() + attachments
+    }
+
     /// Frees the memory of a completed packet with attachments, as the next call of a decode function does, too. A
     /// packet whose attachments are missing stays.
     pub fn release(&mut self) {

@@ -70,6 +70,12 @@ impl Decoder {
         Ok((consumed, event))
     }
 
+    /// How many bytes of memory an incomplete message takes.
+    pub fn memory(&self) -> usize {
+        let Some(partial) = &self.partial else { return 0 };
+        size_of::<Partial>() + partial.message.as_ref().map_or(0, Message::capacity)
+    }
+
     /// Frees the buffer of the event that [`decode`](Self::decode) returned last. The next `decode` frees it, too; call
     /// this when there is no more input, so that an idle connection does not keep its last large message.
     pub fn release(&mut self) {

@@ -34,7 +34,7 @@ impl Message {
         }
     }
 
-    #[cfg(test)]
+    /// How much memory the bytes take.
     pub(super) fn capacity(&self) -> usize {
         match &self.data {
             Data::Text(text) => text.capacity(),

@@ -18,7 +18,6 @@ impl Utf8Buffer {
         self.text.len() + self.cut.len()
     }
 
-    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.text.capacity()
     }

@@ -356,6 +356,11 @@ impl SessionHandler for Client {
         self.over || (self.allowance.is_open() && !self.is_behind())
     }
 
+    fn held_bytes(&self) -> usize {
+        let backlog: usize = self.members.iter().map(Member::backlog_bytes).sum();
+        backlog + self.decoder.memory()
+    }
+
     fn is_behind(&self) -> bool {
         let limit = self.registry.common.config.backlog_bytes;
         !self.over && self.members.iter().any(|member| member.backlog_bytes() > limit)

@@ -354,6 +354,11 @@ impl Decoder {
     }
 
     /// Whether an incomplete packet waits for attachments.
+    /// How many bytes of memory an incomplete packet takes, as far as is known.
+    pub(crate) fn memory(&self) -> usize {
+        if let Self::Json(decoder) = self { decoder.memory() } else { 0 }
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Self::Json(decoder) if decoder.is_waiting())
     }
