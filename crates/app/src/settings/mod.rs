@@ -1,6 +1,9 @@
 //! The settings. Each is defined once, below; its key in the TOML file, its environment variable, its option on the
 //! command line, its entry in the sample and its default follow from the definition.
+#[cfg(test)]
+mod limits;
 mod load;
+mod memory_limit;
 mod sample;
 mod value;
 
@@ -9,6 +12,7 @@ use std::{net::SocketAddr, time::Duration};
 use sockeye::{Config, EngineConfig, Hosts, OriginPolicy};
 
 pub(crate) use load::SettingsError;
+use memory_limit::MemoryLimit;
 pub(crate) use sample::sample;
 pub(crate) use value::{Address, Raw};
 
@@ -130,6 +134,10 @@ settings! {
     max_connections: usize = engine().max_connections;
     /// The most connections that serve HTTP for one client address at a time, unless `trust_forwarded` is set.
     max_connections_per_address: usize = engine().max_connections_per_address;
+    /// About how many bytes clients may make the server hold in all; `auto` is a quarter of the memory of the machine or of
+    /// this program's control group. From 80 % on, clients are not read for which much is held; from 90 % on, new
+    /// connections are refused; beyond it, the connections are closed for which most is held.
+    max_memory: MemoryLimit = MemoryLimit::Auto;
     /// Whether to take a client's address from the header `X-Forwarded-For`. Only for a server behind a proxy: otherwise
     /// any client could claim any address.
     trust_forwarded: bool = engine().trust_forwarded;
@@ -196,6 +204,7 @@ impl Settings {
                 write_timeout: self.write_timeout,
                 max_sessions: self.max_sessions,
                 max_sessions_per_address: self.max_sessions_per_address,
+                max_memory: self.max_memory.bytes(),
                 max_session_rate: self.max_session_rate,
                 max_session_rate_per_address: self.max_session_rate_per_address,
                 max_connections: self.max_connections,
