@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn the_levels_follow_what_is_held() {
-        let memory = Arc::new(Memory::new(100 * CONNECTION + frame_memory::total()));
+        // So much that the frames of other tests do not matter.
+        const GIB: usize = 1 << 30;
+        let memory = Arc::new(Memory::new(100 * GIB));
         let mut taken = Vec::new();
         for (count, levels) in [
             (70, (false, false, false)),
@@ -164,7 +166,7 @@ mod tests {
             (95, (true, true, false)),
             (102, (true, true, true)),
         ] {
-            taken.resize_with(count, || FixedCharge::connection(memory.clone()));
+            taken.resize_with(count, || FixedCharge::new(memory.clone(), GIB, 0));
             assert_eq!((memory.is_tight(), memory.is_full(), memory.excess() > 0), levels, "{count}");
         }
         drop(taken);

@@ -203,6 +203,9 @@ async fn fight(attack: Attack, max_memory: usize) -> Metrics {
     battle.engine.metrics()
 }
 
+/// One test runs after the other, because the frames of all engines of a process are counted together.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// How much memory a fight takes at most, the clients' included, and what became of them.
 fn measured(attack: Attack, max_memory: usize) -> (usize, Metrics) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -215,9 +218,7 @@ fn measured(attack: Attack, max_memory: usize) -> (usize, Metrics) {
 }
 
 fn stays_within_the_limit(attack: Attack) {
-    // One after the other, because the frames of all engines of a process are counted together.
-    static FIGHTS: Mutex<()> = Mutex::new(());
-    let _alone = FIGHTS.lock();
+    let _alone = ALONE.lock();
     let (taken, metrics) = measured(attack, MAX_MEMORY);
     println!("{attack:?}: {} KiB of {} KiB at most, {metrics:?}", taken >> 10, MAX_MEMORY >> 10);
     assert!(taken <= MAX_MEMORY / 4 * 5, "{attack:?} made the server hold {taken} bytes");
@@ -250,8 +251,14 @@ fn backlogs_of_handlers_stay_within_the_limit() {
     stays_within_the_limit(Attack::Backlog);
 }
 
-#[tokio::test]
-async fn a_new_session_is_refused_while_nine_tenths_are_in_use() {
+#[test]
+fn a_new_session_is_refused_while_nine_tenths_are_in_use() {
+    let _alone = ALONE.lock();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(refuses_new_sessions());
+}
+
+async fn refuses_new_sessions() {
     let battle = Battle::begin(1 << 20).await;
     let (_, mut websocket) = battle.websocket().await;
     websocket.text().await;
