@@ -55,7 +55,7 @@ async fn a_handler_that_emits_more_than_an_outbox_holds_is_heard_to_the_end() {
         let parts = Arc::new(Mutex::new(Vec::new()));
         let log = parts.clone();
         socket.on("part", async move |sockeye_client::Args((number, _)): sockeye_client::Args<(usize, String)>| {
-            log.lock().push(number)
+            log.lock().push(number);
         });
         in_time(socket.emit_with_ack::<()>("burst", ())).await.unwrap();
         eventually("every part arrives", || parts.lock().len() == 425).await;

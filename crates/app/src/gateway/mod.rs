@@ -103,7 +103,7 @@ impl Gateway {
         };
         let permit = match self.take_permit(&request) {
             Ok(permit) => permit,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         let group = match self.chat.known(PLAIN_NAMESPACE, user) {
             _ if is_lobby => Group::Lobby,
@@ -121,7 +121,7 @@ impl Gateway {
     }
 
     /// Takes a permit for one more connection, or answers why there is none.
-    fn take_permit(&self, request: &Request) -> Result<ConnectionPermit, Response> {
+    fn take_permit(&self, request: &Request) -> Result<ConnectionPermit, Box<Response>> {
         let Config { permits: limits, trust_forwarded, .. } = &self.config;
         let address = client_address(request.headers(), request.extensions(), *trust_forwarded);
         self.permits.take(address, limits).map_err(|error| {
@@ -137,7 +137,7 @@ impl Gateway {
             };
             let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
             log_limit(&client, setting, limit, "refused a plain WebSocket");
-            (status, [(header::RETRY_AFTER, RETRY_AFTER)], error.to_string()).into_response()
+            Box::new((status, [(header::RETRY_AFTER, RETRY_AFTER)], error.to_string()).into_response())
         })
     }
 }

@@ -61,6 +61,7 @@ pub(crate) struct Connection {
 }
 
 /// The WebSocket that is to take a session over from polling.
+#[expect(clippy::large_enum_variant, reason = "it is always in a box")]
 enum Probing {
     Dialing(Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>> + Send>>),
     Open {

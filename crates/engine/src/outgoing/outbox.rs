@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn what_waits_takes_no_more_memory_than_it_counts() {
         let shared = Frame::text(b"4shared");
-        let fills: [(&str, &dyn Fn(&mut Outbox)); 7] = [
+        type Fill<'a> = &'a dyn Fn(&mut Outbox);
+        let fills: [(&str, Fill<'_>); 7] = [
             ("empty packets", &|outbox| outbox.append_text(b"")),
             ("small packets", &|outbox| outbox.append_text(&[b'4'; 1_000])),
             ("the largest packets that lie side by side", &|outbox| outbox.append_text(&[b'4'; SMALL])),

@@ -47,23 +47,21 @@ pub(super) fn cost(frame: &Frame) -> usize {
 impl Queue {
     /// An empty queue, which has room already if this thread has kept one.
     pub(super) fn lend() -> Box<Self> {
-        KEPT.with_borrow_mut(Vec::pop).unwrap_or_default()
+        KEPT.with_borrow_mut(Kept::take).unwrap_or_default()
     }
 
     /// Keeps a queue for the next outbox of this thread, unless it is large or enough are kept: a burst leaves little
     /// behind.
     pub(super) fn take_back(mut queue: Box<Self>) {
-        if queue.frames.capacity() > MAX_KEPT_FRAMES || queue.tail.capacity() > MAX_KEPT_TAIL {
-            return;
-        }
         queue.frames.clear();
         queue.tail.clear();
         (queue.bytes, queue.memory, queue.pongs) = (0, 0, Pongs::default());
-        KEPT.with_borrow_mut(|kept| {
-            if kept.len() < MAX_KEPT {
-                kept.push(queue);
-            }
-        });
+        KEPT.with_borrow_mut(|kept| kept.add(queue));
+    }
+
+    /// How much memory the empty queue takes.
+    fn capacity(&self) -> usize {
+        size_of::<Self>() + self.frames.capacity() * size_of::<Frame>() + self.tail.capacity()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -168,16 +166,38 @@ impl Queue {
     }
 }
 
-/// The most queues that a thread keeps.
-const MAX_KEPT: usize = 32;
+/// The empty queues that a thread keeps.
+#[derive(Debug)]
+struct Kept {
+    #[expect(clippy::vec_box, reason = "an outbox holds a queue by one pointer")]
+    queues: Vec<Box<Queue>>,
+    /// How much memory they take.
+    memory: usize,
+}
 
-/// The most frames that a kept queue has room for.
-const MAX_KEPT_FRAMES: usize = 64;
+/// The most memory that the kept queues of a thread may take: enough for a broadcast to a thousand sockets that have some
+/// packets each to be written.
+const MAX_KEPT: usize = 256 * 1024;
 
-/// The largest tail of a kept queue, in bytes.
-const MAX_KEPT_TAIL: usize = 16 * 1024;
+/// The largest queue that is kept.
+const MAX_KEPT_QUEUE: usize = 32 * 1024;
+
+impl Kept {
+    fn take(&mut self) -> Option<Box<Queue>> {
+        let queue = self.queues.pop()?;
+        self.memory -= queue.capacity();
+        Some(queue)
+    }
+
+    fn add(&mut self, queue: Box<Queue>) {
+        let capacity = queue.capacity();
+        if capacity <= MAX_KEPT_QUEUE && self.memory + capacity <= MAX_KEPT {
+            self.memory += capacity;
+            self.queues.push(queue);
+        }
+    }
+}
 
 thread_local! {
-    #[expect(clippy::vec_box, reason = "an outbox holds a queue by one pointer")]
-    static KEPT: RefCell<Vec<Box<Queue>>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { queues: Vec::new(), memory: 0 }) };
 }

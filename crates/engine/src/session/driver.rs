@@ -107,7 +107,7 @@ impl<H: SessionHandler> Driver<H> {
         if has_events {
             self.note_events();
         }
-        let mut turn = Turn::begin(&self.session);
+        let mut turn = Turn::begin(self.session.address());
         let mut stop = Stop::Waits;
         if self.session.is_ending() {
             let _under_way = self.handler.poll(cx);

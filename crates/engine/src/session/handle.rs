@@ -29,7 +29,7 @@ use crate::{
         context::Context,
         core::{Core, Settled},
         flusher::{Flush, Flusher},
-        turn::{Sender, runs, sender_to},
+        turn::{Sender, SessionAddress, runs, sender_to},
     },
     transport::channel::Channel,
 };
@@ -249,7 +249,12 @@ impl Session {
 
     /// Whether the session's own task runs on this thread: whether it is a handler of this session that asks.
     pub fn runs_here(&self) -> bool {
-        runs(self)
+        runs(self.address())
+    }
+
+    /// The session's address, by which its turns are known.
+    pub(crate) fn address(&self) -> SessionAddress {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Whether so much waits for the peer that nothing more is read from it.
@@ -383,7 +388,7 @@ impl Session {
     /// What waits is written before the limit judges. What the session's own task sends is never judged: it holds up the
     /// reading of the session instead.
     fn enqueue(self: &Arc<Self>, memory: usize, push: impl FnOnce(&mut Core) -> usize) -> Result<(), SendError> {
-        let sender = sender_to(self);
+        let sender = sender_to(self.address());
         let limit = self.context.config.outbox_bytes;
         {
             let mut core = self.core.lock();

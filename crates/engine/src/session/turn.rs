@@ -1,10 +1,7 @@
 use std::{
     cell::Cell,
-    sync::Arc,
     time::{Duration, Instant},
 };
-
-use crate::Session;
 
 /// One turn of a session's task: it ends when its work is done or its budget is spent, so that others get their turn.
 ///
@@ -18,6 +15,9 @@ pub(crate) struct Turn {
     clock: Option<Instant>,
     former: Current,
 }
+
+/// Where a session lies in memory, which tells it from others as long as it exists.
+pub(crate) type SessionAddress = usize;
 
 /// Who sends to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ const PACKETS_A_LOOK: u64 = 4;
 #[derive(Debug, Clone, Copy)]
 struct Current {
     /// The address of its session; 0 outside of turns.
-    session: usize,
+    session: SessionAddress,
     /// How many packets it has sent to other sessions.
     deliveries: usize,
     /// Whether it has sent packets to its own session.
@@ -57,7 +57,7 @@ struct Current {
 }
 
 impl Current {
-    const fn new(session: usize) -> Self {
+    const fn new(session: SessionAddress) -> Self {
         Self { session, deliveries: 0, has_answered: false }
     }
 }
@@ -68,8 +68,8 @@ thread_local! {
 
 impl Turn {
     /// Begins a turn of this session's task on this thread.
-    pub(crate) fn begin(session: &Arc<Session>) -> Self {
-        let former = CURRENT.replace(Current::new(Arc::as_ptr(session).addr()));
+    pub(crate) fn begin(session: SessionAddress) -> Self {
+        let former = CURRENT.replace(Current::new(session));
         Self { packets: 0, bytes: 0, clock: None, former }
     }
 
@@ -109,14 +109,14 @@ impl Drop for Turn {
 }
 
 /// Whether the turn that runs on this thread is one of this session's task.
-pub(super) fn runs(session: &Session) -> bool {
-    CURRENT.get().session == std::ptr::from_ref(session).addr()
+pub(super) fn runs(session: SessionAddress) -> bool {
+    CURRENT.get().session == session
 }
 
 /// Says who sends a packet to this session, and notes that with the turn that runs on this thread.
-pub(super) fn sender_to(session: &Session) -> Sender {
+pub(super) fn sender_to(session: SessionAddress) -> Sender {
     let current = CURRENT.get();
-    if runs(session) {
+    if current.session == session {
         CURRENT.set(Current { has_answered: true, ..current });
         Sender::Own
     } else {
