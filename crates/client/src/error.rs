@@ -258,6 +258,9 @@ pub enum AckErrorKind {
     /// All tries that [`Retries`](crate::Retries) allows timed out.
     #[error("the server did not acknowledge the event within all retries")]
     RetriesExhausted,
+    /// The server's handler failed, with this text: the answer is `{"error": text}` and not of the requested type.
+    #[error("the server answered with an error: {0}")]
+    Failed(String),
     /// The arguments of the acknowledgement cannot be deserialised into the requested type; the source says why.
     #[error("the acknowledgement does not have the requested type")]
     Arguments,

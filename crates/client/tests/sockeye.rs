@@ -20,7 +20,7 @@ use sockeye_client::{
     Ack, AckErrorKind, Args, BufferLimits, ConnectErrorKind, Data, DisconnectReason, EmitErrorKind, EventName, Events,
     Manager, ManagerEvent, RawArgs, Reconnection, Retries, Socket, State, Transport, Value,
 };
-use sockeye_handler::with_causes;
+use sockeye_handler::{HandlerError, with_causes};
 use support::{Local, Proxy, disconnects, eventually, quick};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
@@ -311,6 +311,31 @@ async fn a_missing_acknowledgement_times_out() {
     assert_eq!(error.kind(), &AckErrorKind::TimedOut(limit));
     let error = socket.emit_with_ack::<u8>("echo", "text").await.unwrap_err();
     assert_eq!(error.kind(), &AckErrorKind::Arguments);
+}
+
+#[tokio::test]
+async fn the_error_of_a_handler_is_told_to_who_asked() {
+    let local = serve().await;
+    local.server.of("/").on("buy", async || -> Result<u8, HandlerError> { Err("sold out".into()) });
+    let socket = connect(&local).await;
+    socket.on("sell", async || -> Result<u8, HandlerError> { Err("not for sale".into()) });
+    let error = socket.emit_with_ack::<u8>("buy", ()).await.unwrap_err();
+    assert_eq!(error.kind(), &AckErrorKind::Failed("sold out".into()));
+    let answer: serde_json::Value = socket.emit_with_ack("buy", ()).await.unwrap();
+    assert_eq!(answer, serde_json::json!({ "error": "sold out" }), "who asks for it gets the answer itself");
+    for not_one in [serde_json::json!({ "error": 1 }), serde_json::json!({ "error": "text", "code": 2 })] {
+        let error = socket.emit_with_ack::<u8>("echo", &not_one).await.unwrap_err();
+        assert_eq!(error.kind(), &AckErrorKind::Arguments, "{not_one}");
+    }
+    let asked =
+        local.server.of("/").timeout(Duration::from_secs(5)).emit_with_ack::<u8>("sell", ()).unwrap().collect().await;
+    assert!(
+        matches!(&asked.missing[..], [(_, sockeye::AckError::Failed(text))] if text == "not for sale"),
+        "{asked:?}"
+    );
+    let of_one = local.server.of("/").socket(&socket.id().unwrap()).unwrap();
+    let error = of_one.emit_with_ack::<u8>("sell", ()).await.unwrap_err();
+    assert!(matches!(&error, sockeye::AckError::Failed(text) if text == "not for sale"), "{error:?}");
 }
 
 #[tokio::test]

@@ -34,6 +34,6 @@ pub use rejection::Rejection;
 pub use reply::{IntoReply, Reply, ReplyData};
 pub use runner::{EventHandlers, Queued, QueuedEvent, Runner, RunnerSocket};
 pub use sequence::Sequence;
-pub use shape::decode_answer;
+pub use shape::{decode_answer, error_of_answer};
 pub use state::{HasState, State};
 pub use values::Values;

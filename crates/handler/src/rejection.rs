@@ -1,3 +1,5 @@
+use std::error::Error;
+
 use sockeye_protocol::socketio::{ArgumentError, ValueError};
 
 /// Why a parameter could not be extracted, so that the handler did not run.
@@ -23,12 +25,12 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// What may stand in a log: the full text can quote what the peer sent, secrets included.
-    pub fn without_data(&self) -> &'static str {
-        match self {
-            Self::Arguments(_) => "the event's arguments are not what the handler takes",
-            Self::Auth(_) => "the auth payload is not what the handler takes",
-            Self::MissingState { state, .. } => state,
+    /// The text for a log, with the cause: which field or type is wrong, but not the value that the peer sent, which can
+    /// be a secret.
+    pub fn without_data(&self) -> String {
+        match self.source().and_then(|cause| cause.downcast_ref::<ValueError>()) {
+            Some(cause) => format!("{self}: {}", cause.without_value()),
+            None => self.to_string(),
         }
     }
 }

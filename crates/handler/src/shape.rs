@@ -57,6 +57,16 @@ pub fn decode_answer<T: DeserializeOwned>(args: Args<'_>) -> Result<T, ArgumentE
     }
 }
 
+/// The text of an answer that is one object `{"error": text}`, as of a [handler that failed](crate::Reply::Error).
+pub fn error_of_answer(args: Args<'_>) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Failed {
+        error: String,
+    }
+    (args.len() == 1).then(|| args.get::<Failed>(0).ok()).flatten().map(|failed| failed.error)
+}
+
 /// What a type asks of serde first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {

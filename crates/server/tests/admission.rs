@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use sockeye::{
-    AckError, Config, Data, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
+    AckError, Auth, Config, Data, DisconnectReason, Reason, Reply, Revision, Server, Socket, Value, adapter::RoomEvent,
     handler::FailedEvent, matching,
 };
 use support::{PATIENCE, Raw, next, settle};
@@ -464,4 +464,53 @@ async fn a_parent_can_read_the_auth_and_its_commands_reach_the_children() {
     client.disconnect().await.unwrap();
     settle().await;
     assert_eq!(parent.children().len(), 1, "an empty child goes only if that is asked for");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_auth_or_an_empty_object_has_sent_nothing() {
+    #[derive(serde::Deserialize)]
+    struct Credentials {
+        token: String,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(default)]
+    struct Settings {
+        colour: String,
+    }
+    impl Default for Settings {
+        fn default() -> Self {
+            Self { colour: "blue".into() }
+        }
+    }
+    let server = Server::new();
+    server.of("/optional").on_connect(async |socket: Socket, Auth(auth): Auth<Option<Credentials>>| {
+        Ok(socket.emit("auth", &auth.map(|auth| auth.token))?)
+    });
+    server.of("/defaults").on_connect(async |socket: Socket, Auth(auth): Auth<Option<Settings>>| {
+        Ok(socket.emit("auth", &auth.map(|auth| auth.colour))?)
+    });
+    server
+        .of("/required")
+        .on_connect(async |socket: Socket, Auth(auth): Auth<Credentials>| Ok(socket.emit("auth", auth.token)?));
+    // What the handler got, or that the client was refused.
+    let (none, refused) = (Some("null"), None);
+    for (namespace, auth, expected) in [
+        ("/optional", "", none),
+        ("/optional", "{}", none),
+        ("/optional", "{ }", none),
+        ("/optional", r#"{"token":"a"}"#, Some(r#""a""#)),
+        ("/optional", r#"{"other":"a"}"#, refused),
+        ("/defaults", "", none),
+        ("/defaults", "{}", Some(r#""blue""#)),
+        ("/required", "", refused),
+        ("/required", "{}", refused),
+    ] {
+        let client = Raw::open(&server, Revision::V4).await;
+        client.send(&[&format!("40{namespace},{auth}")]).await;
+        let last = match expected {
+            Some(auth) => format!(r#"42{namespace},["auth",{auth}]"#),
+            None => format!("44{namespace},"),
+        };
+        client.until(&last).await;
+    }
 }

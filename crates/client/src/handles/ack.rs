@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use sockeye_handler::{decode_answer, error_of_answer};
 use sockeye_protocol::socketio::ArgsBuf;
 use tokio::{
     sync::oneshot,
@@ -99,8 +100,10 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_outcome(cx).map(|outcome| {
             let outcome = outcome?;
-            let decoded = sockeye_handler::decode_answer(outcome.as_args());
-            decoded.map_err(|error| AckError::with_source(AckErrorKind::Arguments, error))
+            decode_answer(outcome.as_args()).map_err(|error| match error_of_answer(outcome.as_args()) {
+                Some(text) => AckErrorKind::Failed(text).into(),
+                None => AckError::with_source(AckErrorKind::Arguments, error),
+            })
         })
     }
 }

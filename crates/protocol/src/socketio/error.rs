@@ -70,6 +70,46 @@ pub enum EncodeError {
 #[error("{0}")]
 pub struct ValueError(pub(super) String);
 
+impl ValueError {
+    /// The text without the value that does not fit, for a log, which must not tell the peer's secrets: the field, or the
+    /// type that came and the one that was expected. The text of a type's own `Deserialize` may quote the value anywhere
+    /// and is left out.
+    #[must_use]
+    pub fn without_value(&self) -> String {
+        let text = self.0.as_str();
+        if let Some((index, text)) = text.strip_prefix("argument ").and_then(|text| text.split_once(": "))
+            && index.parse::<usize>().is_ok()
+        {
+            return format!("argument {index}: {}", without_value(text));
+        }
+        without_value(text)
+    }
+}
+
+/// serde quotes the name of a missing or duplicate field, which the program has chosen, and otherwise what the peer sent,
+/// after a kind and before what is expected.
+fn without_value(text: &str) -> String {
+    let begins = |kinds: &[&str]| kinds.iter().any(|kind| text.starts_with(kind));
+    if begins(&["missing field `", "duplicate field `"]) {
+        return text.to_owned();
+    }
+    match text.rsplit_once(", expected ") {
+        Some((found, expected))
+            if begins(&[
+                "invalid type: ",
+                "invalid value: ",
+                "invalid length ",
+                "unknown field ",
+                "unknown variant ",
+            ]) =>
+        {
+            let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        }
+        _ => "its value is not valid".to_owned(),
+    }
+}
+
 impl serde::de::Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
         Self(shortened(message.to_string()))
@@ -95,4 +135,34 @@ fn shortened(message: String) -> String {
     let end = message.ceil_char_boundary(message.len() - end);
     let (start, end) = (message.get(..start).unwrap_or_default(), message.get(end..).unwrap_or_default());
     format!("{start}…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_for_the_log_names_the_field_or_the_types_and_not_the_value() {
+        for (text, expected) in [
+            ("missing field `token` at line 1 column 2", "missing field `token` at line 1 column 2"),
+            ("argument 1: duplicate field `a`", "argument 1: duplicate field `a`"),
+            (
+                r#"invalid type: string "x, expected \"y", expected u8 at line 1"#,
+                "invalid type: string, expected u8 at line 1",
+            ),
+            (
+                "argument 0: invalid value: integer `300`, expected u8",
+                "argument 0: invalid value: integer, expected u8",
+            ),
+            ("invalid type: map, expected u8", "invalid type: map, expected u8"),
+            ("invalid length 2, expected a tuple of size 3", "invalid length 2, expected a tuple of size 3"),
+            ("unknown variant `x`, expected one of `a`, `b`", "unknown variant, expected one of `a`, `b`"),
+            ("unknown field `x`, there are no fields", "its value is not valid"),
+            ("`x` is no colour, expected one", "its value is not valid"),
+        ] {
+            assert_eq!(ValueError(text.to_owned()).without_value(), expected);
+        }
+        let long = format!("invalid type: string \"{}\", expected u8", "x".repeat(10_000));
+        assert_eq!(ValueError(shortened(long)).without_value(), "invalid type: string, expected u8");
+    }
 }

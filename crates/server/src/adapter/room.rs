@@ -1,6 +1,10 @@
 use sockeye_engine::Sid;
 
 /// One or several room names: a string, a socket's id, or an array, slice or vector of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a room",
+    note = "a room is text: for a number, write `number.to_string()`; for several rooms, an array or a vector"
+)]
 pub trait IntoRooms {
     /// Calls `each` with every name.
     fn for_each_room(&self, each: &mut dyn FnMut(&str));

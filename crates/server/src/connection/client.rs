@@ -132,7 +132,8 @@ impl Client {
     fn receive(&mut self, event: Event<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
         self.pay();
         if self.registry.common.config.log_events {
-            tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, "received");
+            let sid = self.member(event.namespace).map(|member| member.socket().id().short());
+            tracing::info!(target: "sockeye::events", namespace = event.namespace, event = &*event.name, sid, "received");
         }
         let Some(member) = self.member(event.namespace).filter(|member| member.is_joined()) else {
             let _ignored = self.accepts(event.namespace, ClientPacket::Event)?;

@@ -217,7 +217,7 @@ impl Member {
             }
             HandlerFailure::Rejected(rejection) => {
                 let why = rejection.without_data();
-                log_throttled!(warn, &why, namespace, sid, why, "a {kind} handler did not run");
+                log_throttled!(warn, &rejection.to_string(), namespace, sid, why, "a {kind} handler did not run");
             }
             HandlerFailure::Returned(error) => {
                 let error = with_causes(error.as_error());

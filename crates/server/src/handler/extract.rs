@@ -51,15 +51,25 @@ impl<C: HasSocket<Socket = Socket>> FromContext<C> for HandshakeRef {
 }
 
 /// What the client sent along with CONNECT (`auth` in the JavaScript client), deserialised into `T`. A client that
-/// sends nothing is taken to have sent `null`, so `Auth<Option<T>>` admits it.
+/// sends nothing is taken to have sent `null`, so `Auth<Option<T>>` admits it. So is one that sends `{}`, as the client of
+/// python-socketio does if it is given no `auth`, unless `T` can be deserialised from `{}`.
 #[derive(Debug, Clone, Copy)]
 pub struct Auth<T>(pub T);
 
 impl<T: DeserializeOwned> FromContext<ConnectContext<'_>> for Auth<T> {
     fn from_context(context: &mut ConnectContext<'_>) -> Result<Self, Rejection> {
         let json = context.auth.map_or("null", |auth| auth.get());
-        serde_json::from_str(json).map(Self).map_err(|error| Rejection::Auth(ValueError::custom(error)))
+        let null = || serde_json::from_str("null").ok().filter(|_| is_empty_object(json));
+        serde_json::from_str(json)
+            .or_else(|error| null().ok_or(error))
+            .map(Self)
+            .map_err(|error| Rejection::Auth(ValueError::custom(error)))
     }
+}
+
+fn is_empty_object(json: &str) -> bool {
+    let inside = json.strip_prefix('{').and_then(|json| json.strip_suffix('}'));
+    inside.is_some_and(|inside| inside.trim().is_empty())
 }
 
 /// Why the socket left.

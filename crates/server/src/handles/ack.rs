@@ -10,7 +10,7 @@ use futures_core::Stream;
 use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
 use sockeye_engine::{Sid, log_throttled};
-use sockeye_handler::{decode_answer, guarded};
+use sockeye_handler::{decode_answer, error_of_answer, guarded};
 use sockeye_protocol::socketio::ArgsBuf;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -92,7 +92,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     type Output = Result<T, AckError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_answer(cx).map(|answer| Ok(decode_answer(answer?.as_args())?))
+        self.poll_answer(cx).map(|answer| decoded(&answer?))
     }
 }
 
@@ -170,7 +170,7 @@ impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
                 if self.sockets.remove(&sid).is_none() {
                     continue;
                 }
-                let answer = answer.and_then(|args| Ok(decode_answer(args.as_args())?));
+                let answer = answer.and_then(|args| decoded(&args));
                 return Poll::Ready(Some((sid, answer)));
             }
             if self.deadline.poll(cx).is_pending() {
@@ -192,6 +192,13 @@ impl<T> Drop for BroadcastAcks<T> {
             socket.forget_ack(self.id);
         }
     }
+}
+
+fn decoded<T: DeserializeOwned>(answer: &ArgsBuf) -> Result<T, AckError> {
+    decode_answer(answer.as_args()).map_err(|error| match error_of_answer(answer.as_args()) {
+        Some(text) => AckError::Failed(text),
+        None => error.into(),
+    })
 }
 
 /// The deadline of an acknowledgement. Its time starts at once, but the timer is created at the first poll, because

@@ -20,6 +20,9 @@ pub enum AckError {
     /// The socket left before it answered.
     #[error("the socket has been disconnected before it acknowledged the event")]
     Disconnected,
+    /// The client's handler failed, with this text: the answer is `{"error": text}` and not of the requested type.
+    #[error("the client answered with an error: {0}")]
+    Failed(String),
     /// The arguments of the answer could not be deserialised into the requested type.
     #[error("the arguments of the acknowledgement do not have the requested type")]
     Arguments(#[from] ArgumentError),
