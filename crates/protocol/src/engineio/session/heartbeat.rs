@@ -99,7 +99,7 @@ impl Heartbeat {
                 Due::Pong | Due::Input if !self.excused => {
                     // What the peer has sent by now may wait to be read: for a moment, or, if this process stood still,
                     // behind all that others have sent meanwhile.
-                    self.deadline = now + if is_late { timing.ping_timeout().max(IMPRECISION) } else { IMPRECISION };
+                    self.deadline = now + if is_late { timing.ping_timeout().max(READING) } else { READING };
                     self.excused = true;
                 }
                 Due::Pong | Due::Input => return Beat::Dead,
@@ -108,6 +108,8 @@ impl Heartbeat {
         match &mut self.pings {
             Pings::At(at) if now >= *at => {
                 *at = now + timing.ping_interval();
+                // If this process was held up, the ping is late, and so is its answer.
+                self.deadline = self.deadline.max(now + timing.ping_timeout());
                 Beat::Ping
             }
             Pings::At(_) | Pings::Sent { .. } => Beat::Idle,
@@ -164,9 +166,12 @@ impl Heartbeat {
     }
 }
 
-/// How late a timer may be in the ordinary course of things, and how long it may take until what has come is read. A
-/// deadline that is noticed later than this was missed because the process or its machine stood still.
+/// How late a timer may be in the ordinary course of things. A deadline that is noticed later than this was missed because
+/// the process or its machine stood still.
 const IMPRECISION: Duration = Duration::from_millis(10);
+
+/// How long it takes in the ordinary course of things until what has come is read.
+const READING: Duration = Duration::from_micros(100);
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +200,7 @@ mod tests {
         assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL), Beat::Ping);
         assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL), Beat::Idle);
         assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL + TIMEOUT), Beat::Idle, "its pong may wait");
-        assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL + TIMEOUT + IMPRECISION), Beat::Dead);
+        assert_eq!(heartbeat.handle_timeout(timing(), start + INTERVAL + TIMEOUT + READING), Beat::Dead);
     }
 
     #[test]
@@ -275,7 +280,7 @@ mod tests {
         server.heard(timing(), || start + INTERVAL);
         let dead = start + INTERVAL + TIMEOUT;
         assert_eq!(client.handle_timeout(timing(), dead), Beat::Idle);
-        assert_eq!(client.handle_timeout(timing(), dead + IMPRECISION), Beat::Dead);
+        assert_eq!(client.handle_timeout(timing(), dead + READING), Beat::Dead);
         assert_eq!(server.handle_timeout(timing(), dead), Beat::Idle);
         assert_eq!(server.deadline(), dead + INTERVAL, "it has heard a ping in between");
     }
