@@ -19,8 +19,8 @@ use crate::session::handle::Session;
 
 /// Wakes the sessions of an engine at their deadlines: one task with one timer for all of them.
 ///
-/// Time is divided into ticks, and deadlines are rounded up to the end of their tick. A session is in the bucket of one
-/// tick at a time. If its deadline moves to a later time, as with every pong, it stays there and moves on when it is woken.
+/// Time is divided into ticks, and deadlines are rounded up to the end of their tick, distant ones to that of a later tick,
+/// so that there are fewer buckets. A session is in the bucket of one tick at a time. If its deadline moves to a later time, as with every pong, it stays there and moves on when it is woken.
 #[derive(Debug)]
 pub(crate) struct Deadlines(Arc<Shared>);
 
@@ -28,11 +28,20 @@ pub(crate) struct Deadlines(Arc<Shared>);
 #[derive(Debug, Default)]
 pub(crate) struct Alarm(Option<u64>);
 
-/// A session is woken at most this long after its deadline.
-const TICK: Duration = Duration::from_millis(10);
+/// A session is woken at most this long after a deadline that is near.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Deadlines more than so many ticks away are distant.
+const NEAR: u64 = 1_000;
+
+/// Distant deadlines are rounded up to multiples of so many ticks.
+const TICKS_IF_DISTANT: u64 = 10;
 
 /// How many sessions are woken before other tasks get their turn.
 const TURN: usize = 128;
+
+/// The last tick that a deadline can have.
+const FARTHEST: u64 = u64::MAX - 2 * TICKS_IF_DISTANT;
 
 /// The value of `Shared::rung` while no task rings: every alarm must be set again.
 const NOBODY_RINGS: u64 = u64::MAX;
@@ -81,9 +90,11 @@ impl Deadlines {
     /// the session's task.
     pub(crate) fn set(&self, alarm: &mut Alarm, session: &Arc<Session>, deadline: Instant) {
         let tick = self.0.tick_of(deadline);
-        if alarm.0.is_some_and(|set| set <= tick) && !self.has_rung(alarm) {
+        let distant = tick.next_multiple_of(TICKS_IF_DISTANT);
+        if alarm.0.is_some_and(|set| set <= distant) && !self.has_rung(alarm) {
             return;
         }
+        let tick = if tick.saturating_sub(self.0.elapsed_ticks()) > NEAR { distant } else { tick };
         let oversleeping = {
             let mut state = self.0.state.lock();
             if let Some(former) = alarm.0.replace(tick) {
@@ -132,13 +143,13 @@ impl Drop for Deadlines {
 impl Shared {
     fn tick_of(&self, deadline: Instant) -> u64 {
         let ticks = deadline.saturating_duration_since(self.origin).as_nanos().div_ceil(TICK.as_nanos());
-        ticks.try_into().unwrap_or(NOBODY_RINGS - 1)
+        ticks.try_into().map_or(FARTHEST, |ticks: u64| ticks.min(FARTHEST))
     }
 
     /// The number of ticks that have ended.
     fn elapsed_ticks(&self) -> u64 {
         let ticks = self.origin.elapsed().as_nanos() / TICK.as_nanos();
-        ticks.try_into().unwrap_or(NOBODY_RINGS - 1)
+        ticks.try_into().unwrap_or(FARTHEST)
     }
 
     /// The end of a tick, unless it is too far away to be reached.
@@ -285,14 +296,27 @@ mod tests {
     async fn deadlines_are_rounded_up_to_the_end_of_their_tick() {
         let deadlines = Deadlines::default();
         let shared = &deadlines.0;
-        for (nanos, tick) in [(0, 0), (1, 1), (10_000_000, 1), (10_000_001, 2), (25_000_000_000, 2_500)] {
+        for (nanos, tick) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2), (25_000_000_000, 25_000)] {
             let deadline = shared.origin + Duration::from_nanos(nanos);
             assert_eq!(shared.tick_of(deadline), tick, "{nanos} ns");
             assert!(shared.end_of(tick).unwrap() >= deadline);
         }
         assert_eq!(shared.end_of(u64::MAX), None);
-        tokio::time::advance(Duration::from_millis(29)).await;
+        tokio::time::advance(Duration::from_micros(2_900)).await;
         assert_eq!(shared.elapsed_ticks(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_distant_deadlines_are_rounded_to_a_later_tick() {
+        let engine = Engine::new(Config::default(), Silent);
+        let session = open(&engine);
+        let deadlines = engine.shared.sessions.deadlines();
+        for (millis, tick) in [(301, 301), (1_000, 1_000), (1_001, 1_010), (25_000, 25_000), (25_001, 25_010)] {
+            let mut alarm = Alarm::default();
+            deadlines.set(&mut alarm, &session, deadlines.0.origin + Duration::from_millis(millis));
+            assert_eq!(alarm.0, Some(tick));
+            deadlines.cancel(&mut alarm, &session);
+        }
     }
 
     fn open(engine: &Engine<Silent>) -> Arc<Session> {
