@@ -171,15 +171,11 @@ fn document() -> String {
     let _infallible = write!(
         text,
         "\nThat is {mib} MiB for one WebSocket whose user made it join every namespace it may, and a thousand times that for 1,000, \
-         {} GiB,\nunless `max_memory` is less. With it, all clients together hold at most 1.25 × `max_memory`, whatever they do.\n",
+         {} GiB,\nunless `max_memory` is less. With it, the sessions together hold at most 1.25 × `max_memory`. Not charged to it are payloads of\nCONNECT and, in the program, what waits for plain WebSockets; they have only the limits above.\n",
         (mib * 1_000).div_ceil(1024)
     );
-    text.push_str(MEASURED);
     text
 }
-
-/// What was measured, beside what is computed.
-const MEASURED: &str = "";
 
 /// Whether a field or setting of this name is a limit.
 fn is_limit(name: &str) -> bool {
