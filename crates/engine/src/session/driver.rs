@@ -44,9 +44,9 @@ pub(crate) struct Driver<H> {
     /// Whether the peer is not read at present for reasons of this side.
     held_back: bool,
     /// How many packets the session's turns have sent to other sessions that may not be written yet.
-    owed: usize,
+    unwritten: usize,
     /// What the flusher must have written for so many of them to be written.
-    debt: Option<(Ticket, usize)>,
+    awaited: Option<(Ticket, usize)>,
     /// Whether the peer is not read for want of memory. The heartbeat goes on, and ends the session if that lasts.
     pub(super) is_starved: bool,
     /// How many bytes were held for the session when the task last noted it.
@@ -76,8 +76,8 @@ impl<H: SessionHandler> Driver<H> {
             websocket,
             pipelining: Pipelining::default(),
             held_back: false,
-            owed: 0,
-            debt: None,
+            unwritten: 0,
+            awaited: None,
             is_starved: false,
             input: 0,
             broken_rule: None,
@@ -111,14 +111,14 @@ impl<H: SessionHandler> Driver<H> {
         let mut stop = Stop::Waits;
         if self.session.is_ending() {
             let _under_way = self.handler.poll(cx);
-        } else if self.poll_debt(cx).is_ready() {
+        } else if self.poll_deliveries(cx).is_ready() {
             self.is_starved &= self.session.is_starved();
             let _under_way = self.handler.poll(cx);
             stop = self.read(&mut turn, cx);
         } else {
             self.hold_input();
         }
-        self.owed += turn.deliveries();
+        self.unwritten += turn.deliveries();
         let holds = self.holds_answers(turn.packets);
         if turn.has_answered() && !holds {
             // Even if it waits in the flusher's queue, behind a broadcast.
@@ -156,20 +156,20 @@ impl<H: SessionHandler> Driver<H> {
     }
 
     /// Ready unless so much of what the session has sent to others is not written yet that it must wait.
-    fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_deliveries(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some((ticket, count)) = &self.debt else {
-                if self.owed < DELIVERIES / 8 {
+            let Some((ticket, count)) = &self.awaited else {
+                if self.unwritten < DELIVERIES / 8 {
                     return Poll::Ready(());
                 }
-                self.debt = Some((self.session.flusher().ticket(), self.owed));
+                self.awaited = Some((self.session.flusher().ticket(), self.unwritten));
                 continue;
             };
             if self.session.flusher().poll_written(ticket, cx).is_pending() {
-                return if self.owed < DELIVERIES { Poll::Ready(()) } else { Poll::Pending };
+                return if self.unwritten < DELIVERIES { Poll::Ready(()) } else { Poll::Pending };
             }
-            self.owed -= count;
-            self.debt = None;
+            self.unwritten -= count;
+            self.awaited = None;
         }
     }
 

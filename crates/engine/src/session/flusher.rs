@@ -113,7 +113,7 @@ struct Queue {
     queued: u64,
     written: u64,
     /// Tasks that wait until so many are written.
-    debtors: Vec<(u64, Waker)>,
+    waiters: Vec<(u64, Waker)>,
 }
 
 impl Shard {
@@ -139,23 +139,23 @@ impl Shard {
     }
 
     fn close(&self) {
-        let (waker, debtors) = {
+        let (waker, waiters) = {
             let mut queue = self.queue.lock();
             queue.closed = true;
-            (queue.waker.take(), std::mem::take(&mut queue.debtors))
+            (queue.waker.take(), std::mem::take(&mut queue.waiters))
         };
-        waker.into_iter().chain(debtors.into_iter().map(|(_, debtor)| debtor)).for_each(Waker::wake);
+        waker.into_iter().chain(waiters.into_iter().map(|(_, waiter)| waiter)).for_each(Waker::wake);
     }
 
     /// Notes that so many more sessions are written, and wakes who has waited for them.
     fn note_written(&self, count: usize) {
-        let paid: Vec<_> = {
+        let ready: Vec<_> = {
             let mut queue = self.queue.lock();
             queue.written += count as u64;
             let written = queue.written;
-            queue.debtors.extract_if(.., |(queued, _)| *queued <= written).collect()
+            queue.waiters.extract_if(.., |(queued, _)| *queued <= written).collect()
         };
-        paid.into_iter().for_each(|(_, debtor)| debtor.wake());
+        ready.into_iter().for_each(|(_, waiter)| waiter.wake());
     }
 
     fn poll_written(&self, queued: u64, cx: &mut Context<'_>) -> Poll<()> {
@@ -163,8 +163,8 @@ impl Shard {
         if queue.closed || queue.written >= queued {
             return Poll::Ready(());
         }
-        queue.debtors.retain(|(_, debtor)| !debtor.will_wake(cx.waker()));
-        queue.debtors.push((queued, cx.waker().clone()));
+        queue.waiters.retain(|(_, waiter)| !waiter.will_wake(cx.waker()));
+        queue.waiters.push((queued, cx.waker().clone()));
         Poll::Pending
     }
 
