@@ -32,8 +32,8 @@ pub(super) const SMALL: usize = 4 * 1024;
 /// A tail is not grown beyond this size.
 const FULL: usize = 32 * 1024;
 
-/// So many pongs may wait side by side; a further one replaces the last, because a peer is owed the answer to its newest
-/// ping only (RFC 6455 §5.5.3).
+/// The most pongs that wait. A further one replaces the last, because only the newest ping must be answered (RFC 6455
+/// §5.5.3).
 const MAX_PONGS: usize = 16;
 
 /// What an entry takes besides its frame: its place in a queue that is half empty, and its part in the queue itself.

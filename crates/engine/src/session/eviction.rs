@@ -10,7 +10,7 @@ use crate::{Session, memory::Memory, session::table::SessionTable};
 /// How long the tasks of sessions that were closed are given to free their memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The limit is looked at so often even if nobody says that it is exceeded.
+/// How often the limit is checked without a notification that it is exceeded.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Closes the sessions that hold the most whenever an engine holds more than `max_memory`, until its sessions are gone.
@@ -29,7 +29,7 @@ pub(crate) async fn keep_below_limit(memory: Arc<Memory>, sessions: Weak<Session
 }
 
 /// Closes the sessions that hold the most, until what they held exceeds `excess`. Those that hold no more than their share
-/// are not to blame.
+/// stay open.
 fn close_largest(sessions: &SessionTable, excess: usize, share: usize) {
     let open: Vec<Arc<Session>> = sessions.lock().iter().filter(|session| !session.is_ending()).cloned().collect();
     let mut holders: Vec<_> = open.into_iter().map(|session| (session.memory(), session)).collect();

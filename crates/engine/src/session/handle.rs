@@ -48,7 +48,7 @@ pub struct Session {
     core: Mutex<Core>,
 }
 
-/// If so many bytes wait for a peer, the memory of all is looked at with every further packet.
+/// While this many bytes wait for a peer, every further packet checks `max_memory`.
 const MANY: usize = 64 * 1024;
 
 /// Why a packet was not taken.
@@ -163,7 +163,7 @@ impl Session {
 
     /// Answers a ping of the WebSocket. Of many answers that wait, the newest are sent.
     pub(crate) fn send_pong(self: &Arc<Self>, payload: &[u8]) {
-        // A session that is closed owes no answer.
+        // A session that is closed answers no ping.
         let _closed = self.enqueue(payload.len(), |core| core.outbox.append_pong(payload).into());
     }
 

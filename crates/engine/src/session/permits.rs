@@ -28,8 +28,7 @@ pub struct PermitLimits {
     pub max: usize,
     /// The most connections of one address at a time.
     pub max_per_address: usize,
-    /// The most connections that open per second, over a longer time; so many of ten seconds may open at once. 0 for any
-    /// number.
+    /// The most connections that open per second, on average; ten times as many may open at once. 0 for any number.
     pub rate: u32,
     /// The same for one address. Loopback addresses are exempt: what comes from there is a proxy or a test.
     pub rate_per_address: u32,
@@ -81,7 +80,7 @@ struct Bucket {
     full_at: Option<Instant>,
 }
 
-/// So many seconds' connections may open at once.
+/// The connections of this time may open at once.
 const BURST: Duration = Duration::from_secs(10);
 
 impl Bucket {
@@ -160,8 +159,8 @@ impl Taken {
         Ok(())
     }
 
-    /// Forgets the addresses without connections whose buckets are full. Going through them all is paid by the addresses
-    /// that came since.
+    /// Forgets the addresses without connections whose buckets are full. It does so every ten seconds at most, because it
+    /// goes through all addresses.
     fn sweep(&mut self, now: Instant) {
         let swept = *self.swept.get_or_insert(now);
         if now.saturating_duration_since(swept) >= BURST {

@@ -42,7 +42,7 @@ pub(crate) const DELIVERIES: usize = 8_192;
 /// How long the handlers of a turn may run, but for the end of what one of them does without waiting.
 const TIME: Duration = Duration::from_millis(2);
 
-/// After so many packets the clock is read.
+/// The clock is read once for this many packets.
 const PACKETS_A_LOOK: u64 = 4;
 
 /// The turn that runs on this thread.
