@@ -30,7 +30,7 @@ pub(crate) use devices::{Group, PlainDevices, Registration};
 pub(crate) use outbox::{Outbox, Overflowed};
 
 use extent::{Extent, bytes_of_text};
-use presence::{LooksLike, Online, Presence};
+use presence::{LooksLike, Online, Presence, Sharing};
 use room::{Room, RoomError, private_room};
 
 /// The namespaces of the chat. Each has its own rooms and users.
@@ -129,26 +129,25 @@ impl Chat {
     }
 
     /// Updates whether a user is online in a namespace, after a device has connected, and tells the devices if there are
-    /// several.
+    /// several. `socket` is the device, if it speaks Socket.IO.
     ///
     /// # Errors
     /// If the user's name looks like that of another user who is online.
-    pub(crate) fn device_connected(&self, namespace: &Namespace, user: &User) -> Result<(), UserError> {
-        self.presence.refresh(namespace, user, || self.devices(namespace, user))?;
-        // Only the second device is news: telling it to all for each one would cost as much as their square.
-        if self.devices(namespace, user) == 2 {
-            self.tell_shared(namespace, user, true);
-        }
-        Ok(())
+    pub(crate) fn device_connected(
+        &self,
+        namespace: &Namespace,
+        user: &User,
+        socket: Option<&Socket>,
+    ) -> Result<(), UserError> {
+        let tell = |sharing| self.tell_sharing(namespace, user, sharing, socket);
+        Ok(self.presence.refresh(namespace, user, || self.devices(namespace, user), tell)?)
     }
 
     /// Updates whether a user is online in a namespace, after a device has disconnected, and tells the last device.
     pub(crate) fn device_disconnected(&self, namespace: &Namespace, user: &User) {
+        let tell = |sharing| self.tell_sharing(namespace, user, sharing, None);
         // Somebody who leaves cannot look like somebody else.
-        let _left = self.presence.refresh(namespace, user, || self.devices(namespace, user));
-        if self.devices(namespace, user) == 1 {
-            self.tell_shared(namespace, user, false);
-        }
+        let _left = self.presence.refresh(namespace, user, || self.devices(namespace, user), tell);
     }
 
     fn devices(&self, namespace: &Namespace, user: &User) -> usize {
@@ -156,12 +155,18 @@ impl Chat {
     }
 
     /// Tells a user's Socket.IO devices whether there are others. Without proof of identity, these may be somebody else's.
-    fn tell_shared(&self, namespace: &Namespace, user: &User, shared: bool) {
+    /// If there were several before, only `newcomer` is told: telling all for each one would cost as much as their square.
+    fn tell_sharing(&self, namespace: &Namespace, user: &User, sharing: Sharing, newcomer: Option<&Socket>) {
         if self.identity.has_proof() {
             return;
         }
-        let event = json!({ "user": user, "shared": shared });
-        if let Err(error) = namespace.to(private_room(user)).emit("shared_name", &event) {
+        let event = json!({ "user": user, "shared": sharing != Sharing::Ends });
+        let told = match (sharing, newcomer) {
+            (Sharing::Continues, Some(socket)) => socket.emit("shared_name", &event),
+            (Sharing::Continues, None) => Ok(()),
+            (Sharing::Begins | Sharing::Ends, _) => namespace.to(private_room(user)).emit("shared_name", &event),
+        };
+        if let Err(error) = told {
             log_throttled!(error, &error.to_string(), %error, "cannot tell devices of one another");
         }
     }
@@ -324,10 +329,7 @@ async fn connect(socket: Socket, chat: State<Arc<Chat>>) -> Result<(), ConnectRe
     socket.insert(user.clone());
     socket.join(private_room(&user)).map_err(|limit| ConnectRefusal::new(limit.to_string()))?;
     emit(&socket, "message", &json!({ "message": "登陆成功", "user": user }));
-    chat.device_connected(namespace, &user).map_err(|error| refuse(&error))?;
-    if !chat.identity.has_proof() && chat.devices(namespace, &user) > 2 {
-        emit(&socket, "shared_name", &json!({ "user": user, "shared": true }));
-    }
+    chat.device_connected(namespace, &user, Some(&socket)).map_err(|error| refuse(&error))?;
     chat.presence.greet(&socket);
     Ok(())
 }

@@ -52,8 +52,9 @@ impl Presence {
     }
 
     /// Announces to the namespace if a user has come online or gone offline; `devices` counts the user's devices. The
-    /// announcement is made at once, or if there are many, within a second and together with others. The lock is held
-    /// while devices are counted and announced, so that announcements have the order of the changes.
+    /// announcement is made at once, or if there are many, within a second and together with others. `tell` tells the
+    /// user's devices whether there are several. The lock is held while devices are counted, announced and told, so that
+    /// each change is told once, and in order.
     ///
     /// The members of rooms that look like a user who comes online leave them.
     ///
@@ -64,11 +65,16 @@ impl Presence {
         namespace: &Namespace,
         user: &User,
         devices: impl FnOnce() -> usize,
+        tell: impl FnOnce(Sharing),
     ) -> Result<(), LooksLike> {
         let mut namespaces = self.namespaces.lock();
         let users = namespaces.entry_ref(namespace.name()).or_default();
-        let is_online = devices() > 0;
+        let devices = devices();
+        let is_online = devices > 0;
         let is_new = users.update(user, is_online)?;
+        if let Some(sharing) = users.share(user, devices) {
+            tell(sharing);
+        }
         if is_online {
             // There are none if the user was online before.
             users.looks.take_rooms(user).iter().for_each(|room| close_room(namespace, room));
@@ -132,10 +138,23 @@ impl Presence {
 #[error("this name looks like that of `{0}`, who is online; choose another one")]
 pub(crate) struct LooksLike(User);
 
+/// Whether several devices use a name, as it is after one of them has connected or disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// The second device has connected.
+    Begins,
+    /// There were several devices before, too.
+    Continues,
+    /// One device is left.
+    Ends,
+}
+
 /// The users of one namespace.
 #[derive(Debug, Default)]
 struct Users {
     online: BTreeSet<User>,
+    /// The users with several devices.
+    shared: BTreeSet<User>,
     looks: Looks,
     /// The users whose change is not announced yet.
     unannounced: BTreeSet<User>,
@@ -163,6 +182,16 @@ impl Users {
             self.unannounced.insert(user.clone());
         }
         Ok(is_new)
+    }
+
+    /// Notes how many devices a user has now; returns what the devices are to be told.
+    fn share(&mut self, user: &User, devices: usize) -> Option<Sharing> {
+        if devices > 1 {
+            let begins = self.shared.insert(user.clone());
+            return Some(if begins { Sharing::Begins } else { Sharing::Continues });
+        }
+        let ends = self.shared.remove(user);
+        (ends && devices == 1).then_some(Sharing::Ends)
     }
 
     /// Takes the changes to announce.
@@ -264,6 +293,15 @@ mod tests {
             announcements,
             [(1, json!({ "joined": "alice" })), (0, json!({ "left": "alice" })), (1, json!({ "joined": "alice" }))]
         );
+    }
+
+    #[test]
+    fn devices_that_leave_together_are_told_once_that_one_is_left() {
+        let mut users = Users::default();
+        let told: Vec<_> =
+            [1, 2, 3, 1, 1, 2, 0, 1].into_iter().map(|devices| users.share(&user("alice"), devices)).collect();
+        let (begins, continues, ends) = (Some(Sharing::Begins), Some(Sharing::Continues), Some(Sharing::Ends));
+        assert_eq!(told, [None, begins, continues, ends, None, begins, None, None]);
     }
 
     #[test]

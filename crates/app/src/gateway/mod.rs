@@ -193,7 +193,8 @@ impl Device {
     /// If the user's name looks like that of another user who is online.
     fn connected(&self) -> Result<(), UserError> {
         let Group::User(user) = self.group() else { return Ok(()) };
-        NAMESPACES.iter().try_for_each(|name| self.gateway.chat.device_connected(&self.gateway.server.of(name), &user))
+        let server = &self.gateway.server;
+        NAMESPACES.iter().try_for_each(|name| self.gateway.chat.device_connected(&server.of(name), &user, None))
     }
 
     fn disconnect(&mut self) {
