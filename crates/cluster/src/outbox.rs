@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_put_back_comes_first_again() {
         let outbox = outbox(10, Overflow::DropOldest, Duration::MAX);
-        ["1", "2", "3"].map(|payload| outbox.push(publication(payload)));
+        ["1", "2", "3"].into_iter().for_each(|payload| outbox.push(publication(payload)));
         let taken = outbox.take(2).await;
         assert_eq!(payloads(&taken), ["1", "2"]);
         outbox.put_back(taken);
@@ -203,7 +203,7 @@ mod tests {
     async fn an_outbox_without_room_drops_by_its_policy_and_counts() {
         for (overflow, left) in [(Overflow::DropOldest, ["2", "3"]), (Overflow::DropNewest, ["1", "2"])] {
             let outbox = outbox(2, overflow, Duration::MAX);
-            ["1", "2", "3"].map(|payload| outbox.push(publication(payload)));
+            ["1", "2", "3"].into_iter().for_each(|payload| outbox.push(publication(payload)));
             assert_eq!(payloads(&outbox.take(9).await), left);
             assert_eq!(outbox.dropped(), (1, 0));
         }

@@ -9,7 +9,7 @@ use std::{
 
 use sockeye::{
     Adapter, ArgsBuf, EmitError, Reply, Server, TestClient,
-    adapter::{AdapterFuture, EncodedPacket, Local, RemoteSocketData, RoomNames, ServerEvents, Target},
+    adapter::{AdapterFuture, Delivery, EncodedPacket, Local, RemoteSocketData, RoomNames, Target},
     matching,
 };
 use support::{next, settle};
@@ -23,15 +23,14 @@ struct Bus(Arc<Mutex<Vec<Bridge>>>);
 #[derive(Clone)]
 struct Bridge {
     bus: Bus,
-    local: Arc<Local>,
-    events: Arc<ServerEvents>,
+    delivery: Delivery,
 }
 
 impl Bus {
     fn server(&self) -> Server {
         let bus = self.clone();
-        let join = move |local, events| -> Arc<dyn Adapter> {
-            let bridge = Bridge { bus: bus.clone(), local, events };
+        let join = move |delivery| -> Arc<dyn Adapter> {
+            let bridge = Bridge { bus: bus.clone(), delivery };
             bus.0.lock().unwrap().push(bridge.clone());
             Arc::new(bridge)
         };
@@ -42,7 +41,8 @@ impl Bus {
 impl Bridge {
     fn others(&self) -> Vec<Self> {
         let is_other = |other: &&Self| {
-            other.local.namespace() == self.local.namespace() && !Arc::ptr_eq(&other.local, &self.local)
+            other.delivery.local().namespace() == self.delivery.local().namespace()
+                && !Arc::ptr_eq(other.delivery.local(), self.delivery.local())
         };
         self.bus.0.lock().unwrap().iter().filter(is_other).cloned().collect()
     }
@@ -50,13 +50,15 @@ impl Bridge {
     /// This server's side, and the others' unless the target stays here.
     fn concerned(&self, target: &Target) -> Vec<Arc<Local>> {
         let others = if target.local { Vec::new() } else { self.others() };
-        std::iter::once(self.local.clone()).chain(others.into_iter().map(|other| other.local)).collect()
+        std::iter::once(self.delivery.local().clone())
+            .chain(others.into_iter().map(|other| other.delivery.local().clone()))
+            .collect()
     }
 }
 
 impl Adapter for Bridge {
     fn local(&self) -> &Arc<Local> {
-        &self.local
+        self.delivery.local()
     }
 
     fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
@@ -88,7 +90,7 @@ impl Adapter for Bridge {
     fn server_side_emit(&self, event: &str, args: &ArgsBuf) {
         for other in self.others() {
             let (event, args) = (event.to_owned(), args.clone());
-            tokio::spawn(async move { other.events.received(&event, &args).await });
+            tokio::spawn(async move { other.delivery.server_event(&event, &args).await });
         }
     }
 
@@ -97,7 +99,7 @@ impl Adapter for Bridge {
         Box::pin(async move {
             let mut answers = Vec::new();
             for other in others {
-                answers.extend(other.events.received(&event, &args).await);
+                answers.extend(other.delivery.server_event(&event, &args).await);
             }
             Ok(answers)
         })

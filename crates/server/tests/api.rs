@@ -124,7 +124,7 @@ async fn the_answers_to_a_broadcast_are_a_stream() {
         let vote = client.receive().await.unwrap();
         client.acknowledge(&vote, number).await.unwrap();
         let (sid, answer) = poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await.unwrap();
-        assert_eq!((&*sid, answer.unwrap()), (client.sid(), number as u8));
+        assert_eq!((sid.as_deref(), answer.unwrap()), (Some(client.sid()), number as u8));
         assert_eq!(answers.outstanding(), number);
     }
     assert!(poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await.is_none());

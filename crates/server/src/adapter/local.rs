@@ -20,6 +20,7 @@ pub struct Local {
     namespace: Arc<str>,
     members: RwLock<Members>,
     room_observers: RwLock<Vec<RoomObserver>>,
+    room_watch: OnceLock<RoomWatch>,
 }
 
 /// A change to a room, as [`Namespace::on_room_event`](crate::Namespace::on_room_event) reports it. The enum is
@@ -37,10 +38,11 @@ pub enum RoomEvent {
 }
 
 type RoomObserver = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+type RoomWatch = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Local {
     pub(crate) fn new(namespace: Arc<str>) -> Self {
-        Self { namespace, members: RwLock::default(), room_observers: RwLock::default() }
+        Self { namespace, members: RwLock::default(), room_observers: RwLock::default(), room_watch: OnceLock::new() }
     }
 
     /// The namespace's name.
@@ -68,6 +70,28 @@ impl Local {
         let mut sockets = Vec::new();
         self.for_each(target, |socket| sockets.push(socket.clone()));
         sockets
+    }
+
+    /// The number of sockets that the target selects.
+    pub fn count(&self, target: &Target) -> usize {
+        match (target.rooms.as_slice(), target.except.as_slice()) {
+            ([], []) => self.len(),
+            ([room], []) => self.room_len(room),
+            _ => {
+                let mut count = 0;
+                self.for_each(target, |_| count += 1);
+                count
+            }
+        }
+    }
+
+    /// Has `watch` called with the name of a room after the room was created or deleted, and with the id of a socket
+    /// after it has entered or left. Calls for one name may come in another order than the changes, so that `watch` has to
+    /// look whether [`room_len`](Self::room_len) is zero. Only the first call of this method has an effect; it is for the
+    /// namespace's adapter.
+    pub fn watch_rooms(&self, watch: Arc<dyn Fn(&str) + Send + Sync>) {
+        // A namespace has one adapter.
+        let _former = self.room_watch.set(watch);
     }
 
     /// The names of all rooms that have members. The rooms named after socket ids are not among them.
@@ -149,6 +173,7 @@ impl Local {
         if let Some(former) = former {
             former.socket.keep_rooms(former.room_names());
         }
+        self.watch(socket.id().as_str());
         events
     }
 
@@ -163,6 +188,9 @@ impl Local {
                 None => None,
             }
         };
+        if removed.is_some() {
+            self.watch(socket.id().as_str());
+        }
         (removed.as_ref().map(Member::room_names).unwrap_or_default(), events)
     }
 
@@ -214,7 +242,7 @@ impl Local {
 
     /// An empty list of events, or none if there are no observers.
     fn events(&self) -> Events {
-        (!self.room_observers.read().is_empty()).then(Vec::new)
+        (self.room_watch.get().is_some() || !self.room_observers.read().is_empty()).then(Vec::new)
     }
 
     /// Calls the observers with these events. It holds no lock meanwhile.
@@ -222,7 +250,16 @@ impl Local {
         let Some(events) = events.filter(|events| !events.is_empty()) else { return };
         let observers = self.room_observers.read().clone();
         for event in &events {
+            if let RoomEvent::Created(room) | RoomEvent::Deleted(room) = event {
+                self.watch(room);
+            }
             observers.iter().for_each(|observer| observer(event));
+        }
+    }
+
+    fn watch(&self, room: &str) {
+        if let Some(watch) = self.room_watch.get() {
+            watch(room);
         }
     }
 

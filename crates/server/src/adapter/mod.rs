@@ -2,11 +2,13 @@
 //!
 //! [`Local`] keeps the sockets of this server; a single server needs no more. An adapter for a cluster wraps it and
 //! forwards broadcasts and commands to the other servers.
+mod delivery;
 mod joined_rooms;
 mod local;
 mod member_table;
 pub(crate) mod recovery;
 mod remote;
+mod remote_acks;
 pub(crate) mod room;
 mod server_events;
 pub(crate) mod target;
@@ -15,9 +17,12 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use sockeye_protocol::socketio::ArgsBuf;
 
+pub(crate) use delivery::Recipient;
+pub use delivery::{ClientAcks, Delivery};
 pub(crate) use local::Events as RoomEvents;
 pub use local::{Local, RoomEvent};
 pub use remote::{RemoteHandshake, RemoteSocketData};
+pub use remote_acks::{RemoteAck, RemoteAcks};
 pub use server_events::ServerEvents;
 
 use crate::EmitError;
@@ -34,8 +39,8 @@ pub trait Adapter: Send + Sync + 'static {
     /// The sockets of this server.
     fn local(&self) -> &Arc<Local>;
 
-    /// Whether [`broadcast`](Self::broadcast) needs [`EncodedPacket::args`] in addition to the encoded frames. Default
-    /// false.
+    /// Whether there are other servers, so that [`broadcast`](Self::broadcast) needs [`EncodedPacket::args`] in addition
+    /// to the encoded frames, and is told of broadcasts with acknowledgements. Default false.
     fn wants_arguments(&self) -> bool {
         false
     }
@@ -43,6 +48,19 @@ pub trait Adapter: Send + Sync + 'static {
     /// Sends a packet once to every socket of the target.
     fn broadcast(&self, packet: &EncodedPacket, target: &Target) {
         self.local().broadcast(packet, target);
+    }
+
+    /// Sends an event to the target's sockets on other servers and asks each for an acknowledgement, for this long. The
+    /// caller has asked the sockets of this server. None if there are no other servers.
+    fn broadcast_with_ack(
+        &self,
+        event: &str,
+        args: &ArgsBuf,
+        target: &Target,
+        timeout: Duration,
+    ) -> Option<RemoteAcks> {
+        let _ = (event, args, target, timeout);
+        None
     }
 
     /// Makes every socket of the target join the rooms. A socket that would be in more than `max_rooms` joins none.
@@ -70,6 +88,16 @@ pub trait Adapter: Send + Sync + 'static {
         let sockets = self.local().sockets(target);
         let known = sockets.iter().filter(|socket| socket.is_connected()).map(RemoteSocketData::of).collect();
         Box::pin(std::future::ready(Ok(known)))
+    }
+
+    /// Counts the sockets of the target, on this server and on the others.
+    fn count(&self, target: &Target) -> AdapterFuture<usize> {
+        Box::pin(std::future::ready(Ok(self.local().count(target))))
+    }
+
+    /// The names of all rooms with members, on this server and on the others.
+    fn rooms(&self) -> AdapterFuture<Vec<Arc<str>>> {
+        Box::pin(std::future::ready(Ok(self.local().rooms())))
     }
 
     /// Emits an event to the other servers.
@@ -107,9 +135,9 @@ pub enum AdapterError {
     Bus(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Makes the adapter of a namespace. The adapter gets the sockets of this server, and calls [`ServerEvents::received`]
-/// for events that other servers emit.
-pub type AdapterFactory = Arc<dyn Fn(Arc<Local>, Arc<ServerEvents>) -> Arc<dyn Adapter> + Send + Sync>;
+/// Makes the adapter of a namespace. The adapter reaches the namespace's sockets and handlers on this server through the
+/// [`Delivery`].
+pub type AdapterFactory = Arc<dyn Fn(Delivery) -> Arc<dyn Adapter> + Send + Sync>;
 
 /// The adapter of a single server.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     EmitError, Namespace, Socket,
+    adapter::{RemoteAck, RemoteAcks},
     handles::pending_acks::{AckError, Answer},
 };
 
@@ -104,8 +105,8 @@ impl<T> Drop for AckFuture<T> {
     }
 }
 
-/// The acknowledgements of a broadcast, as a stream. It yields one item for each socket, in the order in which the
-/// answers arrive: [`AckError::TimedOut`] if the socket does not answer in time, and [`AckError::Emit`] if it did not
+/// The acknowledgements of a broadcast, as a stream. It yields one item for each client, in the order in which the
+/// answers arrive, with the id of its socket if that is on this server. The item is [`AckError::TimedOut`] if the socket does not answer in time, and [`AckError::Emit`] if it did not
 /// get the event because it has `max_pending_acks` unanswered acknowledgements. [`collect`](Self::collect) waits for
 /// all.
 #[derive(Debug)]
@@ -114,22 +115,34 @@ pub struct BroadcastAcks<T> {
     id: u64,
     sockets: HashMap<Sid, Socket>,
     answers: mpsc::UnboundedReceiver<(Sid, Answer)>,
+    elsewhere: Elsewhere,
     deadline: AckDeadline,
     answer: PhantomData<fn() -> T>,
+}
+
+/// The clients of other servers of the cluster.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    acks: Vec<RemoteAcks>,
+    outstanding: usize,
+    servers_missing: usize,
 }
 
 /// The result of a broadcast with acknowledgements.
 #[derive(Debug)]
 pub struct BroadcastAnswers<T> {
-    /// The answers that arrived.
-    pub answers: Vec<(Sid, T)>,
-    /// The sockets that gave no valid answer, and the reasons.
-    pub missing: Vec<(Sid, AckError)>,
+    /// The answers that arrived, with the ids of the sockets that are on this server.
+    pub answers: Vec<(Option<Sid>, T)>,
+    /// The clients that gave no valid answer, and the reasons; with the ids of the sockets that are on this server.
+    pub missing: Vec<(Option<Sid>, AckError)>,
+    /// How many servers of the cluster did not answer in time. How many clients they have is not known.
+    pub servers_missing: usize,
 }
 
 impl<T> BroadcastAcks<T> {
     pub(crate) fn new(id: u64, answers: mpsc::UnboundedReceiver<(Sid, Answer)>, timeout: Duration) -> Self {
-        Self { id, sockets: HashMap::new(), answers, deadline: AckDeadline::new(timeout), answer: PhantomData }
+        let (sockets, elsewhere) = (HashMap::new(), Elsewhere::default());
+        Self { id, sockets, answers, elsewhere, deadline: AckDeadline::new(timeout), answer: PhantomData }
     }
 
     /// Adds sockets that were asked for an acknowledgement.
@@ -137,9 +150,91 @@ impl<T> BroadcastAcks<T> {
         self.sockets.extend(sockets.into_iter().map(|socket| (socket.id().clone(), socket)));
     }
 
-    /// The number of sockets that have not answered yet.
+    /// Adds clients of other servers.
+    pub(crate) fn expect_elsewhere(&mut self, acks: Option<RemoteAcks>) {
+        self.elsewhere.acks.extend(acks);
+    }
+
+    /// The number of clients that have not answered yet, as far as they are known.
     pub fn outstanding(&self) -> usize {
-        self.sockets.len()
+        self.sockets.len() + self.elsewhere.outstanding
+    }
+
+    /// The next answer, or why a client gives none.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Option<Sid>, Answer)>> {
+        loop {
+            if let Poll::Ready(Some((sid, answer))) = self.answers.poll_recv(cx) {
+                if self.sockets.remove(&sid).is_none() {
+                    continue;
+                }
+                return Poll::Ready(Some((Some(sid), answer)));
+            }
+            if let Poll::Ready(answer) = self.elsewhere.poll(cx) {
+                return Poll::Ready(Some((None, Ok(answer))));
+            }
+            if self.sockets.is_empty() && self.elsewhere.acks.is_empty() && self.elsewhere.outstanding == 0 {
+                return Poll::Ready(None);
+            }
+            if self.deadline.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // After the timeout, the stream yields one item for each client without an answer.
+            if let Some(sid) = self.sockets.keys().next().cloned() {
+                if let Some(socket) = self.sockets.remove(&sid) {
+                    socket.forget_ack(self.id);
+                }
+                return Poll::Ready(Some((Some(sid), Err(AckError::TimedOut))));
+            }
+            self.elsewhere.acks.clear();
+            let Some(outstanding) = self.elsewhere.outstanding.checked_sub(1) else { return Poll::Ready(None) };
+            self.elsewhere.outstanding = outstanding;
+            return Poll::Ready(Some((None, Err(AckError::TimedOut))));
+        }
+    }
+}
+
+impl<T: 'static> BroadcastAcks<T> {
+    /// The answers as they are encoded, without the reasons of those that are missing.
+    pub(crate) fn raw_answers(self) -> impl Stream<Item = ArgsBuf> + Send {
+        RawAnswers(self)
+    }
+}
+
+impl Elsewhere {
+    /// The next answer. Pending also when there are none any more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ArgsBuf> {
+        let mut index = 0;
+        while let Some(acks) = self.acks.get_mut(index) {
+            match acks.poll(cx) {
+                Poll::Ready(Some(RemoteAck::Asked(count))) => self.outstanding = self.outstanding.saturating_add(count),
+                Poll::Ready(Some(RemoteAck::Answer(answer))) => {
+                    self.outstanding = self.outstanding.saturating_sub(1);
+                    return Poll::Ready(answer);
+                }
+                Poll::Ready(Some(RemoteAck::ServersMissing(count))) => self.servers_missing += count,
+                Poll::Ready(None) => drop(self.acks.swap_remove(index)),
+                Poll::Pending => index += 1,
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// See [`BroadcastAcks::raw_answers`].
+struct RawAnswers<T>(BroadcastAcks<T>);
+
+impl<T> Stream for RawAnswers<T> {
+    type Item = ArgsBuf;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ArgsBuf>> {
+        loop {
+            match self.0.poll_answer(cx) {
+                Poll::Ready(Some((_, Ok(answer)))) => return Poll::Ready(Some(answer)),
+                Poll::Ready(Some((_, Err(_)))) => {}
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 }
 
@@ -147,42 +242,23 @@ impl<T: DeserializeOwned> BroadcastAcks<T> {
     /// Waits until every socket has answered or left, or until the timeout. After the timeout, the result has the
     /// answers that arrived before it.
     pub async fn collect(mut self) -> BroadcastAnswers<T> {
-        let mut collected = BroadcastAnswers { answers: Vec::new(), missing: Vec::new() };
+        let mut collected = BroadcastAnswers { answers: Vec::new(), missing: Vec::new(), servers_missing: 0 };
         while let Some((sid, answer)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             match answer {
                 Ok(answer) => collected.answers.push((sid, answer)),
                 Err(error) => collected.missing.push((sid, error)),
             }
         }
+        collected.servers_missing = self.elsewhere.servers_missing;
         collected
     }
 }
 
 impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
-    type Item = (Sid, Result<T, AckError>);
+    type Item = (Option<Sid>, Result<T, AckError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if self.sockets.is_empty() {
-                return Poll::Ready(None);
-            }
-            if let Poll::Ready(Some((sid, answer))) = self.answers.poll_recv(cx) {
-                if self.sockets.remove(&sid).is_none() {
-                    continue;
-                }
-                let answer = answer.and_then(|args| decoded(&args));
-                return Poll::Ready(Some((sid, answer)));
-            }
-            if self.deadline.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // After the timeout, the stream yields one item for each socket without an answer.
-            let Some(sid) = self.sockets.keys().next().cloned() else { return Poll::Ready(None) };
-            if let Some(socket) = self.sockets.remove(&sid) {
-                socket.forget_ack(self.id);
-            }
-            return Poll::Ready(Some((sid, Err(AckError::TimedOut))));
-        }
+        self.poll_answer(cx).map(|next| next.map(|(sid, answer)| (sid, answer.and_then(|args| decoded(&args)))))
     }
 }
 

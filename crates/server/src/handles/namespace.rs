@@ -10,13 +10,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sockeye_engine::{Batch, log_limit};
-use sockeye_protocol::socketio::{Args, Arguments};
+use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
+use tokio::sync::mpsc;
 
 use crate::{
     Adapter, Config, EmitError, LimitError, Socket,
     adapter::recovery::Recovery,
-    adapter::{EncodedPacket, Local, ServerEvents, Target},
+    adapter::{ClientAcks, Delivery, EncodedPacket, Local, Recipient, ServerEvents, Target},
     handler::table::Handlers,
+    handles::ack::BroadcastAcks,
     handles::common::Common,
     handles::jobs::Jobs,
     handles::outgoing,
@@ -49,6 +51,7 @@ struct Inner {
     is_made_for_client: bool,
     /// The number under which the registry noted that the namespace is empty, or 0. The registry's lock protects it.
     emptied: AtomicU64,
+    this: Weak<Self>,
 }
 
 pub(crate) type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
@@ -70,17 +73,16 @@ impl Namespace {
             server_events.inherit(&parent.server_events);
             jobs.inherit(&parent.jobs);
         }
-        let adapter = registry.make_adapter(local.clone(), server_events.clone());
         let config = &registry.common.config;
         let recovery = config.recovery.clone().map(|recovery| {
             Recovery::new(recovery, config.engine.ping_interval.saturating_add(config.engine.ping_timeout))
         });
-        Self(Arc::new(Inner {
+        Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
+            adapter: registry.make_adapter(Delivery::new(local.clone(), server_events.clone(), inner.clone())),
             name,
             common: registry.common.clone(),
             registry: Arc::downgrade(registry),
             local,
-            adapter,
             handlers: parent.map(|parent| ArcSwap::new(parent.0.handlers.load_full())).unwrap_or_default(),
             is_observed: AtomicBool::new(!observers.is_empty()),
             observers: ArcSwap::new(observers),
@@ -89,6 +91,7 @@ impl Namespace {
             recovery,
             is_made_for_client,
             emptied: AtomicU64::new(0),
+            this: inner.clone(),
         }))
     }
 
@@ -215,21 +218,34 @@ impl Namespace {
     }
 
     pub(crate) fn broadcast(&self, event: &str, args: &impl Arguments, target: &Target) -> Result<(), EmitError> {
+        let keep = self.0.adapter.wants_arguments();
+        self.publish(event, args, target, keep, |packet| self.0.adapter.broadcast(packet, target))
+    }
+
+    /// Encodes an event, numbers it for recovery, and passes it to `deliver`. With `keep`, the packet keeps its arguments
+    /// even if nobody observes the namespace.
+    fn publish(
+        &self,
+        event: &str,
+        args: &impl Arguments,
+        target: &Target,
+        keep: bool,
+        deliver: impl FnOnce(&EncodedPacket),
+    ) -> Result<(), EmitError> {
         check_name(event)?;
         self.log_emit(event, target);
-        let keep = self.is_observed() || self.0.adapter.wants_arguments();
+        let keep = keep || self.is_observed();
         let parser = &self.config().parser;
         match &self.0.recovery {
             Some(recovery) => {
                 // Serialising the arguments runs user code, which may emit, so that it happens before the lock is
                 // taken.
                 let packet = WithoutOffset::new(parser, self.name(), event, args, keep)?;
-                let deliver = |packet: &EncodedPacket| self.0.adapter.broadcast(packet, target);
                 outgoing::after(|| recovery.publish(target, |offset| packet.add_offset(offset), deliver))
             }
             None => {
                 let packet = EncodedPacket::event(parser, self.name(), None, event, args, keep)?;
-                self.0.adapter.broadcast(&packet, target);
+                deliver(&packet);
                 Ok(())
             }
         }
@@ -246,7 +262,7 @@ impl Namespace {
     ) -> Result<Vec<Socket>, EmitError> {
         check_name(event)?;
         self.log_emit(event, target);
-        let keep = self.is_observed() || self.0.adapter.wants_arguments();
+        let keep = self.is_observed();
         let packet = EncodedPacket::event(&self.config().parser, self.name(), Some(id), event, args, keep)?;
         let mut sockets = self.0.local.sockets(target);
         sockets.retain(|socket| socket.is_connected() && (!target.volatile || socket.is_writable()));
@@ -308,6 +324,39 @@ impl Namespace {
             change(&mut handlers);
             handlers
         });
+    }
+}
+
+impl Inner {
+    fn this(&self) -> Option<Namespace> {
+        self.this.upgrade().map(Namespace)
+    }
+}
+
+/// What other servers send.
+impl Recipient for Inner {
+    fn receive(&self, event: &str, args: &ArgsBuf, target: &Target) -> Result<(), EmitError> {
+        let Some(namespace) = self.this() else { return Ok(()) };
+        namespace.publish(event, args, target, false, |packet| self.local.broadcast(packet, target))
+    }
+
+    fn receive_with_ack(
+        &self,
+        event: &str,
+        args: &ArgsBuf,
+        target: &Target,
+        timeout: Duration,
+    ) -> Result<ClientAcks, EmitError> {
+        let Some(namespace) = self.this() else { return Ok(ClientAcks::none()) };
+        let id = namespace.next_ack_id();
+        let (sender, answers) = mpsc::unbounded_channel();
+        let mut acks = BroadcastAcks::<()>::new(id, answers, timeout);
+        acks.expect(namespace.ask(event, id, args, target, &sender)?);
+        Ok(ClientAcks { count: acks.outstanding(), answers: Box::pin(acks.raw_answers()) })
+    }
+
+    fn max_rooms(&self) -> usize {
+        self.common.config.max_rooms
     }
 }
 

@@ -84,8 +84,8 @@ impl Operator {
         self.emit("message", args)
     }
 
-    /// Emits an event to every selected socket of this server and asks each for an acknowledgement. The result is a
-    /// stream of the answers; [`collect`](BroadcastAcks::collect) waits for all of them.
+    /// Emits an event to every selected socket and asks each for an acknowledgement. The result is a stream of the
+    /// answers; [`collect`](BroadcastAcks::collect) waits for all of them.
     ///
     /// # Errors
     /// If the data cannot be serialised, or the name is reserved.
@@ -99,6 +99,11 @@ impl Operator {
         let mut acks = BroadcastAcks::new(id, answers, self.ack_timeout());
         for namespace in self.namespaces_to_hear(event)?.iter() {
             acks.expect(namespace.ask(event, id, &args, &self.target, &sender)?);
+            let adapter = namespace.adapter();
+            if adapter.wants_arguments() && !self.target.local {
+                let args = ArgsBuf::new(&args)?;
+                acks.expect_elsewhere(adapter.broadcast_with_ack(event, &args, &self.target, self.ack_timeout()));
+            }
         }
         Ok(acks)
     }

@@ -7,7 +7,7 @@ use sockeye_handler::{Values, guard};
 
 use crate::{
     Adapter, LimitError, Namespace, ParentNamespace,
-    adapter::{AdapterFactory, InMemory, Local, ServerEvents},
+    adapter::{AdapterFactory, Delivery, InMemory},
     handles::common::Common,
     handles::namespaces::Namespaces,
 };
@@ -119,10 +119,10 @@ impl Registry {
         self.namespace_observers.write().push(observer);
     }
 
-    pub(crate) fn make_adapter(&self, local: Arc<Local>, events: Arc<ServerEvents>) -> Arc<dyn Adapter> {
+    pub(crate) fn make_adapter(&self, delivery: Delivery) -> Arc<dyn Adapter> {
         match &self.adapter {
-            Some(factory) => factory(local, events),
-            None => Arc::new(InMemory::new(local)),
+            Some(factory) => factory(delivery),
+            None => Arc::new(InMemory::new(delivery.local().clone())),
         }
     }
 

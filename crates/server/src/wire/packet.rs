@@ -1,4 +1,4 @@
-use std::{cell::Cell, sync::Arc};
+use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use serde::ser::SerializeSeq;
 use smallvec::SmallVec;
@@ -18,6 +18,8 @@ pub struct EncodedPacket {
     name: Box<str>,
     /// Kept only if an adapter or an observer needs the arguments.
     args: Option<ArgsBuf>,
+    /// The offset that the packet has as its last argument, which is not among `args`.
+    offset: Option<Box<str>>,
 }
 
 impl EncodedPacket {
@@ -37,7 +39,7 @@ impl EncodedPacket {
         let mut builder = FrameBuilder::with_capacity(64);
         let wire = parser.event(builder.packet(), namespace, ack, name, args)?;
         let args = if keep { Some(ArgsBuf::new(args)?) } else { None };
-        Ok(Self { frames: frames(builder, wire), name: name.into(), args })
+        Ok(Self { frames: frames(builder, wire), name: name.into(), args, offset: None })
     }
 
     /// The frames, to be sent in this order with nothing between them.
@@ -53,7 +55,11 @@ impl EncodedPacket {
     /// How many bytes of memory the packet takes.
     pub(crate) fn memory(&self) -> usize {
         let frames: usize = self.frames.iter().map(|frame| frame.memory() + size_of::<Frame>()).sum();
-        size_of::<Self>() + frames + self.name.len() + self.args.as_ref().map_or(0, ArgsBuf::memory)
+        size_of::<Self>()
+            + frames
+            + self.name.len()
+            + self.offset.as_deref().map_or(0, str::len)
+            + self.args.as_ref().map_or(0, ArgsBuf::memory)
     }
 
     /// Whether there are no frames. Only a custom parser can produce such a packet.
@@ -66,9 +72,18 @@ impl EncodedPacket {
         &self.name
     }
 
-    /// The arguments, if they were kept.
+    /// The arguments, if they were kept, without the offset of connection state recovery.
     pub fn args(&self) -> Option<&ArgsBuf> {
         self.args.as_ref()
+    }
+
+    /// The arguments as clients get them, if they were kept: with the offset of connection state recovery.
+    pub(crate) fn args_as_sent(&self) -> Option<Cow<'_, ArgsBuf>> {
+        let args = self.args.as_ref()?;
+        match &self.offset {
+            None => Some(Cow::Borrowed(args)),
+            Some(offset) => ArgsBuf::new(&WithOffset { args, offset }).ok().map(Cow::Owned),
+        }
     }
 }
 
@@ -99,8 +114,7 @@ impl WithoutOffset {
     pub(crate) fn add_offset(self, offset: &str) -> Result<EncodedPacket, EmitError> {
         let Self { mut builder, event, name, args } = self;
         let wire = event.finish(builder.packet(), offset)?;
-        let args = args.map(|args| ArgsBuf::new(&WithOffset { args: &args, offset })).transpose()?;
-        Ok(EncodedPacket { frames: frames(builder, wire), name, args })
+        Ok(EncodedPacket { frames: frames(builder, wire), name, args, offset: Some(offset.into()) })
     }
 }
 

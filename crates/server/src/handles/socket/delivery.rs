@@ -35,7 +35,7 @@ impl Socket {
         if self.namespace().is_observed() {
             let (socket, packet) = (self.clone(), packet.clone());
             outgoing::observe(move || {
-                if let Some(args) = packet.args() {
+                if let Some(args) = packet.args_as_sent() {
                     socket.namespace().observe(&socket, packet.name(), args.as_args());
                 }
             });
