@@ -2,4 +2,5 @@
 pub mod format;
 pub mod message;
 pub mod outbox;
+pub mod subscriptions;
 pub mod transport;

@@ -1,13 +1,9 @@
 //! Transports: they carry publications to a broker and bring what arrives. A transport knows no format.
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use hashbrown::HashSet;
 use tokio::sync::watch;
 
-use crate::{
-    format::{Received, Subscription},
-    outbox::Outbox,
-};
+use crate::{format::Received, outbox::Outbox, subscriptions::Subscriptions};
 
 /// A connection to a broker, which is made again whenever it breaks.
 pub trait Transport: Send + Sync + 'static {
@@ -29,8 +25,8 @@ pub type TransportFuture<T> = Pin<Box<dyn Future<Output = Result<T, TransportErr
 pub struct Link {
     /// What is to be published.
     pub outbox: Outbox,
-    /// What is to be subscribed; it changes when namespaces and rooms come and go.
-    pub subscriptions: watch::Receiver<Arc<HashSet<Subscription>>>,
+    /// What is to be subscribed.
+    pub subscriptions: Subscriptions,
     /// Whether the transport publishes and hears everything.
     pub up: watch::Sender<bool>,
     /// Takes what has arrived. It never waits. If it returns a number, the transport fetches what is stored under it and

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,10 +19,10 @@ use crate::EmitError;
 pub struct Delivery {
     local: Arc<Local>,
     server_events: Arc<ServerEvents>,
-    recipient: Weak<dyn Recipient>,
+    recipient: Arc<dyn Recipient>,
 }
 
-/// The namespace, as [`Delivery`] uses it.
+/// The namespace, as [`Delivery`] uses it. Once it is gone, nobody is reached.
 pub(crate) trait Recipient: Send + Sync {
     /// Emits an event to the target's sockets on this server.
     fn receive(&self, event: &str, args: &ArgsBuf, target: &Target) -> Result<(), EmitError>;
@@ -36,8 +36,8 @@ pub(crate) trait Recipient: Send + Sync {
         timeout: Duration,
     ) -> Result<ClientAcks, EmitError>;
 
-    /// The setting `max_rooms`.
-    fn max_rooms(&self) -> usize;
+    /// The setting `max_rooms`, or none if the namespace is gone.
+    fn max_rooms(&self) -> Option<usize>;
 }
 
 /// The acknowledgements of this server's clients.
@@ -49,7 +49,7 @@ pub struct ClientAcks {
 }
 
 impl Delivery {
-    pub(crate) fn new(local: Arc<Local>, server_events: Arc<ServerEvents>, recipient: Weak<dyn Recipient>) -> Self {
+    pub(crate) fn new(local: Arc<Local>, server_events: Arc<ServerEvents>, recipient: Arc<dyn Recipient>) -> Self {
         Self { local, server_events, recipient }
     }
 
@@ -64,7 +64,7 @@ impl Delivery {
     /// # Errors
     /// If the event's name is reserved, or the arguments cannot be encoded for this server's clients.
     pub fn broadcast(&self, event: &str, args: &ArgsBuf, target: &Target) -> Result<(), EmitError> {
-        self.recipient.upgrade().map_or(Ok(()), |namespace| namespace.receive(event, args, target))
+        self.recipient.receive(event, args, target)
     }
 
     /// Emits an event to the target's sockets on this server and asks each for an acknowledgement.
@@ -78,16 +78,13 @@ impl Delivery {
         target: &Target,
         timeout: Duration,
     ) -> Result<ClientAcks, EmitError> {
-        match self.recipient.upgrade() {
-            Some(namespace) => namespace.receive_with_ack(event, args, target, timeout),
-            None => Ok(ClientAcks::none()),
-        }
+        self.recipient.receive_with_ack(event, args, target, timeout)
     }
 
     /// Makes the target's sockets on this server join rooms, within the setting `max_rooms`.
     pub fn join(&self, target: &Target, rooms: &RoomNames) {
-        if let Some(namespace) = self.recipient.upgrade() {
-            self.local.join_all(target, rooms, namespace.max_rooms());
+        if let Some(max_rooms) = self.recipient.max_rooms() {
+            self.local.join_all(target, rooms, max_rooms);
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod operator;
 mod outgoing;
 pub(crate) mod parent;
 pub(crate) mod pending_acks;
+mod recipient;
 mod registration;
 pub(crate) mod registry;
 pub(crate) mod remote_socket;

@@ -10,15 +10,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sockeye_engine::{Batch, log_limit};
-use sockeye_protocol::socketio::{Args, ArgsBuf, Arguments};
-use tokio::sync::mpsc;
+use sockeye_protocol::socketio::{Args, Arguments};
 
 use crate::{
     Adapter, Config, EmitError, LimitError, Socket,
     adapter::recovery::Recovery,
-    adapter::{ClientAcks, Delivery, EncodedPacket, Local, Recipient, ServerEvents, Target},
+    adapter::{Delivery, EncodedPacket, Local, ServerEvents, Target},
     handler::table::Handlers,
-    handles::ack::BroadcastAcks,
     handles::common::Common,
     handles::jobs::Jobs,
     handles::outgoing,
@@ -51,7 +49,6 @@ struct Inner {
     is_made_for_client: bool,
     /// The number under which the registry noted that the namespace is empty, or 0. The registry's lock protects it.
     emptied: AtomicU64,
-    this: Weak<Self>,
 }
 
 pub(crate) type Observer = Arc<dyn Fn(&Socket, &str, Args<'_>) + Send + Sync>;
@@ -78,7 +75,11 @@ impl Namespace {
             Recovery::new(recovery, config.engine.ping_interval.saturating_add(config.engine.ping_timeout))
         });
         Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
-            adapter: registry.make_adapter(Delivery::new(local.clone(), server_events.clone(), inner.clone())),
+            adapter: registry.make_adapter(Delivery::new(
+                local.clone(),
+                server_events.clone(),
+                Arc::new(WeakNamespace(inner.clone())),
+            )),
             name,
             common: registry.common.clone(),
             registry: Arc::downgrade(registry),
@@ -91,7 +92,6 @@ impl Namespace {
             recovery,
             is_made_for_client,
             emptied: AtomicU64::new(0),
-            this: inner.clone(),
         }))
     }
 
@@ -224,7 +224,7 @@ impl Namespace {
 
     /// Encodes an event, numbers it for recovery, and passes it to `deliver`. With `keep`, the packet keeps its arguments
     /// even if nobody observes the namespace.
-    fn publish(
+    pub(crate) fn publish(
         &self,
         event: &str,
         args: &impl Arguments,
@@ -324,39 +324,6 @@ impl Namespace {
             change(&mut handlers);
             handlers
         });
-    }
-}
-
-impl Inner {
-    fn this(&self) -> Option<Namespace> {
-        self.this.upgrade().map(Namespace)
-    }
-}
-
-/// What other servers send.
-impl Recipient for Inner {
-    fn receive(&self, event: &str, args: &ArgsBuf, target: &Target) -> Result<(), EmitError> {
-        let Some(namespace) = self.this() else { return Ok(()) };
-        namespace.publish(event, args, target, false, |packet| self.local.broadcast(packet, target))
-    }
-
-    fn receive_with_ack(
-        &self,
-        event: &str,
-        args: &ArgsBuf,
-        target: &Target,
-        timeout: Duration,
-    ) -> Result<ClientAcks, EmitError> {
-        let Some(namespace) = self.this() else { return Ok(ClientAcks::none()) };
-        let id = namespace.next_ack_id();
-        let (sender, answers) = mpsc::unbounded_channel();
-        let mut acks = BroadcastAcks::<()>::new(id, answers, timeout);
-        acks.expect(namespace.ask(event, id, args, target, &sender)?);
-        Ok(ClientAcks { count: acks.outstanding(), answers: Box::pin(acks.raw_answers()) })
-    }
-
-    fn max_rooms(&self) -> usize {
-        self.common.config.max_rooms
     }
 }
 
