@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use sockeye_protocol::engineio::{self, Revision, decode_jsonp_form, encode_jsonp, payload};
-use sockeye_protocol::socketio::{Decoder, Limits, Packet, Value, encode_ack, encode_event, msgpack};
+use sockeye_protocol::socketio::{
+    ArgsBuf, Decoder, Encoded, Limits, Packet, Value, append_elements, encode_ack, encode_event, msgpack,
+};
 
 fn engine_packet() -> impl Strategy<Value = engineio::Packet<'static>> {
     // Leaking a few short strings is simpler than a second, owned packet type for tests.
@@ -103,6 +105,21 @@ proptest! {
         let escaped = text.replace("\\n", "\\\\n").replace('\n', "\\n");
         let body = form_urlencoded::Serializer::new(String::new()).append_pair("d", &escaped).finish();
         prop_assert_eq!(decode_jsonp_form(body.as_bytes()), Some(text));
+    }
+
+    #[test]
+    fn arguments_survive_a_change_of_encoding(args in (value(), value())) {
+        let json = ArgsBuf::new(&args).unwrap();
+        let mut packed = vec![0x92];
+        msgpack::Writer::new(&mut packed).elements(&json).unwrap();
+        let packed = Encoded::message_pack(&packed, 120).unwrap().items().unwrap();
+        prop_assert_eq!(packed.all::<(Value, Value)>().unwrap(), args);
+        prop_assert_eq!(packed.has_binary(), json.as_args().has_binary());
+        let mut text = Vec::new();
+        let attachments = append_elements(&mut text, &packed).unwrap();
+        let mut expected = Vec::new();
+        prop_assert_eq!(attachments, append_elements(&mut expected, &json).unwrap());
+        prop_assert_eq!(text, expected);
     }
 
     #[test]

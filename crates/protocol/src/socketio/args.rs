@@ -111,6 +111,14 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The arguments, each still encoded.
+    pub(super) fn encoded_elements(&self) -> impl Iterator<Item = Repr<'a>> + use<'a> {
+        self.elements(Json::Strict).map(|element| match element {
+            Element::Json { text, attachments, .. } => Repr::Json { elements: text, attachments },
+            Element::MessagePack(bytes) => Repr::MessagePack(bytes),
+        })
+    }
+
     /// Returns the JSON text without brackets, and the attachments.
     pub(super) const fn as_json(&self) -> Option<(&'a str, &'a [Bytes])> {
         match self.repr {

@@ -111,8 +111,7 @@ tuple_arguments!(8: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);
 
 impl Arguments for Args<'_> {
     fn serialize_elements<S: SerializeSeq>(&self, seq: &mut S) -> Result<(), S::Error> {
-        let values: Vec<Value> = self.all().map_err(serde::ser::Error::custom)?;
-        values.iter().try_for_each(|value| seq.serialize_element(value))
+        self.iter().try_for_each(|argument| seq.serialize_element(&argument))
     }
 
     fn count(&self) -> usize {

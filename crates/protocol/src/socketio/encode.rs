@@ -64,6 +64,25 @@ pub fn encode_ack(
     })
 }
 
+/// Appends the arguments as the elements of a JSON array, without brackets and separated by commas. Returns their
+/// attachments, for which placeholders stand.
+///
+/// # Errors
+/// An argument has no JSON form. `out` is then unchanged.
+pub fn append_elements(out: &mut Vec<u8>, args: &impl Arguments) -> Result<Vec<Bytes>, EncodeError> {
+    if let Some((elements, attachments)) = args.encoded().and_then(|args| args.as_json()) {
+        out.extend_from_slice(elements.as_bytes());
+        return Ok(attachments.to_vec());
+    }
+    append(out, |out| {
+        let start = out.len();
+        let attachments = append_array(out, None, args)?;
+        out.pop_if(|last| *last == b']');
+        out.splice(start..=start, None);
+        Ok(attachments)
+    })
+}
+
 /// Appends a connect packet. The payload must serialise to an object; binary data in it becomes an array of numbers.
 ///
 /// # Errors

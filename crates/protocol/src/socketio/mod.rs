@@ -7,6 +7,7 @@ mod binary;
 mod date;
 mod decoder;
 mod encode;
+mod encoded;
 mod error;
 mod extension;
 mod json;
@@ -17,6 +18,7 @@ mod msgpack_data;
 mod packet;
 mod placeholder;
 mod surrogates;
+mod transcode;
 mod value;
 
 pub use args::{Args, ArgumentError};
@@ -24,7 +26,10 @@ pub use args_buf::ArgsBuf;
 pub use arguments::Arguments;
 pub use date::Date;
 pub use decoder::Decoder;
-pub use encode::{append_argument, encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
+pub use encode::{
+    append_argument, append_elements, encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event,
+};
+pub use encoded::Encoded;
 pub use error::{DecodeError, EncodeError, ValueError};
 pub use packet::{Ack, Event, Limits, Packet, Revision, is_reserved};
 pub use value::{Map, Number, Value};

@@ -9,7 +9,7 @@ use super::args::Args;
 use super::arguments::Arguments;
 use super::error::{DecodeError, EncodeError, ValueError};
 use super::json::MAX_DEPTH;
-use super::msgpack_data::{Reader, Token, Writer};
+use super::msgpack_data::{self, Dialect, Reader, Token};
 use super::packet::{Ack, Event, Kind, Limits, MAX_ACK_ID, Packet, Revision, refuse_reserved, split_query};
 use super::value::{Number, Value};
 
@@ -144,6 +144,59 @@ pub fn encode_disconnect(out: &mut Vec<u8>, namespace: &str) -> Result<(), Encod
     append(out, |writer| append_head(writer, Kind::Disconnect, namespace, None, false))
 }
 
+/// Writes MessagePack as its specification says, which is what `notepack.io` 3 and `@msgpack/msgpack` write: a date is a
+/// timestamp and `undefined` is nil. [`encode_event`] and its like write the dialect of `socket.io-msgpack-parser` instead.
+pub struct Writer<'a>(msgpack_data::Writer<'a>);
+
+impl<'a> Writer<'a> {
+    /// Appends to `out`.
+    pub const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self(msgpack_data::Writer::new(out, Dialect::Standard))
+    }
+
+    /// Writes the head of an array; its items follow.
+    ///
+    /// # Errors
+    /// `length` is 2^32 or more.
+    pub fn array_head(&mut self, length: usize) -> Result<(), EncodeError> {
+        Ok(self.0.array_head(length)?)
+    }
+
+    /// Writes the head of a map; its keys and values follow.
+    ///
+    /// # Errors
+    /// `length` is 2^32 or more.
+    pub fn map_head(&mut self, length: usize) -> Result<(), EncodeError> {
+        Ok(self.0.map_head(length)?)
+    }
+
+    /// Writes a string.
+    ///
+    /// # Errors
+    /// It has 2^32 bytes or more.
+    pub fn string(&mut self, text: &str) -> Result<(), EncodeError> {
+        Ok(self.0.string(text)?)
+    }
+
+    /// Writes a value.
+    ///
+    /// # Errors
+    /// It has no MessagePack form.
+    pub fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), EncodeError> {
+        Ok(self.0.value(value)?)
+    }
+
+    /// Writes the arguments as items of an array, whose head counts them.
+    ///
+    /// # Errors
+    /// An argument has no MessagePack form.
+    pub fn elements(&mut self, args: &impl Arguments) -> Result<(), EncodeError> {
+        let mut seq = self.0.elements();
+        args.serialize_elements(&mut seq)?;
+        Ok(SerializeSeq::end(seq)?)
+    }
+}
+
 /// The known members of a packet, with their types checked.
 #[derive(Default)]
 struct Fields<'a> {
@@ -248,9 +301,12 @@ fn to_json(data: &[u8]) -> Result<Cow<'_, RawValue>, DecodeError> {
 }
 
 /// Runs `write`, and takes back what it wrote if it fails.
-fn append(out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>) -> Result<(), ValueError>) -> Result<(), EncodeError> {
+fn append(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut msgpack_data::Writer<'_>) -> Result<(), ValueError>,
+) -> Result<(), EncodeError> {
     let start = out.len();
-    write(&mut Writer::new(out)).map_err(|error| {
+    write(&mut msgpack_data::Writer::new(out, Dialect::Parser)).map_err(|error| {
         out.truncate(start);
         EncodeError::MessagePack(error)
     })
@@ -258,7 +314,7 @@ fn append(out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>) -> Result<(), V
 
 /// Writes all members except the value of `data`, whose key is the last thing written.
 fn append_head(
-    writer: &mut Writer<'_>,
+    writer: &mut msgpack_data::Writer<'_>,
     kind: Kind,
     namespace: &str,
     id: Option<u64>,
@@ -282,7 +338,7 @@ fn append_head(
     if with_data { writer.string("data") } else { Ok(()) }
 }
 
-fn append_elements(writer: &mut Writer<'_>, args: &impl Arguments) -> Result<(), ValueError> {
+fn append_elements(writer: &mut msgpack_data::Writer<'_>, args: &impl Arguments) -> Result<(), ValueError> {
     if let Some(elements) = args.encoded().and_then(|args| args.as_message_pack()) {
         writer.raw(elements);
         return Ok(());

@@ -4,4 +4,4 @@ mod timestamp;
 mod writer;
 
 pub(super) use reader::{Reader, Token};
-pub(super) use writer::Writer;
+pub(super) use writer::{Dialect, Writer};

@@ -42,7 +42,7 @@ pub(in crate::socketio) enum Token<'de> {
 
 impl<'de> Token<'de> {
     /// The key of a map as text, which is what JavaScript makes of it.
-    fn into_key(self) -> Result<Cow<'de, str>, ValueError> {
+    pub(in crate::socketio) fn into_key(self) -> Result<Cow<'de, str>, ValueError> {
         Ok(match self {
             Self::String(key) => key.into(),
             Self::Binary(bytes) => String::from_utf8_lossy(bytes),

@@ -4,6 +4,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use super::timestamp;
 use crate::socketio::error::ValueError;
 use crate::socketio::extension::{DATE, UNDEFINED};
 use crate::socketio::value::Value;
@@ -11,13 +12,23 @@ use crate::socketio::value::Value;
 /// Writes MessagePack. Every Rust type gets the same shape as in `serde_json`.
 pub(in crate::socketio) struct Writer<'a> {
     out: &'a mut Vec<u8>,
+    dialect: Dialect,
     /// Whether the content of a [`Date`](crate::socketio::Date) comes next.
     in_date: bool,
 }
 
+/// How `undefined` and dates are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::socketio) enum Dialect {
+    /// As `notepack.io` 2 does, which `socket.io-msgpack-parser` uses: as extensions of its own.
+    Parser,
+    /// As the specification says, and `notepack.io` 3 and `@msgpack/msgpack` do: nil, and a timestamp.
+    Standard,
+}
+
 impl<'a> Writer<'a> {
-    pub(in crate::socketio) const fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, in_date: false }
+    pub(in crate::socketio) const fn new(out: &'a mut Vec<u8>, dialect: Dialect) -> Self {
+        Self { out, dialect, in_date: false }
     }
 
     pub(in crate::socketio) fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), ValueError> {
@@ -120,8 +131,8 @@ impl<'a> Writer<'a> {
             }
             (None, kind) => {
                 let start = self.out.len();
-                self.marked(if kind == Kind::Array { 0xdd } else { 0xdf }, &[0; 4]);
-                Some(start)
+                self.out.push(0);
+                Some((start, kind))
             }
         };
         Ok(Open { writer: self, patch, count: 0, is_raw_json: false })
@@ -154,8 +165,8 @@ enum Kind {
 /// An array or a map that is being written.
 pub(in crate::socketio) struct Open<'a, 'b> {
     writer: &'b mut Writer<'a>,
-    /// Where to fill in the length at the end, if it is not yet known.
-    patch: Option<usize>,
+    /// Where to insert the head at the end, if the length is not yet known. One byte is there for it.
+    patch: Option<(usize, Kind)>,
     count: usize,
     /// Whether this is a [`RawValue`](serde_json::value::RawValue): a struct of one field, JSON text.
     is_raw_json: bool,
@@ -178,10 +189,14 @@ impl Open<'_, '_> {
     }
 
     fn finish(self) -> Result<(), ValueError> {
-        let Some(start) = self.patch else { return Ok(()) };
-        let length = u32::try_from(self.count).map_err(|_| too_long())?;
-        let head = self.writer.out.get_mut(start + 1..start + 5).unwrap_or_default();
-        head.copy_from_slice(&length.to_be_bytes());
+        let Some((start, kind)) = self.patch else { return Ok(()) };
+        let mut head = Vec::new();
+        let mut writer = Writer::new(&mut head, self.writer.dialect);
+        match kind {
+            Kind::Array => writer.array_head(self.count)?,
+            Kind::Map => writer.map_head(self.count)?,
+        }
+        self.writer.out.splice(start..=start, head);
         Ok(())
     }
 }
@@ -221,8 +236,13 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
 
     fn serialize_i64(self, number: i64) -> Result<(), ValueError> {
         if self.in_date {
-            self.marked(0xd7, &[0]);
-            self.raw(&number.to_be_bytes());
+            match self.dialect {
+                Dialect::Parser => {
+                    self.marked(0xd7, &[0]);
+                    self.raw(&number.to_be_bytes());
+                }
+                Dialect::Standard => timestamp::append(self.out, number),
+            }
         } else {
             self.signed(number);
         }
@@ -294,7 +314,7 @@ impl<'a, 'b> Serializer for &'b mut Writer<'a> {
     }
 
     fn serialize_unit_struct(self, name: &'static str) -> Result<(), ValueError> {
-        if name == UNDEFINED {
+        if name == UNDEFINED && self.dialect == Dialect::Parser {
             self.marked(0xd4, &[0, 0]);
             return Ok(());
         }
