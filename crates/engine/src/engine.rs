@@ -204,7 +204,7 @@ impl<A: Application> Engine<A> {
             let _closed = session.send(packet.clone());
         }
         let handler = self.owner.application.open(&session);
-        let driver = Driver::new(session.clone(), guard, handler, websocket);
+        let driver = Driver::new(guard, handler, websocket);
         Ok((session, driver))
     }
 }

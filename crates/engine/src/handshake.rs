@@ -28,7 +28,10 @@ impl Handshake {
     /// Copies the target, and each header that the settings keep and that fits into what is left of `handshake_bytes`.
     /// Also returns how many headers did not fit.
     pub(crate) fn from_parts(parts: &Parts, config: &Config) -> (Self, usize) {
-        let mut text = target(parts).to_owned();
+        let target = target(parts);
+        let headers = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2);
+        let mut text = String::with_capacity((target.len() + headers.sum::<usize>()).min(config.handshake_bytes));
+        text.push_str(target);
         let mut left_out = 0;
         for (name, value) in &parts.headers {
             if is_of_connection(name.as_str()) && !config.keep_all_headers {
@@ -41,9 +44,14 @@ impl Handshake {
             text.push('\n');
             text.push_str(name.as_str());
             text.push(':');
-            for chunk in value.as_bytes().utf8_chunks() {
-                text.push_str(chunk.valid());
-                text.extend(chunk.invalid().iter().map(|_| '?'));
+            match str::from_utf8(value.as_bytes()) {
+                Ok(value) => text.push_str(value),
+                Err(_) => {
+                    for chunk in value.as_bytes().utf8_chunks() {
+                        text.push_str(chunk.valid());
+                        text.extend(chunk.invalid().iter().map(|_| '?'));
+                    }
+                }
             }
         }
         let handshake = Self {

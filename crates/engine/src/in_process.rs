@@ -72,8 +72,7 @@ impl InProcess {
         let mut core = self.session.core().lock();
         // A closed session needs no pong.
         if core.state.is_open() {
-            core.inbox.push_back(Delivery::Payload { body: "3".to_owned().into(), answer: None });
-            core.wake_driver();
+            core.deliver(Delivery::Payload { body: "3".to_owned().into(), answer: None });
         }
     }
 

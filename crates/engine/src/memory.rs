@@ -29,7 +29,7 @@ pub(crate) const SESSION: usize = 4 * 1024;
 pub(crate) const CONNECTION: usize = 16 * 1024;
 
 /// Sessions charge what they hold in multiples of this.
-const STEP: usize = 8 * 1024;
+pub(crate) const STEP: usize = 8 * 1024;
 
 impl Memory {
     pub(crate) fn new(limit: usize) -> Self {
@@ -85,35 +85,29 @@ impl Memory {
     }
 }
 
-/// A part of the budget that is taken for as long as this exists.
+/// A part of the budget that is taken for as long as this exists: so many bytes, and the places of so many sessions.
 #[derive(Debug)]
-pub(crate) struct FixedCharge {
-    memory: Arc<Memory>,
-    bytes: usize,
-    sessions: usize,
-}
+pub(crate) struct FixedCharge<const BYTES: usize, const SESSIONS: usize>(Arc<Memory>);
 
-impl FixedCharge {
-    pub(crate) fn session(memory: Arc<Memory>) -> Self {
-        Self::new(memory, SESSION, 1)
-    }
+/// What a session takes.
+pub(crate) type SessionCharge = FixedCharge<SESSION, 1>;
 
-    pub(crate) fn connection(memory: Arc<Memory>) -> Self {
-        Self::new(memory, CONNECTION, 0)
-    }
+/// What a connection takes that serves HTTP.
+pub(crate) type ConnectionCharge = FixedCharge<CONNECTION, 0>;
 
-    fn new(memory: Arc<Memory>, bytes: usize, sessions: usize) -> Self {
-        memory.charged.fetch_add(bytes, Ordering::Relaxed);
-        memory.sessions.fetch_add(sessions, Ordering::Relaxed);
+impl<const BYTES: usize, const SESSIONS: usize> FixedCharge<BYTES, SESSIONS> {
+    pub(crate) fn new(memory: Arc<Memory>) -> Self {
+        memory.charged.fetch_add(BYTES, Ordering::Relaxed);
+        memory.sessions.fetch_add(SESSIONS, Ordering::Relaxed);
         memory.check();
-        Self { memory, bytes, sessions }
+        Self(memory)
     }
 }
 
-impl Drop for FixedCharge {
+impl<const BYTES: usize, const SESSIONS: usize> Drop for FixedCharge<BYTES, SESSIONS> {
     fn drop(&mut self) {
-        self.memory.charged.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.memory.sessions.fetch_sub(self.sessions, Ordering::Relaxed);
+        self.0.charged.fetch_sub(BYTES, Ordering::Relaxed);
+        self.0.sessions.fetch_sub(SESSIONS, Ordering::Relaxed);
     }
 }
 
@@ -166,7 +160,7 @@ mod tests {
             (95, (true, true, false)),
             (102, (true, true, true)),
         ] {
-            taken.resize_with(count, || FixedCharge::new(memory.clone(), GIB, 0));
+            taken.resize_with(count, || FixedCharge::<GIB, 0>::new(memory.clone()));
             assert_eq!((memory.is_tight(), memory.is_full(), memory.excess() > 0), levels, "{count}");
         }
         drop(taken);

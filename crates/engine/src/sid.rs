@@ -18,8 +18,8 @@ impl Sid {
         let bytes = RANDOM.with_borrow_mut(RandomBytes::take);
         let mut text = [0u8; 20];
         match URL_SAFE_NO_PAD.encode_slice(bytes, &mut text) {
-            Ok(length) => Self(String::from_utf8_lossy(&text[..length]).into()),
-            Err(_) => unreachable!("15 bytes are 20 characters of base64"),
+            Ok(length) if let Ok(text) = str::from_utf8(&text[..length]) => Self(text.into()),
+            _ => unreachable!("15 bytes are 20 characters of base64"),
         }
     }
 

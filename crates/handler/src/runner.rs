@@ -157,12 +157,10 @@ impl<S: RunnerSocket, Other> Runner<S, Other> {
         let middleware = handlers.middleware.len();
         let mut handlers = handlers.middleware.iter().chain(handlers.any).chain(own);
         let Some(first) = handlers.next() else { return };
-        let mut left: VecDeque<_> = handlers.cloned().collect();
-        if left.is_empty() {
-            self.start_only(socket, (name, args, ack), first, is_handled, cx);
-            return;
-        }
-        left.push_front(first.clone());
+        let Some(second) = handlers.next() else {
+            return self.start_only(socket, (name, args, ack), first, is_handled, cx);
+        };
+        let left = [first, second].into_iter().chain(handlers).cloned().collect();
         let (name, args) = (name.into(), args.to_owned());
         let mut event = RunningEvent { name, args, running: None, left, middleware, is_handled, ack };
         if event.poll(socket, cx).is_pending() {

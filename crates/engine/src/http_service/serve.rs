@@ -30,7 +30,7 @@ use crate::{
     http_service::service::ResponseFuture,
     log_throttle::log_limit,
     log_throttled,
-    memory::FixedCharge,
+    memory::ConnectionCharge,
     refusal::RETRY_AFTER,
     session::permits::counted_address,
     transport::switching::{Hold, Switching, WriteTimedOut},
@@ -214,7 +214,7 @@ where
         _permit: ConnectionPermit,
         mut stopping: Stopping,
     ) {
-        let _charge = FixedCharge::connection(self.engine.engine().shared.context.memory.clone());
+        let _charge = ConnectionCharge::new(self.engine.engine().shared.context.memory.clone());
         // A socket that refuses the option is merely slower.
         let _slower = stream.set_nodelay(true);
         let engine = self.engine.engine();

@@ -55,3 +55,53 @@ impl<A: Application> Future for WebSocketSession<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{CloseReason, Message, Session, SessionHandler};
+
+    /// An application whose handlers are as large as those of Socket.IO.
+    struct Sized;
+
+    #[derive(Default)]
+    struct Handler {
+        _state: [u64; 18],
+    }
+
+    impl Application for Sized {
+        type Handler = Handler;
+
+        fn open(&self, _: &Arc<Session>) -> Handler {
+            Handler::default()
+        }
+    }
+
+    impl SessionHandler for Handler {
+        fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+
+        fn closed(&mut self, _: CloseReason) {}
+    }
+
+    /// Stands for the task, to see what the runtime makes of it.
+    struct Still([u8; size_of::<WebSocketSession<Sized>>()]);
+
+    impl Future for Still {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            if self.0.contains(&1) { Poll::Pending } else { Poll::Ready(()) }
+        }
+    }
+
+    /// Every connection has one. The runtime adds 96 bytes, and takes a multiple of 128.
+    #[tokio::test]
+    async fn the_task_of_a_session_takes_384_bytes() {
+        assert!(size_of::<WebSocketSession<Sized>>() <= 280, "{} bytes", size_of::<WebSocketSession<Sized>>());
+        let still = Still([0; size_of::<WebSocketSession<Sized>>()]);
+        let taken = allocation_counter::measure(|| drop(tokio::spawn(still)));
+        assert_eq!(taken.bytes_max, 384);
+    }
+}

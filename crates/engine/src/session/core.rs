@@ -42,7 +42,8 @@ pub(crate) struct Core {
     /// Whether the session's task holds back what there is to write, because more is about to come.
     pub(crate) held: bool,
     /// What HTTP requests have for the session's task.
-    pub(crate) inbox: VecDeque<Delivery>,
+    #[expect(clippy::box_collection, reason = "most sessions have none, and a pointer is smaller")]
+    inbox: Option<Box<VecDeque<Delivery>>>,
     /// The session's task.
     pub(crate) driver: Option<Waker>,
     pub(crate) packets_out: u64,
@@ -91,7 +92,7 @@ impl Core {
             base64,
             scheduled: false,
             held: false,
-            inbox: VecDeque::new(),
+            inbox: None,
             driver: None,
             packets_out: 0,
             bytes_out: 0,
@@ -107,10 +108,45 @@ impl Core {
         }
     }
 
+    /// Notes which task is to be woken. A task that is polled with another waker than before is woken once more, because it
+    /// may have missed something.
+    pub(crate) fn note_driver(&mut self, waker: &Waker) {
+        if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
+            self.driver = Some(waker.clone());
+            self.wake_driver();
+        }
+    }
+
+    /// Has the session's task handle what a request has brought, behind what waits already.
+    pub(crate) fn deliver(&mut self, delivery: Delivery) {
+        self.inbox.get_or_insert_default().push_back(delivery);
+        self.wake_driver();
+    }
+
+    /// Puts back what the task has not finished.
+    pub(crate) fn put_back(&mut self, delivery: Delivery) {
+        self.inbox.get_or_insert_default().push_front(delivery);
+    }
+
+    /// Takes what requests have brought first. An empty inbox owns no memory.
+    pub(crate) fn take_delivery(&mut self) -> Option<Delivery> {
+        let delivery = self.inbox.as_mut()?.pop_front();
+        self.inbox.take_if(|inbox| inbox.is_empty());
+        delivery
+    }
+
+    /// Drops what requests have brought, but for what is to be kept.
+    pub(crate) fn retain_deliveries(&mut self, keep: impl Fn(&Delivery) -> bool) {
+        if let Some(inbox) = &mut self.inbox {
+            inbox.retain(keep);
+        }
+        self.inbox.take_if(|inbox| inbox.is_empty());
+    }
+
     /// How many bytes of what has come from the peer are held.
     pub(crate) fn held_input(&self) -> usize {
         let posted = if let Channel::Polling(polling) = &self.channel { polling.posted } else { 0 };
-        let waiting: usize = self.inbox.iter().map(Delivery::memory).sum();
+        let waiting = self.inbox.as_ref().map_or(0, |inbox| inbox.iter().map(Delivery::memory).sum());
         self.input + posted + waiting
     }
 
@@ -158,8 +194,14 @@ impl Core {
                         self.outbox.push(Frame::control(Opcode::Close, frame.get(2..).unwrap_or_default()));
                         writes = true;
                     }
-                    // Dropping the half shuts the connection's sending side.
-                    Transmit::Shut => self.channel = Channel::Shut,
+                    Transmit::Shut => {
+                        let channel = std::mem::replace(&mut self.channel, Channel::Shut);
+                        // Dropping the half shuts the connection's sending side. At the end of the session, the whole
+                        // connection is about to be closed, which does so, too.
+                        if let (Channel::Tcp { half, .. }, true) = (channel, self.state.has_ended()) {
+                            half.forget();
+                        }
+                    }
                     // A server sends neither.
                     Transmit::Probe | Transmit::Upgrade => {}
                 }

@@ -24,12 +24,30 @@ use crate::session::handle::Session;
 #[derive(Debug)]
 pub(crate) struct Deadlines(Arc<Shared>);
 
-/// The tick in whose bucket a session is. The session's task owns it.
-#[derive(Debug, Default)]
-pub(crate) struct Alarm(Option<u64>);
+/// The tick in whose bucket a session is, or [`UNSET`]. The session's task owns it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Alarm(u64);
+
+/// Later than every tick.
+const UNSET: u64 = u64::MAX;
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self(UNSET)
+    }
+}
+
+impl Alarm {
+    fn take(&mut self) -> Option<u64> {
+        Some(std::mem::replace(&mut self.0, UNSET)).filter(|tick| *tick != UNSET)
+    }
+}
 
 /// A session is woken at most this long after a deadline that is near.
 const TICK: Duration = Duration::from_millis(1);
+
+/// How many ticks a second has.
+const TICKS_A_SECOND: u64 = 1_000;
 
 /// Deadlines more than so many ticks away are distant.
 const NEAR: u64 = 1_000;
@@ -83,7 +101,7 @@ impl Default for Deadlines {
 impl Deadlines {
     /// Whether a session's alarm has rung, so that its deadline may have passed.
     pub(crate) fn has_rung(&self, alarm: &Alarm) -> bool {
-        alarm.0.is_some_and(|tick| tick <= self.0.rung.load(Ordering::Acquire))
+        alarm.0 != UNSET && alarm.0 <= self.0.rung.load(Ordering::Acquire)
     }
 
     /// Has a session woken at this deadline, or earlier if its alarm is set to an earlier time already. To be called by
@@ -91,15 +109,16 @@ impl Deadlines {
     pub(crate) fn set(&self, alarm: &mut Alarm, session: &Arc<Session>, deadline: Instant) {
         let tick = self.0.tick_of(deadline);
         let distant = tick.next_multiple_of(TICKS_IF_DISTANT);
-        if alarm.0.is_some_and(|set| set <= distant) && !self.has_rung(alarm) {
+        if alarm.0 <= distant && !self.has_rung(alarm) {
             return;
         }
         let tick = if tick.saturating_sub(self.0.elapsed_ticks()) > NEAR { distant } else { tick };
         let oversleeping = {
             let mut state = self.0.state.lock();
-            if let Some(former) = alarm.0.replace(tick) {
+            if let Some(former) = alarm.take() {
                 state.buckets.remove(former, session);
             }
+            alarm.0 = tick;
             state.buckets.insert(tick, session.clone());
             if tick < state.sleeps_until { state.task.take() } else { None }
         };
@@ -113,7 +132,7 @@ impl Deadlines {
 
     /// Takes a session out of its bucket.
     pub(crate) fn cancel(&self, alarm: &mut Alarm, session: &Arc<Session>) {
-        if let Some(tick) = alarm.0.take() {
+        if let Some(tick) = alarm.take() {
             self.0.state.lock().buckets.remove(tick, session);
         }
     }
@@ -142,14 +161,17 @@ impl Drop for Deadlines {
 
 impl Shared {
     fn tick_of(&self, deadline: Instant) -> u64 {
-        let ticks = deadline.saturating_duration_since(self.origin).as_nanos().div_ceil(TICK.as_nanos());
-        ticks.try_into().map_or(FARTHEST, |ticks: u64| ticks.min(FARTHEST))
+        // Without a division of 128 bits, because every turn asks.
+        let from_origin = deadline.saturating_duration_since(self.origin);
+        let ticks = from_origin.as_secs().saturating_mul(TICKS_A_SECOND);
+        ticks.saturating_add(from_origin.subsec_nanos().div_ceil(TICK.subsec_nanos()).into()).min(FARTHEST)
     }
 
     /// The number of ticks that have ended.
     fn elapsed_ticks(&self) -> u64 {
-        let ticks = self.origin.elapsed().as_nanos() / TICK.as_nanos();
-        ticks.try_into().unwrap_or(FARTHEST)
+        let elapsed = self.origin.elapsed();
+        let ticks = elapsed.as_secs().saturating_mul(TICKS_A_SECOND);
+        ticks.saturating_add((elapsed.subsec_nanos() / TICK.subsec_nanos()).into()).min(FARTHEST)
     }
 
     /// The end of a tick, unless it is too far away to be reached.
@@ -314,7 +336,7 @@ mod tests {
         for (millis, tick) in [(301, 301), (1_000, 1_000), (1_001, 1_010), (25_000, 25_000), (25_001, 25_010)] {
             let mut alarm = Alarm::default();
             deadlines.set(&mut alarm, &session, deadlines.0.origin + Duration::from_millis(millis));
-            assert_eq!(alarm.0, Some(tick));
+            assert_eq!(alarm.0, tick);
             deadlines.cancel(&mut alarm, &session);
         }
     }

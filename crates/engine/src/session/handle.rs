@@ -22,7 +22,7 @@ use crate::{
     Frame, Handshake, Sid,
     counters::{Received, Traffic},
     log_throttle::log_limit,
-    memory::SESSION,
+    memory::{SESSION, STEP},
     session::{
         backpressure::{CONGESTED, HELD},
         batch::flush_soon,
@@ -277,7 +277,7 @@ impl Session {
         context.counters.closed_for_memory.increment();
         let why = "closed the connection for which most was held";
         log_limit(self.id.short(), "max_memory", context.config.max_memory, why);
-        core.inbox.clear();
+        core.retain_deliveries(|_| false);
         if core.outbox.is_mid_frame() {
             // The peer could not tell a Close frame from the rest of the frame that it is taking.
             core.break_off();
@@ -310,7 +310,7 @@ impl Session {
     /// Ends what is left of a session whose task is gone.
     pub(crate) fn abandon(&self) {
         self.update(|core| {
-            core.inbox.clear();
+            core.retain_deliveries(|_| false);
             core.outbox.clear();
             core.input = 0;
             core.driver = None;
@@ -331,7 +331,8 @@ impl Session {
         (result, settled)
     }
 
-    fn settle(&self, core: &mut Core, data: &str) -> Settled {
+    /// Does what the session's state asks for, and notes what has become of the session.
+    pub(crate) fn settle(&self, core: &mut Core, data: &str) -> Settled {
         let settled = core.settle(data);
         if !core.state.is_open() {
             self.is_ending.store(true, Ordering::Relaxed);
@@ -389,40 +390,22 @@ impl Session {
     /// reading of the session instead.
     fn enqueue(self: &Arc<Self>, memory: usize, push: impl FnOnce(&mut Core) -> usize) -> Result<(), SendError> {
         let sender = sender_to(self.address());
-        let limit = self.context.config.outbox_bytes;
         {
             let mut core = self.core.lock();
             if !core.state.is_open() {
                 return Err(SendError::Closed);
             }
-            let (memory_of_all, waiting) = (&self.context.memory, core.outbox.memory());
-            if sender == Sender::Other
-                && waiting >= MANY
-                && memory_of_all.is_exhausted()
-                && waiting > memory_of_all.fair_share()
-            {
-                self.close_core_for_memory(&mut core);
-                return Err(SendError::SlowConsumer);
-            }
-            let written_beyond = match sender {
-                Sender::Own => HELD.min(limit),
-                Sender::Other => limit,
-            };
-            if core.outbox.memory() + memory > written_beyond && !core.outbox.is_empty() {
-                core.write();
-                self.settle(&mut core, "");
-                if !core.state.is_open() {
-                    return Err(SendError::Closed);
-                }
-                if sender == Sender::Other {
-                    self.judge(&mut core, memory)?;
-                }
+            let waiting = core.outbox.memory();
+            if waiting > 0 {
+                self.make_room(&mut core, sender, waiting, memory)?;
             }
             let before = core.outbox.bytes();
             core.packets_out += push(&mut core) as u64;
             core.bytes_out += core.outbox.bytes().saturating_sub(before) as u64;
             self.note_congestion(&mut core);
-            self.charge(&mut core);
+            if core.outbox.memory() >= STEP {
+                self.charge(&mut core);
+            }
             // What its own task sends, the task writes at the end of its turn.
             if sender == Sender::Own || std::mem::replace(&mut core.scheduled, true) {
                 return Ok(());
@@ -430,6 +413,40 @@ impl Session {
         }
         flush_soon(self);
         Ok(())
+    }
+
+    /// Judges whether so much more may wait for the peer, behind what is `waiting`.
+    fn make_room(
+        self: &Arc<Self>,
+        core: &mut Core,
+        sender: Sender,
+        waiting: usize,
+        memory: usize,
+    ) -> Result<(), SendError> {
+        let memory_of_all = &self.context.memory;
+        if sender == Sender::Other
+            && waiting >= MANY
+            && memory_of_all.is_exhausted()
+            && waiting > memory_of_all.fair_share()
+        {
+            self.close_core_for_memory(core);
+            return Err(SendError::SlowConsumer);
+        }
+        let limit = self.context.config.outbox_bytes;
+        let written_beyond = match sender {
+            Sender::Own => HELD.min(limit),
+            Sender::Other => limit,
+        };
+        if waiting + memory <= written_beyond {
+            return Ok(());
+        }
+        core.write();
+        self.settle(core, "");
+        match sender {
+            _ if !core.state.is_open() => Err(SendError::Closed),
+            Sender::Own => Ok(()),
+            Sender::Other => self.judge(core, memory),
+        }
     }
 
     /// Closes the session as a slow consumer if what waits and so much more exceeds the limit.

@@ -30,11 +30,6 @@ impl Pipelining {
         self.holds += 1;
         true
     }
-
-    /// Whether answers are held back.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.holds > 0
-    }
 }
 
 #[cfg(test)]

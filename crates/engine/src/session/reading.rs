@@ -36,7 +36,7 @@ impl<H: SessionHandler> Driver<H> {
     /// Whether nothing more is to be read for now: the handler takes nothing, too much waits for the peer, or
     /// memory is short.
     pub(super) fn is_held(&self) -> bool {
-        self.is_starved || self.session.is_congested() || !self.handler.is_ready()
+        self.is_starved || self.session().is_congested() || !self.handler.is_ready()
     }
 
     fn read_websocket(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
@@ -51,9 +51,9 @@ impl<H: SessionHandler> Driver<H> {
             let Some(websocket) = &mut self.websocket else { return Poll::Pending };
             let count = match websocket.poll_read(cx, buffer) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return lost(&self.session, CloseReason::TransportClose),
+                Poll::Ready(Ok(0)) => return lost(self.session(), CloseReason::TransportClose),
                 Poll::Ready(Ok(count)) => count,
-                Poll::Ready(Err(_)) => return lost(&self.session, CloseReason::TransportError),
+                Poll::Ready(Err(_)) => return lost(self.session(), CloseReason::TransportError),
             };
             let input = buffer.get_mut(..count).unwrap_or_default();
             let decoded = self.decode(input, turn, cx);
@@ -73,10 +73,11 @@ impl<H: SessionHandler> Driver<H> {
     /// Decodes and handles frames, as far as the turn's budget goes and the session may be read. Returns how many bytes
     /// of the input are done with.
     fn decode(&mut self, input: &mut [u8], turn: &mut Turn, cx: &mut Context<'_>) -> usize {
-        let limits = limits(&self.session.context().config);
+        let limits = limits(&self.session().context().config);
         let (mut decoded, packets) = (0, turn.packets);
-        while decoded < input.len() && !self.session.is_ending() && !turn.is_spent() && !self.is_held() {
-            let Self { session, handler, websocket: Some(websocket), broken_rule, .. } = self else { break };
+        while decoded < input.len() && !self.session().is_ending() && !turn.is_spent() && !self.is_held() {
+            let Self { guard, handler, websocket: Some(websocket), broken_rule, .. } = self else { break };
+            let session = guard.session();
             match websocket.decoder.decode(input.get_mut(decoded..).unwrap_or_default(), &limits) {
                 Err(error) => {
                     log_decode_error(session, &error);
@@ -98,14 +99,14 @@ impl<H: SessionHandler> Driver<H> {
             websocket.decoder.release();
         }
         turn.bytes += decoded;
-        self.session.received().add(turn.packets - packets, decoded);
+        self.session().received().add(turn.packets - packets, decoded);
         // What comes behind the end of the session is dropped.
-        if self.session.is_ending() { input.len() } else { decoded }
+        if self.session().is_ending() { input.len() } else { decoded }
     }
 
     /// Handles what HTTP requests have brought.
     fn read_inbox(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(delivery) = self.session.core().lock().inbox.pop_front() else { return Poll::Pending };
+        let Some(delivery) = self.session().core().lock().take_delivery() else { return Poll::Pending };
         match delivery {
             Delivery::Upgrade(websocket) => self.websocket = Some(*websocket),
             Delivery::Payload { body, answer } => self.read_body(body, answer, turn, cx),
@@ -125,7 +126,7 @@ impl<H: SessionHandler> Driver<H> {
         turn: &mut Turn,
         cx: &mut Context<'_>,
     ) {
-        let session = self.session.clone();
+        let session = self.session().clone();
         let mut error = None;
         let before = turn.packets;
         let mut packets = body.packets(session.revision());
@@ -162,7 +163,7 @@ impl<H: SessionHandler> Driver<H> {
             let _gone = answer.take().map(|answer| answer.send(error.is_none()));
         }
         if is_left {
-            session.core().lock().inbox.push_front(Delivery::Payload { body, answer });
+            session.core().lock().put_back(Delivery::Payload { body, answer });
         }
     }
 }

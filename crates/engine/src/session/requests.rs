@@ -72,8 +72,7 @@ impl Session {
             if !core.takes_payloads() {
                 return Err(Refusal::BadRequest("the session does not poll any more"));
             }
-            core.inbox.push_back(Delivery::Payload { body, answer: Some(answer) });
-            core.wake_driver();
+            core.deliver(Delivery::Payload { body, answer: Some(answer) });
         }
         match answered.await {
             Ok(true) => Ok(()),

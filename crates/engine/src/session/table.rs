@@ -5,7 +5,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 
 use crate::{
-    memory::FixedCharge,
+    memory::SessionCharge,
     session::{
         deadlines::{Alarm, Deadlines},
         handle::Session,
@@ -75,12 +75,12 @@ pub(crate) struct SessionGuard {
     alarm: Alarm,
     /// Returned when the session's memory is free, not before.
     _permit: ConnectionPermit,
-    _charge: FixedCharge,
+    _charge: SessionCharge,
 }
 
 impl SessionGuard {
     pub(crate) fn new(session: Arc<Session>, table: Arc<SessionTable>, permit: ConnectionPermit) -> Self {
-        let charge = FixedCharge::session(session.context().memory.clone());
+        let charge = SessionCharge::new(session.context().memory.clone());
         Self { session, table, alarm: Alarm::default(), _permit: permit, _charge: charge }
     }
 
@@ -92,6 +92,10 @@ impl SessionGuard {
     /// Has the session's task woken at this deadline, or earlier.
     pub(crate) fn set_alarm(&mut self, deadline: Instant) {
         self.table.deadlines.set(&mut self.alarm, &self.session, deadline);
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     /// Whether the task was woken, so that its deadline may have passed.

@@ -182,8 +182,7 @@ fn take_over(session: &Session, probe: Probe, connection: Connection) -> Result<
         }
         let (channel, websocket) = connection.into_parts();
         core.adopt(channel);
-        core.inbox.push_back(Delivery::Upgrade(Box::new(websocket)));
-        core.wake_driver();
+        core.deliver(Delivery::Upgrade(Box::new(websocket)));
         Ok(())
     })
 }

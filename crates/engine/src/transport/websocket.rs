@@ -31,9 +31,12 @@ pub(crate) struct WebSocket {
     ahead: Ahead,
 }
 
-/// Bytes that were read from a connection and are not decoded yet.
+/// Bytes that were read from a connection and are not decoded yet. Mostly there are none, which takes one pointer.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
+pub(crate) struct Ahead(Option<Box<ReadBytes>>);
+
+#[derive(Debug)]
+struct ReadBytes {
     bytes: Vec<u8>,
     /// How many of the bytes have been handled.
     handled: usize,
@@ -41,19 +44,22 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), handled: 0 }
+        let read = (!bytes.is_empty()).then(|| Box::new(ReadBytes { bytes: bytes.to_vec(), handled: 0 }));
+        Self(read)
     }
 
     /// What is left to be handled.
     pub(crate) fn left(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.handled..).unwrap_or_default()
+        self.0.as_mut().and_then(|read| read.bytes.get_mut(read.handled..)).unwrap_or_default()
     }
 
     /// Forgets `count` bytes, and the memory when nothing is left.
     pub(crate) fn advance(&mut self, count: usize) {
-        self.handled += count;
-        if self.left().is_empty() {
-            *self = Self::default();
+        if let Some(read) = &mut self.0 {
+            read.handled += count;
+            if read.handled >= read.bytes.len() {
+                self.0 = None;
+            }
         }
     }
 
@@ -68,8 +74,17 @@ impl Ahead {
 
     /// Puts bytes back before the others.
     pub(crate) fn put_back(&mut self, bytes: &[u8]) {
-        self.bytes.splice(..self.handled, bytes.iter().copied());
-        self.handled = 0;
+        match &mut self.0 {
+            Some(read) => {
+                read.bytes.splice(..read.handled, bytes.iter().copied());
+                read.handled = 0;
+            }
+            None => *self = Self::new(bytes),
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.0.as_ref().map_or(0, |read| size_of::<ReadBytes>() + read.bytes.capacity())
     }
 }
 
@@ -93,7 +108,7 @@ impl WebSocket {
 
     /// How much memory incomplete messages take, and what was read and is left to be decoded.
     pub(crate) fn memory(&self) -> usize {
-        self.decoder.memory() + self.ahead.bytes.capacity()
+        self.decoder.memory() + self.ahead.memory()
     }
 
     /// Takes what was read before and is left to be decoded. To be given back by [`put_back`](Self::put_back).
@@ -109,7 +124,7 @@ impl WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("ahead", &self.ahead.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("ahead", &self.ahead.memory()).finish_non_exhaustive()
     }
 }
 

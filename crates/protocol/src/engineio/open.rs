@@ -22,14 +22,28 @@ pub struct OpenPacket<'a> {
 impl OpenPacket<'_> {
     /// Appends the packet in its textual form, `0{"sid":…}`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
+        let Self { sid, upgrades, ping_interval, ping_timeout, max_payload } = self;
+        out.reserve(ROOM + sid.len());
         out.push(b'0');
-        if serde_json::to_writer(&mut *out, self).is_err() {
+        let mut open = b'{';
+        let mut field = |key: &str, write: &dyn Fn(&mut Vec<u8>) -> serde_json::Result<()>| {
+            out.extend_from_slice(&[std::mem::replace(&mut open, b','), b'"']);
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b"\":");
             // Strings and integers always have a JSON form, and writing to a `Vec` cannot fail.
-            out.truncate(start);
-        }
+            let _always = write(out);
+        };
+        field("sid", &|out| serde_json::to_writer(out, sid));
+        field("upgrades", &|out| serde_json::to_writer(out, upgrades));
+        field("pingInterval", &|out| serde_json::to_writer(out, ping_interval));
+        field("pingTimeout", &|out| serde_json::to_writer(out, ping_timeout));
+        field("maxPayload", &|out| serde_json::to_writer(out, max_payload));
+        out.push(b'}');
     }
 }
+
+/// Enough for all but the identifier, unless the numbers are very large.
+const ROOM: usize = 112;
 
 /// The `open` packet as a client reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

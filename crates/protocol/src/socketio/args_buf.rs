@@ -27,8 +27,8 @@ impl ArgsBuf {
     /// # Errors
     /// A value has no JSON form.
     pub fn new(args: &impl Arguments) -> Result<Self, EncodeError> {
-        let (text, attachments) = encode::elements(args)?;
-        Ok(Self { repr: OwnedRepr::Json { elements: text.into(), attachments }, count: args.count() })
+        let (elements, attachments) = encode::elements(args)?;
+        Ok(Self { repr: OwnedRepr::Json { elements, attachments }, count: args.count() })
     }
 
     /// Returns the size of the encoded arguments and their attachments in bytes.

@@ -1,4 +1,6 @@
+use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -125,12 +127,26 @@ pub fn encode_disconnect(out: &mut Vec<u8>, namespace: &str) {
 }
 
 /// Encodes arguments as JSON elements without brackets.
-pub(super) fn elements(args: &impl Arguments) -> Result<(String, Vec<Bytes>), EncodeError> {
-    let mut out = Vec::new();
-    let attachments = append_array(&mut out, None, args)?;
-    let text = String::from_utf8(out).map_err(serde::ser::Error::custom).map_err(EncodeError::Json)?;
-    let elements = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or_default();
-    Ok((elements.to_owned(), attachments))
+pub(super) fn elements(args: &impl Arguments) -> Result<(Arc<str>, Vec<Bytes>), EncodeError> {
+    // Taken out of the thread-local, because serialising runs user code, which may encode arguments, too.
+    let mut out = BUFFER.take();
+    out.clear();
+    let encoded = append_array(&mut out, None, args).and_then(|attachments| {
+        let text = str::from_utf8(&out).map_err(serde::ser::Error::custom).map_err(EncodeError::Json)?;
+        let elements = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or_default();
+        Ok((elements.into(), attachments))
+    });
+    if out.capacity() <= KEPT {
+        BUFFER.set(out);
+    }
+    encoded
+}
+
+/// A buffer with a larger capacity is dropped after use.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Runs `write`. If `write` fails, removes what it wrote.

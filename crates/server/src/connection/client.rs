@@ -435,6 +435,6 @@ mod tests {
     /// Every connection has one.
     #[test]
     fn a_client_and_its_only_socket_take_little_memory() {
-        assert_eq!((size_of::<Client>(), size_of::<Member>()), (152, 32));
+        assert_eq!((size_of::<Client>(), size_of::<Member>()), (144, 32));
     }
 }
