@@ -15,6 +15,7 @@ pub struct Outbox {
     limits: OutboxLimits,
     state: Mutex<State>,
     filled: Notify,
+    emptied: Notify,
 }
 
 /// How much may wait, and what happens beyond.
@@ -42,6 +43,8 @@ pub enum Overflow {
 struct State {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// How many publications were taken and are neither sent nor put back.
+    taken: usize,
     dropped: u64,
     expired: u64,
 }
@@ -52,7 +55,7 @@ struct Entry {
     publication: Publication,
 }
 
-/// A publication that was taken from the outbox.
+/// A publication that was taken from the outbox. It goes to [`Outbox::sent`] or [`Outbox::put_back`].
 #[derive(Debug)]
 pub struct Taken {
     entry: Entry,
@@ -68,7 +71,7 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { limits, state: Mutex::default(), filled: Notify::new() }
+        Self { limits, state: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
     }
 
     /// Adds a publication. If there is no room, publications are dropped and counted; nobody waits.
@@ -102,15 +105,37 @@ impl Outbox {
         }
     }
 
+    /// Notes that publications that were taken have been published.
+    pub fn sent(&self, taken: Vec<Taken>) {
+        let mut state = self.state.lock();
+        state.taken = state.taken.saturating_sub(taken.len());
+        if state.is_done() {
+            self.emptied.notify_waiters();
+        }
+    }
+
     /// Puts publications back that have not left, before all others and in their order.
     pub fn put_back(&self, taken: Vec<Taken>) {
         let mut state = self.state.lock();
+        state.taken = state.taken.saturating_sub(taken.len());
         for Taken { entry } in taken.into_iter().rev() {
             state.bytes += cost(&entry.publication);
             state.entries.push_front(entry);
         }
         drop(state);
         self.filled.notify_one();
+    }
+
+    /// Waits until everything has been published.
+    pub async fn emptied(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            if self.state.lock().is_done() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// The number of publications that wait, and how much memory they take in bytes.
@@ -139,7 +164,17 @@ impl Outbox {
                 taken.push(Taken { entry });
             }
         }
+        state.taken += taken.len();
+        if state.is_done() {
+            self.emptied.notify_waiters();
+        }
         taken
+    }
+}
+
+impl State {
+    fn is_done(&self) -> bool {
+        self.entries.is_empty() && self.taken == 0
     }
 }
 
@@ -195,8 +230,14 @@ mod tests {
         let taken = outbox.take(2).await;
         assert_eq!(payloads(&taken), ["1", "2"]);
         outbox.put_back(taken);
-        assert_eq!(payloads(&outbox.take(9).await), ["1", "2", "3"]);
+        let taken = outbox.take(9).await;
+        assert_eq!(payloads(&taken), ["1", "2", "3"]);
         assert_eq!(outbox.waiting(), (0, 0));
+        let emptied = outbox.emptied();
+        tokio::pin!(emptied);
+        assert!(tokio::time::timeout(Duration::ZERO, &mut emptied).await.is_err(), "it is not published yet");
+        outbox.sent(taken);
+        emptied.await;
     }
 
     #[tokio::test]

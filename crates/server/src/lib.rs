@@ -52,7 +52,9 @@ pub use sockeye_engine::{
     TransportKind, Transports, client_address, excerpt, listen, log_limit, log_throttled,
 };
 #[doc(inline)]
-pub use sockeye_handler::{Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State};
+pub use sockeye_handler::{
+    Args, Binary, Data, EventName, HandlerError, IntoReply, RawArgs, Reply, ReplyData, State, with_causes,
+};
 pub use sockeye_protocol::socketio::{
     Args as ArgsRef, ArgsBuf, ArgumentError, Arguments, Date, EncodeError, Map, Number, Value, ValueError,
 };

@@ -8,7 +8,8 @@ use crate::{format::Received, outbox::Outbox, subscriptions::Subscriptions};
 /// A connection to a broker, which is made again whenever it breaks.
 pub trait Transport: Send + Sync + 'static {
     /// Connects, subscribes and carries until the connection breaks, or a part of it. Takes publications from
-    /// `link.outbox`, in order, and gives back with [`Outbox::put_back`] what cannot have left. Keeps what is subscribed equal to `link.subscriptions`, and sets
+    /// `link.outbox`, in order, and tells it of each whether it has been [sent](Outbox::sent) or is [put
+    /// back](Outbox::put_back), which it is if it cannot have left. Keeps what is subscribed equal to `link.subscriptions`, and sets
     /// `link.up` when all subscriptions are in effect and publications leave.
     ///
     /// The caller calls it again, with a growing and jittered pause of at most two seconds.
@@ -31,10 +32,13 @@ pub struct Link {
     pub up: watch::Sender<bool>,
     /// Takes what has arrived. It never waits. If it returns a number, the transport fetches what is stored under it and
     /// delivers that.
-    pub deliver: Box<dyn Fn(&Received<'_>) -> Option<u64> + Send + Sync>,
+    pub deliver: Deliver,
     /// How long nothing may come from the broker before the transport asks it whether it still listens.
     pub keep_alive: Duration,
 }
+
+/// Takes what has arrived, and may return the number of an attachment.
+pub type Deliver = Box<dyn Fn(&Received<'_>) -> Option<u64> + Send + Sync>;
 
 /// Why a transport has lost its broker, or cannot reach it. The text names no credentials.
 #[derive(Debug, thiserror::Error)]
