@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     format::{EncodeError, Format, Subscription},
-    message::Message,
+    message::{Message, ServerId},
     outbox::{Outbox, OutboxLimits},
     servers::Servers,
     subscriptions::Subscriptions,
@@ -26,7 +26,7 @@ use crate::{
 /// Functions of the formats make it, such as [`redis`](crate::redis).
 pub struct Bus {
     pub(crate) name: Arc<str>,
-    pub(crate) format: Arc<dyn Format>,
+    pub(crate) format: Box<dyn Format>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) outbox: OutboxLimits,
     pub(crate) keep_alive: Duration,
@@ -38,7 +38,7 @@ impl Bus {
     pub fn new(name: &str, format: impl Format, transport: impl Transport) -> Self {
         Self {
             name: name.into(),
-            format: Arc::new(format),
+            format: Box::new(format),
             transport: Arc::new(transport),
             outbox: OutboxLimits::default(),
             keep_alive: Duration::from_secs(5),
@@ -142,7 +142,9 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 impl JoinedBus {
-    pub(crate) fn new(bus: Bus, deliver: Deliver) -> Self {
+    /// For the server, or the emitter, of this name.
+    pub(crate) fn new(mut bus: Bus, server: &ServerId, deliver: Deliver) -> Self {
+        bus.format.set_server(server);
         let link = Link {
             outbox: Outbox::new(bus.outbox),
             subscriptions: Subscriptions::default(),
@@ -152,7 +154,7 @@ impl JoinedBus {
         };
         Self {
             name: bus.name,
-            format: bus.format,
+            format: bus.format.into(),
             transport: bus.transport,
             link: Arc::new(link),
             counters: Counters::default(),

@@ -72,9 +72,10 @@ impl Emitter {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        let bus = Arc::new(JoinedBus::new(bus, Box::new(|_| None)));
+        let sender = ServerId::from(SENDER);
+        let bus = Arc::new(JoinedBus::new(bus, &sender, Box::new(|_| None)));
         let task = Handle::current().spawn(keep_joined(bus.clone()));
-        Self { connection: Arc::new(Connection { bus, sender: SENDER.into(), task }), namespace: "/".into() }
+        Self { connection: Arc::new(Connection { bus, sender, task }), namespace: "/".into() }
     }
 
     /// An emitter for another namespace, over the same connection. A name without its leading slash gets one.

@@ -83,11 +83,12 @@ const MAX_SERVER_EVENTS: usize = 1_024;
 impl Node {
     /// Joins the buses.
     pub(crate) fn start(name: Name, settings: Settings, runtime: Handle, buses: Vec<Bus>) -> Arc<Self> {
+        let plain = name.plain().clone();
         let node = Arc::new_cyclic(|node: &Weak<Self>| Self {
+            buses: buses.into_iter().enumerate().map(|(index, bus)| joined(node, &plain, index, bus)).collect(),
             name,
             settings,
             runtime,
-            buses: buses.into_iter().enumerate().map(|(index, bus)| joined(node, index, bus)).collect(),
             namespaces: Mutex::default(),
             requests: Arc::default(),
             request_number: AtomicU64::new(0),
@@ -447,8 +448,8 @@ async fn send_heartbeats(cluster: Weak<Node>, bus: Arc<JoinedBus>) {
     }
 }
 
-fn joined(node: &Weak<Node>, index: usize, bus: Bus) -> Arc<JoinedBus> {
+fn joined(node: &Weak<Node>, name: &ServerId, index: usize, bus: Bus) -> Arc<JoinedBus> {
     let node = node.clone();
     let deliver = move |received: &Received<'_>| node.upgrade().and_then(|node| node.received(index, received));
-    Arc::new(JoinedBus::new(bus, Box::new(deliver)))
+    Arc::new(JoinedBus::new(bus, name, Box::new(deliver)))
 }

@@ -1,12 +1,28 @@
 //! Formats: how messages are written for a bus. A format does no input or output, so that real bytes test it.
+mod cluster_message;
+mod document;
+mod node_postgres;
+mod node_sharded;
+mod node_streams;
+mod socket_data;
+
 use bytes::Bytes;
 
-use crate::message::Message;
+pub use node_postgres::{NodePostgres, PostgresSettings};
+pub use node_sharded::{NodeSharded, ShardedSettings, SubscriptionMode};
+pub use node_streams::{NodeStreams, StreamsSettings};
+
+use crate::message::{Message, ServerId};
 
 /// How the servers of one kind write their messages.
 ///
 /// What a peer cannot read can end the peer, so that `encode` writes nothing else than what the peer's own kind writes.
 pub trait Format: Send + Sync + 'static {
+    /// Tells the name of the server that writes and reads, once and before anything else.
+    fn set_server(&mut self, server: &ServerId) {
+        let _ = server;
+    }
+
     /// What the format cannot do; asked before a request is made.
     fn abilities(&self) -> Abilities;
 
