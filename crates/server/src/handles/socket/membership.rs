@@ -125,14 +125,14 @@ impl Socket {
 
     /// Keeps the rooms, which disconnect handlers can still read.
     pub(crate) fn keep_rooms(&self, rooms: Vec<Arc<str>>) {
-        self.0.shared.lock().last_rooms = rooms;
+        self.0.shared.lock().last_rooms = rooms.into();
     }
 
     /// Keeps the rooms, which disconnect handlers can still read. Returns the state that recovery keeps.
     pub(crate) fn finish_leaving(&self, rooms: Vec<Arc<str>>) -> Option<(PrivateId, Left)> {
         let mut shared = self.0.shared.lock();
         if shared.last_rooms.is_empty() {
-            shared.last_rooms.clone_from(&rooms);
+            shared.last_rooms = rooms.clone().into();
         }
         shared.recovery.as_ref().map(|recovery| {
             let left = Left {

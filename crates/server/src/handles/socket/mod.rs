@@ -55,7 +55,7 @@ struct Shared {
     /// Whether the server has disconnected the socket. It can do so even after the client has left.
     is_expelled: bool,
     /// The rooms the socket was in when it left.
-    last_rooms: Vec<Arc<str>>,
+    last_rooms: Box<[Arc<str>]>,
     acks: Option<Box<PendingAcks>>,
     /// Values kept with the socket, one of each type.
     extensions: Option<Box<Values>>,
@@ -193,7 +193,7 @@ impl Socket {
     /// namespace, the rooms that it was in when it left.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         let rooms = self.namespace().local().rooms_joined_by(self);
-        if rooms.is_empty() { self.0.shared.lock().last_rooms.clone() } else { rooms }
+        if rooms.is_empty() { self.0.shared.lock().last_rooms.to_vec() } else { rooms }
     }
 
     /// Whether the socket is in a room. After the socket has left the namespace, whether it was in the room when it left.
