@@ -105,6 +105,12 @@ impl Adapter for ClusterAdapter {
                 let ack = match before(deadline, &mut answers).await {
                     Ok(Some(Answer::AckCount(count))) => RemoteAck::Asked(usize::try_from(count).unwrap_or(usize::MAX)),
                     Ok(Some(Answer::Ack(args))) => RemoteAck::Answer(args),
+                    Ok(Some(Answer::UncountedAck(args))) => {
+                        if sender.send(RemoteAck::Asked(1)).is_err() {
+                            return;
+                        }
+                        RemoteAck::Answer(args)
+                    }
                     Ok(Some(_)) => continue,
                     Ok(None) => return,
                     Err(AdapterError::TimedOut { received, expected }) => {

@@ -184,6 +184,18 @@ impl JoinedBus {
         }
     }
 
+    /// How many servers listen to a channel, if the broker tells. None if it cannot be asked, which is logged.
+    pub(crate) async fn listeners(&self, channel: &str) -> Option<Option<usize>> {
+        match self.transport.listeners(channel).await {
+            Ok(listeners) => Some(listeners),
+            Err(error) => {
+                let error = with_causes(&error);
+                log_throttled!(warn, &*self.name, bus = &*self.name, error, "cannot count the servers on a bus");
+                None
+            }
+        }
+    }
+
     /// Subscribes what a namespace needs.
     pub(crate) fn add_namespace(&self, namespace: &Arc<str>) {
         self.namespaces.lock().entry(namespace.clone()).or_default();
@@ -194,11 +206,16 @@ impl JoinedBus {
 
     /// Ends the subscriptions of a namespace.
     pub(crate) fn remove_namespace(&self, namespace: &str) {
-        let Some(removed) = self.namespaces.lock().remove(namespace) else { return };
+        let mut namespaces = self.namespaces.lock();
+        let Some(removed) = namespaces.remove(namespace) else { return };
+        // Formats may have channels that several namespaces share.
+        let shared: HashSet<_> = namespaces.keys().flat_map(|other| self.format.subscriptions(other)).collect();
         let rooms = removed.rooms.iter().filter_map(|room| self.format.room_subscription(namespace, room));
         let pattern = self.format.every_room_subscription(namespace).filter(|_| removed.by_pattern);
         for subscription in self.format.subscriptions(namespace).into_iter().chain(rooms).chain(pattern) {
-            self.link.subscriptions.set(subscription, false);
+            if !shared.contains(&subscription) {
+                self.link.subscriptions.set(subscription, false);
+            }
         }
     }
 

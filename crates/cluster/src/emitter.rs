@@ -121,12 +121,10 @@ impl Emitter {
     /// If the broker cannot be asked.
     pub async fn servers(&self) -> Result<Option<usize>, TransportError> {
         let bus = &self.connection.bus;
-        let channel = bus.format.request_channel(&self.namespace).or_else(|| {
-            bus.format.subscriptions(&self.namespace).into_iter().find_map(|subscription| match subscription {
-                Subscription::Channel(channel) => Some(channel),
-                Subscription::Pattern(_) | Subscription::Stream(_) => None,
-            })
-        });
+        let channel = bus
+            .format
+            .request_channel(&self.namespace)
+            .or_else(|| bus.format.subscriptions(&self.namespace).into_iter().find_map(Subscription::into_channel));
         match channel {
             Some(channel) => bus.transport.listeners(&channel).await,
             None => Ok(None),

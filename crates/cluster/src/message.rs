@@ -147,6 +147,8 @@ pub enum Answer {
     AckCount(u64),
     /// To [`Broadcast::acks`]: what one client has acknowledged with.
     Ack(ArgsBuf),
+    /// To [`Broadcast::acks`]: what one client has acknowledged with, whose server does not tell how many it asks.
+    UncountedAck(ArgsBuf),
     /// A command of old servers was carried out; they wait for this.
     Done,
 }

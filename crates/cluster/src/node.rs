@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     bus::{Bus, JoinedBus, count},
-    format::{Acks, Decoded, Received},
+    format::{Acks, Decoded, Received, Subscription},
     message::{AckRequest, Answer, Body, Broadcast, Heartbeat, Message, Question, RequestId, ServerId},
     rejoin::keep_joined,
     requests::{Answers, Requests},
@@ -172,7 +172,7 @@ impl Node {
         let timeout_ms = u64::try_from(timeout.as_millis()).ok();
         self.begin_request(
             namespace,
-            |bus| bus.format.abilities().acks == Acks::Counted,
+            |bus| matches!(bus.format.abilities().acks, Acks::Counted | Acks::Mixed),
             |id| Body::Broadcast(Broadcast { acks: Some(AckRequest { id, timeout_ms }), ..broadcast.clone() }),
         )
     }
@@ -198,7 +198,10 @@ impl Node {
                 continue;
             }
             match bus.publish(&message) {
-                Ok(()) => self.count_servers(index, &id, namespace),
+                Ok(()) => match (&message.body, bus.format.abilities().acks) {
+                    (Body::Broadcast(_), Acks::Mixed) => self.look_for_others(index, &id, namespace),
+                    _ => self.count_servers(index, &id, namespace),
+                },
                 Err(error) => {
                     count(&bus.counters.unencodable);
                     log_throttled!(
@@ -224,21 +227,32 @@ impl Node {
         };
         let (requests, id, bus) = (self.requests.clone(), id.clone(), bus.clone());
         self.runtime.spawn(async move {
-            match bus.transport.listeners(&channel).await {
+            match bus.listeners(&channel).await {
                 // This server listens, too.
-                Ok(Some(listeners)) => requests.expect(&id, index, listeners.saturating_sub(1)),
-                Ok(None) => requests.expect(&id, index, 0),
+                Some(Some(listeners)) => requests.expect(&id, index, listeners.saturating_sub(1)),
+                Some(None) => requests.expect(&id, index, 0),
                 // The request ends at its timeout.
-                Err(error) => {
-                    log_throttled!(
-                        warn,
-                        &*bus.name,
-                        bus = &*bus.name,
-                        error = with_causes(&error),
-                        "cannot count the servers on a bus"
-                    );
-                }
+                None => {}
             }
+        });
+    }
+
+    /// Counts the servers that send heartbeats, and keeps a request open if others listen, too, or may do so.
+    fn look_for_others(self: &Arc<Self>, index: usize, id: &RequestId, namespace: &Arc<str>) {
+        let Some(bus) = self.buses.get(index) else { return };
+        let servers = bus.servers(namespace).map_or(0, |servers| servers.count(Instant::now()));
+        let channel = bus.format.subscriptions(namespace).into_iter().find_map(Subscription::into_channel);
+        let (requests, id, bus) = (self.requests.clone(), id.clone(), bus.clone());
+        self.runtime.spawn(async move {
+            let listeners = match channel {
+                Some(channel) => bus.listeners(&channel).await.flatten(),
+                None => None,
+            };
+            // This server listens, too.
+            if listeners.is_none_or(|listeners| listeners > servers + 1) {
+                requests.keep_open(&id, index);
+            }
+            requests.expect(&id, index, servers);
         });
     }
 

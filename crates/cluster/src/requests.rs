@@ -34,6 +34,8 @@ struct BusAnswers {
     /// How many servers will answer; none while they are being counted.
     expected: Option<usize>,
     received: usize,
+    /// Whether clients may answer whose servers do not tell how many they ask, so that only the timeout ends the request.
+    is_open: bool,
 }
 
 /// The answers to one request. They end when all have answered. Dropping it ends the request.
@@ -75,6 +77,16 @@ impl Requests {
         });
     }
 
+    /// Notes that clients may answer whose servers do not tell how many they ask. To be called before
+    /// [`expect`](Self::expect).
+    pub(crate) fn keep_open(&self, id: &RequestId, bus: usize) {
+        self.change(id, |pending| {
+            if let Some(bus) = pending.buses.get_mut(bus) {
+                bus.is_open = true;
+            }
+        });
+    }
+
     /// Takes an answer; false if nobody waits for it.
     pub(crate) fn answer(&self, id: &str, bus: usize, from: Option<&str>, answer: Answer) -> bool {
         self.change(id, |pending| pending.take(bus, from, answer)).is_some()
@@ -98,13 +110,14 @@ impl Pending {
             return;
         }
         self.accepted += 1;
-        if !matches!(answer, Answer::Ack(_))
+        if !matches!(answer, Answer::Ack(_) | Answer::UncountedAck(_))
             && let Some(bus) = self.buses.get_mut(bus)
         {
             bus.received += 1;
         }
         match &answer {
             Answer::Ack(_) => self.acks_due = self.acks_due.saturating_sub(1),
+            Answer::UncountedAck(_) => {}
             Answer::AckCount(count) => self.acks_due = self.acks_due.saturating_add(*count),
             // The server has no handler that answers, or has answered by another bus.
             Answer::ServerEvent(args) if args.count() == 0 => return,
@@ -117,7 +130,11 @@ impl Pending {
     }
 
     fn is_complete(&self) -> bool {
-        self.acks_due == 0 && self.buses.iter().all(|bus| bus.expected.is_some_and(|expected| bus.received >= expected))
+        self.acks_due == 0
+            && self
+                .buses
+                .iter()
+                .all(|bus| !bus.is_open && bus.expected.is_some_and(|expected| bus.received >= expected))
     }
 }
 
@@ -176,6 +193,23 @@ mod tests {
         }
         assert!(matches!(answers.next().await, Some(Answer::Count(7))));
         assert!(answers.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_kept_open_does_not_end_and_misses_nobody() {
+        let requests = Arc::new(Requests::default());
+        let id = RequestId::from("r");
+        let mut answers = requests.begin(id.clone(), 1);
+        requests.keep_open(&id, 0);
+        requests.expect(&id, 0, 1);
+        assert!(requests.answer("r", 0, Some("a"), Answer::AckCount(1)));
+        assert!(requests.answer("r", 0, None, Answer::UncountedAck(Default::default())));
+        assert!(requests.answer("r", 0, Some("a"), Answer::Ack(Default::default())));
+        for _ in 0..3 {
+            answers.next().await.expect("it has not ended");
+        }
+        assert!(requests.answer("r", 0, None, Answer::UncountedAck(Default::default())), "there may be more");
+        assert_eq!(answers.progress(), Progress { received: 1, expected: 1 });
     }
 
     #[tokio::test]

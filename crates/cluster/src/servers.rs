@@ -20,7 +20,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Notes that a server has sent something.
+    /// Notes that a server has sent something. Only a heartbeat makes a server known, because there may be others on the bus
+    /// that send none and do not answer.
     pub(crate) fn heard(&self, name: &str, heartbeat: Option<Heartbeat>, now: Instant) {
         let mut heard = self.heard.lock();
         if heartbeat == Some(Heartbeat::Stopping) {
@@ -30,7 +31,9 @@ impl Servers {
         if heard.len() >= MAX_SERVERS {
             heard.retain(|_, at| is_alive(*at, now));
         }
-        if heard.len() < MAX_SERVERS || heard.contains_key(name) {
+        if let Some(at) = heard.get_mut(name) {
+            *at = now;
+        } else if heartbeat.is_some() && heard.len() < MAX_SERVERS {
             heard.insert(name.into(), now);
         }
     }
@@ -56,7 +59,9 @@ mod tests {
         let servers = Servers::default();
         let start = Instant::now();
         servers.heard("a", Some(Heartbeat::Started), start);
+        servers.heard("b", Some(Heartbeat::Alive), start);
         servers.heard("b", None, start + TIMEOUT / 2);
+        servers.heard("c", None, start + TIMEOUT / 2);
         assert_eq!(servers.count(start + TIMEOUT / 2), 2);
         assert_eq!(servers.count(start + TIMEOUT), 1, "a is silent");
         servers.heard("b", Some(Heartbeat::Stopping), start + TIMEOUT);

@@ -100,3 +100,19 @@ fn dates_and_undefined_get_the_form_that_every_decoder_knows() {
     let date = Date::from_unix_milliseconds(1_700_000_000_000);
     assert_eq!(args.all::<(Value, Value, Value)>().unwrap(), (date.into(), Value::Undefined, date.into()));
 }
+
+#[test]
+fn json_gets_attachments_for_all_its_placeholders() {
+    let text = r#"[{"_placeholder":true,"num":1},{"a":{"_placeholder":true,"num":0}}]"#;
+    let encoded = Encoded::json(text, DEPTH).unwrap();
+    let attachments = [Bytes::from_static(b"zero"), Bytes::from_static(b"one")];
+    let args = encoded.with_attachments(&attachments, 0).unwrap().items().unwrap();
+    assert_eq!(args.get::<Bytes>(0).unwrap(), "one");
+    assert_eq!(args.get::<Value>(1).unwrap().get("a"), Some(&Value::Binary(Bytes::from_static(b"zero"))));
+    assert!(encoded.with_attachments(&attachments[..1], 0).is_err(), "a placeholder without attachment");
+    let thrice = [r#"{"_placeholder":true,"num":0}"#; 3].join(",");
+    let thrice = format!("[{thrice}]");
+    let encoded = Encoded::json(&thrice, DEPTH).unwrap();
+    assert!(encoded.with_attachments(&attachments[..1], 11).is_err(), "an attachment that is named too often");
+    assert!(encoded.with_attachments(&attachments[..1], 12).is_ok());
+}

@@ -64,7 +64,7 @@ impl Kind {
                 Answer::ServerEvent(_) => Self::ServerSideEmitResponse,
                 Answer::AckCount(_) => Self::BroadcastClientCount,
                 Answer::Ack(_) => Self::BroadcastAck,
-                Answer::SocketIds(_) | Answer::Rooms(_) | Answer::Count(_) | Answer::Done => {
+                Answer::SocketIds(_) | Answer::Rooms(_) | Answer::Count(_) | Answer::UncountedAck(_) | Answer::Done => {
                     return Err(EncodeError::Impossible("take this answer"));
                 }
             },

@@ -87,6 +87,9 @@ pub enum Acks {
     Uncounted,
     /// With the number of clients asked, then with the acknowledgement of each.
     Counted,
+    /// Those that send heartbeats like [`Counted`](Self::Counted), others only with the acknowledgements. A request then
+    /// lasts until its timeout, unless the broker tells that there are no others.
+    Mixed,
 }
 
 /// What a format has read.
@@ -158,6 +161,17 @@ pub enum Subscription {
     Pattern(String),
     /// A stream.
     Stream(String),
+}
+
+impl Subscription {
+    /// The channel, if it is one.
+    #[must_use]
+    pub fn into_channel(self) -> Option<String> {
+        match self {
+            Self::Channel(channel) => Some(channel),
+            Self::Pattern(_) | Self::Stream(_) => None,
+        }
+    }
 }
 
 /// Why a message cannot be written in a format.

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, Serializer};
 
@@ -8,6 +9,7 @@ use super::args::{Args, Repr};
 use super::error::{DecodeError, ValueError};
 use super::json::{MAX_DEPTH, SYNTAX, Scanner};
 use super::msgpack_data::{Reader, Token};
+use super::placeholder;
 use super::transcode::{self, Members};
 use super::value::{Number, Value};
 
@@ -40,6 +42,23 @@ impl<'a> Encoded<'a> {
         } else {
             Err(DecodeError::InvalidPayload("bytes follow the MessagePack value"))
         }
+    }
+
+    /// The same JSON with attachments for its placeholders. MessagePack stays as it is.
+    ///
+    /// # Errors
+    /// [`DecodeError::IllegalPlaceholders`] if a placeholder names none of them, [`DecodeError::AttachmentsTooLarge`] if
+    /// they are named so often that decoding could take more memory than `max_bytes` and than all of them together.
+    pub fn with_attachments(self, attachments: &'a [Bytes], max_bytes: usize) -> Result<Self, DecodeError> {
+        let Repr::Json { elements, .. } = self.0 else { return Ok(self) };
+        let named = placeholder::named_attachments(elements, attachments.len())?;
+        let bytes = |attachment: &Bytes| attachment.len();
+        let named: usize = named.iter().filter_map(|&index| attachments.get(index)).map(bytes).sum();
+        let limit = max_bytes.max(attachments.iter().map(bytes).sum());
+        if named > limit {
+            return Err(DecodeError::AttachmentsTooLarge { limit });
+        }
+        Ok(Self(Repr::Json { elements, attachments }))
     }
 
     /// Whether it is `null`, or MessagePack's `undefined`.
