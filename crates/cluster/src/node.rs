@@ -320,9 +320,14 @@ impl Node {
             name: self.name.plain().clone(),
         };
         let delivery = &side.delivery;
+        // A server on the same buses asks by each of them, and counts an answer by each.
+        let is_new_request = |id: &str| self.buses.len() < 2 || self.arrived.is_new_request(from, id);
         match message.body {
             Body::Broadcast(Broadcast { event, args, target, acks: None }) => {
                 log_emit(bus, delivery.broadcast(&event, &args, &target));
+            }
+            Body::Broadcast(Broadcast { acks: Some(acks), .. }) if !is_new_request(&acks.id) => {
+                asked(acks.id).answer(Answer::AckCount(0));
             }
             Body::Broadcast(Broadcast { event, args, target, acks: Some(acks) }) => {
                 let timeout = acks.timeout_ms.map_or(self.settings.request_timeout, Duration::from_millis);
@@ -339,6 +344,9 @@ impl Node {
             Body::Disconnect { target, close: false } => delivery.local().disconnect_all(&target),
             Body::Disconnect { target, close: true } => delivery.local().close_all(&target),
             Body::ServerEvent { event, args } => self.run(bus, &side, ServerEvent { event, args, asked: None }),
+            Body::Request { id, question: Question::ServerEvent { .. } } if !is_new_request(&id) => {
+                asked(id).answer(Answer::ServerEvent(ArgsBuf::default()));
+            }
             Body::Request { id, question } => self.answer(bus, &side, asked(id), question),
             Body::Heartbeat(Heartbeat::Started) => {
                 bus.publish_or_log(&self.message(&message.namespace, Body::Heartbeat(Heartbeat::Alive)));

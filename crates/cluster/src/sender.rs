@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use crate::message::ServerId;
@@ -92,7 +92,11 @@ impl<'a> Sender<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
     senders: Mutex<HashMap<String, Window>>,
+    requests: Mutex<HashSet<Box<str>>>,
 }
+
+/// The number of requests that are remembered. Beyond, all are forgotten, with the same effect.
+const REQUESTS: usize = 16_384;
 
 /// The number of senders that are remembered. Beyond, all are forgotten: a message that is on its way by a second bus at
 /// this moment may then be carried out twice.
@@ -107,6 +111,15 @@ impl Arrived {
             senders.clear();
         }
         senders.entry_ref(sender.name).or_default().insert(number)
+    }
+
+    /// Notes that a request has arrived; false if it had arrived before.
+    pub(crate) fn is_new_request(&self, sender: Option<&str>, id: &str) -> bool {
+        let mut requests = self.requests.lock();
+        if requests.len() >= REQUESTS {
+            requests.clear();
+        }
+        requests.insert(format!("{} {id}", sender.unwrap_or_default()).into())
     }
 }
 

@@ -4,6 +4,7 @@ mod document;
 mod node_postgres;
 mod node_sharded;
 mod node_streams;
+pub mod own;
 mod socket_data;
 
 use bytes::Bytes;

@@ -50,8 +50,8 @@ pub trait Adapter: Send + Sync + 'static {
         self.local().broadcast(packet, target);
     }
 
-    /// Sends an event to the target's sockets on other servers and asks each for an acknowledgement, for this long. The
-    /// caller has asked the sockets of this server. None if there are no other servers.
+    /// Sends an event to the target's sockets on other servers and asks each for an acknowledgement. What it returns has to
+    /// end after the timeout. The caller has asked the sockets of this server. None if there are no other servers.
     fn broadcast_with_ack(
         &self,
         event: &str,

@@ -185,7 +185,10 @@ impl<T> BroadcastAcks<T> {
                 }
                 return Poll::Ready(Some((Some(sid), Err(AckError::TimedOut))));
             }
-            self.elsewhere.acks.clear();
+            // The adapter has the same timeout, and then tells which servers are missing.
+            if !self.elsewhere.acks.is_empty() {
+                return Poll::Pending;
+            }
             let Some(outstanding) = self.elsewhere.outstanding.checked_sub(1) else { return Poll::Ready(None) };
             self.elsewhere.outstanding = outstanding;
             return Poll::Ready(Some((None, Err(AckError::TimedOut))));

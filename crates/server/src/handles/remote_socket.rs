@@ -87,4 +87,27 @@ impl Operator {
         }
         Ok(sockets)
     }
+
+    /// Counts the selected sockets of every server.
+    ///
+    /// # Errors
+    /// If another server does not answer in time.
+    pub async fn count(&self) -> Result<usize, AdapterError> {
+        let mut count = 0;
+        for namespace in self.namespaces().iter() {
+            count += namespace.adapter().count(&self.target).await?;
+        }
+        Ok(count)
+    }
+}
+
+impl Namespace {
+    /// The names of all rooms that have members, on this server and on the others. The rooms named after socket ids are
+    /// not among them, unless a server of another kind reports them.
+    ///
+    /// # Errors
+    /// If another server does not answer in time.
+    pub async fn all_rooms(&self) -> Result<Vec<Arc<str>>, AdapterError> {
+        self.adapter().rooms().await
+    }
 }
