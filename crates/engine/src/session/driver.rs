@@ -4,7 +4,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use sockeye_protocol::{
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     Batch, Session, SessionHandler,
     log_throttle::log_failed_upgrade,
+    memory::RECHECK,
     outgoing::outbox::SLICES,
     session::{
         core::{Core, Delivery},
@@ -53,9 +53,6 @@ pub(crate) struct Driver<H> {
     /// The code of the Close frame that answers a peer that broke a rule of WebSocket.
     pub(super) broken_rule: Option<CloseCode>,
 }
-
-/// So often a session that is not read for want of memory looks whether there is some.
-pub(crate) const RECHECK: Duration = Duration::from_millis(250);
 
 /// Why a turn stops reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
