@@ -286,3 +286,32 @@ impl JoinedBus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{format::Python, transport::TransportFuture};
+
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        fn run(&self, _: Arc<Link>) -> TransportFuture<()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn listeners(&self, _: &str) -> TransportFuture<Option<usize>> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+    }
+
+    #[test]
+    fn a_channel_that_namespaces_share_is_subscribed_as_long_as_one_of_them_is_there() {
+        let bus = Bus::new("b", Python::new(Default::default()), Nowhere);
+        let bus = JoinedBus::new(bus, &"server".into(), Box::new(|_| None));
+        ["/", "/chat"].into_iter().for_each(|namespace| bus.add_namespace(&namespace.into()));
+        bus.remove_namespace("/");
+        assert_eq!(bus.link.subscriptions.all(), [Subscription::Channel("socketio".into())]);
+        bus.remove_namespace("/chat");
+        assert_eq!(bus.link.subscriptions.all(), []);
+    }
+}

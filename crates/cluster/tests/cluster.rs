@@ -3,12 +3,13 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::json;
+use futures_util::StreamExt;
+use serde_json::{Value as Json, json};
 use sockeye::{ArgsBuf, Socket, TestClient};
 use sockeye_cluster::{
     Cluster, Emitter,
     format::{
-        Format,
+        Format, Python, PythonSettings,
         own::{Keys, Own},
     },
 };
@@ -334,4 +335,95 @@ async fn a_server_that_is_dropped_leaves_the_buses() {
     drop(two);
     broker.until_heard(Own::default().subscriptions("/").pop(), 1).await;
     one.server.of("/").emit("n", ()).unwrap();
+}
+
+fn python() -> Python {
+    Python::new(PythonSettings::default())
+}
+
+async fn pair_on_a_python_bus(broker: &Broker) -> (Member, Member) {
+    let one = Member::on(vec![broker.bus("python", python())]).await;
+    let two = Member::on(vec![broker.bus("python", python())]).await;
+    heard_each_other(&[&one, &two]).await;
+    (one, two)
+}
+
+#[tokio::test]
+async fn servers_on_a_python_bus_do_among_themselves_what_python_has_no_words_for() {
+    let broker = Broker::default();
+    let (one, two) = pair_on_a_python_bus(&broker).await;
+    let (near, mut far) = (client(&one).await, client(&two).await);
+    let root = one.server.of("/");
+    root.except(near.sid()).sockets_join(["a", "b"]);
+    while root.to("a").count().await.unwrap() == 0 {}
+    assert_eq!(root.to("b").fetch_sockets().await.unwrap()[0].id().as_str(), far.sid());
+    root.to("a").except("nobody").emit("excepted", (1, None::<u8>)).unwrap();
+    assert_eq!(next(&mut far).await, ("excepted".into(), json!(1)));
+    two.server.of("/").on_server_event("ask", |args: ArgsBuf| async move { args.as_args().get::<u8>(0).unwrap() + 1 });
+    let answers = root.everyone().server_side_emit_with_ack("ask", 7).await.unwrap();
+    assert_eq!(answers.len(), 1);
+    // The broker tells that nobody else listens, so that the acknowledgements are complete before the timeout.
+    let asked = root.to("b").timeout(Duration::from_secs(3_600)).emit_with_ack::<u8>("q", ()).unwrap();
+    let question = far.receive().await.unwrap();
+    far.acknowledge(&question, 7).await.unwrap();
+    let collected = tokio::time::timeout(Duration::from_secs(10), asked.collect()).await.unwrap();
+    assert_eq!(collected.answers.iter().map(|(_, answer)| *answer).collect::<Vec<_>>(), [7]);
+}
+
+#[tokio::test]
+async fn python_servers_acknowledge_and_are_acknowledged() {
+    let broker = Broker::default();
+    let (one, two) = pair_on_a_python_bus(&broker).await;
+    let mut heard = broker.listen("socketio");
+    let mut far = client(&two).await;
+    let mut next_of = async |method: &str| loop {
+        let (_, payload) = heard.recv().await.unwrap();
+        let message: Json = serde_json::from_slice(&payload).unwrap();
+        if message["method"] == method {
+            return message;
+        }
+    };
+    for far_answers in [true, false] {
+        let asked = one.server.of("/").timeout(Duration::from_millis(300)).emit_with_ack::<u8>("q", ()).unwrap();
+        let emit = next_of("emit").await;
+        let question = far.receive().await.unwrap();
+        if far_answers {
+            far.acknowledge(&question, 7).await.unwrap();
+        }
+        let mut asked = std::pin::pin!(asked);
+        let mut answers = Vec::new();
+        if far_answers {
+            answers.push(asked.next().await.unwrap().1.unwrap());
+        }
+        // There may still be clients of Python servers.
+        for answer in [8, 9] {
+            let [sid, namespace, id] = [0, 1, 2].map(|index| emit["callback"][index].clone());
+            let callback = json!({
+                "method": "callback", "host_id": emit["host_id"], "sid": sid, "namespace": namespace, "id": id,
+                "args": [answer],
+            });
+            broker.publish("socketio", callback.to_string().as_bytes());
+        }
+        let mut missing = 0;
+        while let Some((_, answer)) = asked.next().await {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(_) => missing += 1,
+            }
+        }
+        let expected = if far_answers { (vec![7, 8, 9], 0) } else { (vec![8, 9], 1) };
+        assert_eq!((answers, missing), expected);
+    }
+
+    let asking = json!({
+        "method": "emit", "event": "p", "data": [1], "namespace": "/", "room": far.sid(), "host_id": "python",
+        "callback": [far.sid(), "/", 3],
+    });
+    broker.publish("socketio", asking.to_string().as_bytes());
+    let question = far.receive().await.unwrap();
+    far.acknowledge(&question, ("yes", 1)).await.unwrap();
+    let expected = json!({
+        "method": "callback", "host_id": "python", "sid": far.sid(), "namespace": "/", "id": 3, "args": ["yes", 1],
+    });
+    while next_of("callback").await != expected {}
 }

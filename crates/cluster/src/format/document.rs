@@ -99,6 +99,16 @@ impl Document {
         Ok(())
     }
 
+    /// Writes the arguments as the next items of an array, or one as the value of a member; in JSON only. Returns the
+    /// attachments for which placeholders stand.
+    pub(super) fn json_elements(&mut self, args: &ArgsBuf) -> Result<Vec<Bytes>, EncodeError> {
+        if args.as_args().is_empty() {
+            return Ok(Vec::new());
+        }
+        self.separate();
+        append_elements(&mut self.out, args).map_err(arguments)
+    }
+
     /// The document.
     pub(super) fn into_bytes(self) -> Bytes {
         self.out.into()

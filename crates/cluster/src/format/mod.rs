@@ -5,6 +5,7 @@ mod node_postgres;
 mod node_sharded;
 mod node_streams;
 pub mod own;
+mod python;
 mod socket_data;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 pub use node_postgres::{NodePostgres, PostgresSettings};
 pub use node_sharded::{NodeSharded, ShardedSettings, SubscriptionMode};
 pub use node_streams::{NodeStreams, StreamsSettings};
+pub use python::{ExceptRooms, Generation, Python, PythonSettings};
 
 use crate::message::{Message, ServerId};
 

@@ -50,6 +50,15 @@ impl Broker {
         }
     }
 
+    /// Listens to a channel as a process of another kind.
+    pub(crate) fn listen(&self, channel: &str) -> mpsc::UnboundedReceiver<(String, Vec<u8>)> {
+        let (messages, heard) = mpsc::unbounded_channel();
+        let subscriptions = vec![Subscription::Channel(channel.into())];
+        let id = self.0.next.fetch_add(1, Ordering::SeqCst);
+        self.0.subscribers.lock().unwrap().insert(id, Subscriber { subscriptions, messages });
+        heard
+    }
+
     /// Ends all connections and refuses new ones, until `false`.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.0.is_down.store(is_down, Ordering::SeqCst);

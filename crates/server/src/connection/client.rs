@@ -358,9 +358,8 @@ impl SessionHandler for Client {
     }
 
     fn held_bytes(&self) -> usize {
-        let waiting: usize = self.members.iter().map(|member| member.backlog_bytes() + member.auth_bytes()).sum();
-        let awaiting = self.others.as_ref().map_or(0, |others| others.auth_bytes());
-        waiting + awaiting + self.decoder.memory()
+        let backlog: usize = self.members.iter().map(Member::backlog_bytes).sum();
+        backlog + self.decoder.memory()
     }
 
     fn is_behind(&self) -> bool {

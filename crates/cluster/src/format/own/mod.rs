@@ -87,6 +87,16 @@ impl Format for Own {
     }
 }
 
+/// Writes a message without signature, for formats that carry it in messages of theirs.
+pub(super) fn to_bytes(message: &Message) -> Result<Vec<u8>, EncodeError> {
+    write::message(message)
+}
+
+/// Reads what [`to_bytes`] writes.
+pub(super) fn from_bytes(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+    read::message(bytes)
+}
+
 /// A name as a part of a channel: every byte but letters, digits, `-` and `_` as `=` and two hexadecimal digits. So it
 /// contains nothing that a broker takes for a separator or a wildcard. An empty name is `=`.
 fn token(name: &str) -> String {
