@@ -122,7 +122,7 @@ pub(crate) struct Counters {
     refused: [Counter; 6],
     over_max_sessions: Counter,
     over_max_sessions_per_address: Counter,
-    over_max_memory: Counter,
+    pub(crate) over_max_memory: Counter,
     pub(crate) starved: Counter,
     pub(crate) closed_for_memory: Counter,
     over_max_session_rate: Counter,

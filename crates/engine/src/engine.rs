@@ -14,7 +14,7 @@ use crate::{
     handshake,
     log_throttle::log_limit,
     log_throttled,
-    memory::Memory,
+    memory::{Memory, MemoryCharge},
     outgoing::outbox::Outbox,
     session::{
         context::Context,
@@ -87,6 +87,18 @@ impl<A: Application> Engine<A> {
     /// How many sessions are open.
     pub fn session_count(&self) -> usize {
         self.shared.sessions.lock().len()
+    }
+
+    /// Counts a client of another protocol towards `max_memory`; `None` if nine tenths of it are in use, so that the client
+    /// is to be refused. To be called on a runtime.
+    pub fn charge_memory(&self) -> Option<MemoryCharge> {
+        let Context { memory, counters, .. } = &*self.shared.context;
+        if memory.is_full() {
+            counters.over_max_memory.increment();
+            return None;
+        }
+        self.shared.start_eviction();
+        Some(MemoryCharge::new(memory.clone()))
     }
 
     /// Opens no more sessions, until the engine is [served](Self::serve) again, and closes those that are open, so that
@@ -271,7 +283,8 @@ impl Shared {
         let mut eviction = self.eviction.lock();
         // It ends with its runtime, though others may still drive sessions.
         if eviction.as_ref().is_none_or(JoinHandle::is_finished) {
-            let task = keep_below_limit(memory.clone(), Arc::downgrade(&self.sessions));
+            let (context, sessions) = (Arc::downgrade(&self.context), Arc::downgrade(&self.sessions));
+            let task = keep_below_limit(memory.clone(), context, sessions);
             *eviction = Some(tokio::spawn(task));
         }
     }

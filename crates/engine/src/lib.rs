@@ -29,6 +29,7 @@ pub use handshake::{Handshake, RemoteAddr};
 pub use http_service::{EngineService, Graceful, NotFound, ResponseFuture, ServeError, listen};
 pub use in_process::InProcess;
 pub use log_throttle::{LogThrottle, excerpt, log_limit};
+pub use memory::MemoryCharge;
 #[cfg(feature = "tls")]
 pub use options::TlsError;
 pub use options::{

@@ -66,7 +66,9 @@ enum Attack {
     UnreadBroadcasts,
     UnreadPolling,
     UnfinishedMessages,
+    UnreadAnswers,
     UnfinishedBodies,
+    UnfinishedHeads,
     Backlog,
 }
 
@@ -124,6 +126,18 @@ impl Battle {
                 self.polling().await?;
                 Some(Box::new(self.connect().await))
             }
+            Attack::UnreadAnswers => {
+                let sid = self.polling().await?;
+                // The kernel would take most of the answer.
+                let mut stream = connect_through(&self.engine, 4_096);
+                let get = format!("GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n");
+                stream.write_all(get.as_bytes()).await.ok()?;
+                Some(Box::new(stream))
+            }
+            Attack::UnfinishedHeads => {
+                let head = [&b"GET / HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'x'; 31_000]].concat();
+                flood(self.connect().await, head).await
+            }
             Attack::UnfinishedBodies => {
                 let sid = self.polling().await?;
                 let mut stream = self.connect().await;
@@ -168,11 +182,12 @@ impl Battle {
         Some(websocket.stream)
     }
 
-    /// Sends something of its own to every hostile client that does not read.
-    fn broadcast(&self) {
+    /// Sends something to every hostile client that does not read: the same to all, or to each something of its own.
+    fn broadcast(&self, same: bool) {
         let message = vec![b'x'; 100_000];
+        let frame = Frame::binary(&message);
         for session in self.sessions.lock().iter().skip(1) {
-            let _closed = session.send(Frame::binary(&message));
+            let _closed = session.send(if same { frame.clone() } else { Frame::binary(&message) });
         }
     }
 }
@@ -191,8 +206,10 @@ async fn fight(attack: Attack, max_memory: usize) -> Metrics {
     let mut clients = Vec::new();
     for number in 0..HOSTILE {
         clients.extend(battle.attack(attack).await);
-        if matches!(attack, Attack::UnreadBroadcasts | Attack::UnreadPolling) && number % 20 == 0 {
-            battle.broadcast();
+        match attack {
+            Attack::UnreadBroadcasts | Attack::UnreadPolling if number % 20 == 0 => battle.broadcast(false),
+            Attack::UnreadAnswers => battle.broadcast(true),
+            _ => {}
         }
         if number % 10 == 0 {
             good.send(&format!("4{number}")).await;
@@ -218,11 +235,15 @@ fn measured(attack: Attack, max_memory: usize) -> (usize, Metrics) {
 }
 
 fn stays_within_the_limit(attack: Attack) {
+    stays_within(attack, MAX_MEMORY);
+}
+
+fn stays_within(attack: Attack, max_memory: usize) {
     let _alone = ALONE.lock();
-    let (taken, metrics) = measured(attack, MAX_MEMORY);
-    println!("{attack:?}: {} KiB of {} KiB at most, {metrics:?}", taken >> 10, MAX_MEMORY >> 10);
-    assert!(taken <= MAX_MEMORY / 4 * 5, "{attack:?} made the server hold {taken} bytes");
-    assert!(taken >= MAX_MEMORY / 2, "{attack:?} is no attack: it took {taken} bytes");
+    let (taken, metrics) = measured(attack, max_memory);
+    println!("{attack:?}: {} KiB of {} KiB at most, {metrics:?}", taken >> 10, max_memory >> 10);
+    assert!(taken <= max_memory / 4 * 5, "{attack:?} made the server hold {taken} bytes");
+    assert!(taken >= max_memory / 2, "{attack:?} is no attack: it took {taken} bytes");
     assert!(metrics.starved + metrics.over_max_memory + metrics.closed_for_memory > 0, "{metrics:?}");
 }
 
@@ -234,6 +255,16 @@ fn unread_broadcasts_stay_within_the_limit() {
 #[test]
 fn unread_polling_stays_within_the_limit() {
     stays_within_the_limit(Attack::UnreadPolling);
+}
+
+#[test]
+fn unread_answers_to_polls_stay_within_the_limit() {
+    stays_within_the_limit(Attack::UnreadAnswers);
+}
+
+#[test]
+fn unfinished_heads_stay_within_the_limit() {
+    stays_within(Attack::UnfinishedHeads, MAX_MEMORY / 4);
 }
 
 #[test]
@@ -258,15 +289,39 @@ fn a_new_session_is_refused_while_nine_tenths_are_in_use() {
     runtime.block_on(refuses_new_sessions());
 }
 
+#[test]
+fn a_client_of_another_protocol_is_closed_when_most_is_held_for_it() {
+    let _alone = ALONE.lock();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let battle = Battle::begin(8 << 20).await;
+        let (_, mut good) = battle.websocket().await;
+        good.text().await;
+        let (small, large) = (battle.engine.charge_memory().unwrap(), battle.engine.charge_memory().unwrap());
+        small.set(100_000, 0);
+        large.set(6 << 20, 0);
+        assert!(!small.is_starved() && large.is_starved() && !large.is_exhausted());
+        large.set(8 << 20, 0);
+        assert!(!small.is_exhausted() && large.is_exhausted());
+        timeout(PATIENCE, large.evicted()).await.expect("the largest is not closed");
+        assert_eq!(battle.engine.metrics().closed_for_memory, 1);
+        drop(large);
+        assert!(timeout(Duration::from_millis(50), small.evicted()).await.is_err(), "it has given nothing back");
+        good.send("4still here").await;
+        assert_eq!(good.text().await, "4still here");
+    });
+}
+
 async fn refuses_new_sessions() {
     let battle = Battle::begin(1 << 20).await;
     let (_, mut websocket) = battle.websocket().await;
     websocket.text().await;
-    let frame = Frame::binary(&vec![0; 1_010_000]);
+    let frame = Frame::binary(&vec![0; 900_000]);
     let (status, _) = battle.websocket().await;
     assert_eq!(status, 503);
+    assert!(battle.engine.charge_memory().is_none(), "a client of another protocol is admitted");
+    assert_eq!(battle.engine.metrics().over_max_memory, 2);
     drop(frame);
-    assert_eq!(battle.engine.metrics().over_max_memory, 1);
     let (status, _) = battle.websocket().await;
     assert_eq!(status, 101);
 }

@@ -13,8 +13,8 @@ use sockeye_engine::{Application, CloseReason, Config, Engine, Frame, Graceful, 
 use sockeye_protocol::websocket::Opcode;
 use support::{NotFound, PATIENCE, Received, WebSocket, connect_in_memory, start, start_in_memory, websocket_over};
 use tokio::{
-    io::DuplexStream,
-    net::TcpListener,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -142,6 +142,27 @@ async fn a_shutdown_does_not_wait_longer_than_its_limit() {
     let begun = Instant::now();
     timeout(PATIENCE, serving).await.expect("the server does not stop").unwrap();
     assert_eq!(begun.elapsed().as_secs(), limit.as_secs());
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_an_answer_and_not_for_the_rest_of_a_head() {
+    const HEAD: &[u8] = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n";
+    for answered_before in [false, true] {
+        let close_timeout = Duration::from_millis(100);
+        let mut server = start(Config { close_timeout, ..Config::default() }).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        if answered_before {
+            stream.write_all(&[HEAD, b"\r\n"].concat()).await.unwrap();
+            stream.read_u8().await.unwrap();
+        }
+        stream.write_all(HEAD).await.unwrap();
+        // By the time another connection is answered, the head is read.
+        server.open_polling().await;
+        let begun = Instant::now();
+        server.stop.take().unwrap().send(()).unwrap();
+        timeout(PATIENCE, &mut server.task).await.expect("the server does not stop").unwrap();
+        assert!(begun.elapsed() < 20 * close_timeout, "it took {:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test]

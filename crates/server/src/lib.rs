@@ -46,7 +46,7 @@ pub use metrics::Metrics;
 pub use sockeye_engine::TlsError;
 pub use sockeye_engine::{
     Application, Batch, CloseReason, Config as EngineConfig, ConnectionError, ConnectionPermit, ConnectionPermits,
-    Cookie, Cors, EngineService, Frame, Graceful, Handshake, Hooks, Hosts, LogThrottle, Message,
+    Cookie, Cors, EngineService, Frame, Graceful, Handshake, Hooks, Hosts, LogThrottle, MemoryCharge, Message,
     Metrics as EngineMetrics, NotFound, OriginError, OriginPattern, OriginPolicy, PermitError, PermitLimits, Refusal,
     RemoteAddr, ResponseFuture, Revision, SameSite, SendError, ServeError, Session, SessionHandler, Sid, Tls,
     TransportKind, Transports, client_address, excerpt, listen, log_limit, log_throttled,

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::outbox::Outbox;
+use super::outbox::{Counted, Outbox};
 use crate::identity::User;
 
 /// The plain WebSocket connections that are open, and whom they belong to.
@@ -53,8 +53,9 @@ impl PlainDevices {
         // The lock is released before the messages are queued.
         let outboxes: Vec<_> =
             self.members.lock().outboxes.get(group).into_iter().flat_map(HashMap::values).cloned().collect();
-        for outbox in &outboxes {
-            outbox.push(message.clone());
+        if !outboxes.is_empty() {
+            let message = Counted::from(message.clone());
+            outboxes.iter().for_each(|outbox| outbox.push(message.clone()));
         }
         outboxes.len()
     }
@@ -93,12 +94,14 @@ impl Drop for Registration {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use sockeye::Server;
+
     use super::*;
 
     #[test]
     fn messages_reach_every_connection_of_their_group_and_no_other() {
         let devices = Arc::new(PlainDevices::default());
-        let outboxes: Vec<_> = (0..4).map(|_| Outbox::new(1000)).collect();
+        let outboxes: Vec<_> = (0..4).map(|_| Outbox::new(1000, Server::new().charge_memory().unwrap())).collect();
         let group = |name: &str| Group::User(User::parse(name).unwrap());
         let groups = [group("alice"), group("alice"), group("bob"), Group::Lobby];
         let mut registered: Vec<_> =

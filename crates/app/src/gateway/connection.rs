@@ -2,7 +2,8 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    pin::pin,
+    io,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    time::timeout,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -34,7 +35,7 @@ use crate::chat::Outbox;
 /// nothing is lost.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Metered<S>>,
     outbox: Outbox,
     /// Messages taken from the outbox.
     messages: VecDeque<Message>,
@@ -63,6 +64,9 @@ pub(super) enum End {
 /// The bytes to read at a time. An idle connection keeps a buffer of this size; a larger message gets one of its own.
 const READ_BUFFER: usize = 256;
 
+/// How many messages are handled before others have their turn.
+const TURN: u32 = 64;
+
 /// The longest frame to send; a longer message is sent in several. The library keeps its buffer of this size.
 const MAX_FRAME: usize = 16 * 1024;
 
@@ -75,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .max_write_buffer_size(4 * MAX_FRAME)
             .max_frame_size(Some(config.max_payload))
             .max_message_size(Some(config.max_payload));
+        let stream = Metered { stream, read: 0, written: 0, outbox: outbox.clone(), starved: None };
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
         let &Config { ping_interval, ping_timeout, close_timeout, .. } = config;
         let (messages, frames) = (VecDeque::new(), VecDeque::new());
@@ -85,7 +90,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn run(&mut self, stop: impl Future<Output = ()>, mut handle: impl FnMut(&Message)) -> End {
         let mut stop = pin!(stop);
         let mut is_pinged = false;
+        let outbox = self.outbox.clone();
+        let mut messages: u32 = 0;
         loop {
+            messages = messages.wrapping_add(1);
+            if messages.is_multiple_of(TURN) {
+                // A client that sends without end must not keep others from their turn.
+                tokio::task::yield_now().await;
+            }
             let limit = if is_pinged { self.ping_timeout } else { self.ping_interval };
             tokio::select! {
                 message = timeout(limit, poll_fn(|cx| self.poll_message(cx))) => match message {
@@ -106,12 +118,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 },
                 () = &mut stop => return STOPPING,
+                () = outbox.evicted() => return OUT_OF_MEMORY,
             }
         }
     }
 
-    /// Closes the connection within the close timeout. Sends what still waits first, unless the client has closed.
+    /// Closes the connection within the close timeout. Sends what still waits first, unless the client has closed or
+    /// memory is short.
     pub(super) async fn close(mut self, end: End) {
+        if end == OUT_OF_MEMORY {
+            (self.messages, self.frames) = (VecDeque::new(), VecDeque::new());
+            self.outbox.close();
+        }
         match timeout(self.close_timeout, self.say_goodbye(&end)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a plain WebSocket ended before its close was complete"),
@@ -144,7 +162,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // The outbox still reports an overflow while the client does not read.
             let _pending = self.outbox.poll_take(cx, false)?;
         }
-        let message = match ready!(self.socket.poll_next_unpin(cx)) {
+        let next = self.socket.poll_next_unpin(cx);
+        if next.is_ready() {
+            // The rest of what was read is less than the library's buffer.
+            self.socket.get_mut().forget();
+        }
+        let message = match ready!(next) {
             Some(Ok(message)) => message,
             Some(Err(error)) => return Poll::Ready(Err(error.into())),
             None => return Poll::Ready(Err(End::Lost)),
@@ -179,6 +202,73 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// The stream of a connection, which counts what the library holds.
+#[derive(Debug)]
+struct Metered<S> {
+    stream: S,
+    /// How many bytes were read of a message that is incomplete.
+    read: usize,
+    /// The most bytes that were to be written at a time, for which the library keeps its buffer.
+    written: usize,
+    outbox: Outbox,
+    /// Runs while nothing is read for want of memory.
+    starved: Option<Pin<Box<Sleep>>>,
+}
+
+/// So often a client that is not read for want of memory looks whether there is some.
+const RECHECK: Duration = Duration::from_millis(250);
+
+impl<S> Metered<S> {
+    /// What was read is no longer held.
+    fn forget(&mut self) {
+        self.read = 0;
+        self.outbox.note_held(self.held());
+    }
+
+    fn held(&self) -> usize {
+        READ_BUFFER + self.read + 2 * self.written
+    }
+
+    /// Ready unless memory is short and much of it is held for this connection.
+    fn poll_memory(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.outbox.note_held(self.held()) {
+            let starved = self.starved.get_or_insert_with(|| Box::pin(sleep(RECHECK)));
+            ready!(starved.as_mut().poll(cx));
+            self.starved = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_memory(cx));
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.read += buffer.filled().len() - before;
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.written = this.written.max(bytes.len());
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+const OUT_OF_MEMORY: End =
+    End::Close(CloseCode::Again, "the server is short of memory, and holds most of it for this connection");
 const SILENT: End = End::Close(CloseCode::Away, "no answer to a ping");
 const STOPPING: End = End::Close(CloseCode::Away, "the server is stopping; connect again");
 const TOO_SLOW: End = End::Close(CloseCode::Again, "messages were not read fast enough");
@@ -226,7 +316,7 @@ mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
-    use sockeye::{OriginPolicy, PermitLimits};
+    use sockeye::{EngineConfig, OriginPolicy, PermitLimits, Server};
     use tokio::{
         io::{AsyncReadExt as _, DuplexStream},
         sync::oneshot,
@@ -254,10 +344,18 @@ mod tests {
     /// The other side of a connection whose messages go to `handle`. The task returns after the close.
     fn start(
         stop: impl Future<Output = ()> + Send + 'static,
+        handle: impl FnMut(&Message, &Outbox) + Send + 'static,
+    ) -> (DuplexStream, Outbox, JoinHandle<()>) {
+        start_on(&Server::new(), stop, handle)
+    }
+
+    fn start_on(
+        memory: &Server,
+        stop: impl Future<Output = ()> + Send + 'static,
         mut handle: impl FnMut(&Message, &Outbox) + Send + 'static,
     ) -> (DuplexStream, Outbox, JoinHandle<()>) {
         let (client, server) = tokio::io::duplex(1024);
-        let outbox = Outbox::new(config().outbox_bytes);
+        let outbox = Outbox::new(config().outbox_bytes, memory.charge_memory().unwrap());
         let given = outbox.clone();
         let task = tokio::spawn(async move {
             let mut connection = Connection::new(server, outbox.clone(), &config()).await;
@@ -383,6 +481,26 @@ mod tests {
         };
         assert_eq!((end.code, end.reason.as_str()), (CloseCode::Again, "messages were not read fast enough"));
         drop(client);
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_for_which_most_memory_is_held_is_closed() {
+        const MAX_MEMORY: usize = 64 << 20;
+        let engine = EngineConfig { max_memory: MAX_MEMORY, ..EngineConfig::default() };
+        let server = Server::builder().config(sockeye::Config { engine, ..sockeye::Config::default() }).build();
+        let (mut stream, _outbox, task) = start_on(&server, std::future::pending(), echo);
+        let others: Vec<_> = (0..2_000).map(|_| server.charge_memory().unwrap()).collect();
+        // An unfinished message, which is more than an equal share.
+        let mut unfinished = b"\x82\xff\0\0\0\0\0\x01\x80\0\0\0\0\0".to_vec();
+        unfinished.resize(90_000, 0);
+        stream.write_all(&unfinished).await.unwrap();
+        let rest = sockeye::Frame::binary(&vec![0; MAX_MEMORY / 9 * 8 - others.len() * 4096]);
+        let mut client = client(stream).await;
+        let (code, reason) = closes(client.next().await.unwrap().unwrap());
+        assert_eq!(code, CloseCode::Again, "{reason}");
+        assert!(reason.contains("short of memory"), "{reason}");
+        drop((client, others, rest));
         task.await.unwrap();
     }
 

@@ -110,7 +110,8 @@ impl Gateway {
             Ok(user) => Group::User(user),
             Err(error) => return refuse(&error),
         };
-        let outbox = Outbox::new(self.config.outbox_bytes);
+        let Some(charge) = self.server.charge_memory() else { return out_of_memory() };
+        let outbox = Outbox::new(self.config.outbox_bytes, charge);
         let device = Device { registration: Some(self.chat.plain().register(group, outbox.clone())), gateway: self };
         if let Err(error) = device.connected() {
             return refuse(&error);
@@ -213,6 +214,12 @@ impl Drop for Device {
     fn drop(&mut self) {
         self.disconnect();
     }
+}
+
+fn out_of_memory() -> Response {
+    log_throttled!(warn, "", setting = "max_memory", "refused a plain WebSocket because nine tenths of it are in use");
+    let text = "the server is short of memory; connect again later";
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER)], text).into_response()
 }
 
 /// When a client may come again that was refused because of a limit, in seconds.

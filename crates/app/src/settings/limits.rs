@@ -171,7 +171,7 @@ fn document() -> String {
     let _infallible = write!(
         text,
         "\nThat is {mib} MiB for one WebSocket whose user made it join every namespace it may, and a thousand times that for 1,000, \
-         {} GiB,\nunless `max_memory` is less. With it, the sessions together hold at most 1.25 × `max_memory`. Not charged to it are payloads of\nCONNECT and, in the program, what waits for plain WebSockets; they have only the limits above.\n",
+         {} GiB,\nunless `max_memory` is less. With it, all clients together make the server hold at most 1.25 × `max_memory`.\n",
         (mib * 1_000).div_ceil(1024)
     );
     text

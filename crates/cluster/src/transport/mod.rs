@@ -1,4 +1,7 @@
 //! Transports: they carry publications to a broker and bring what arrives. A transport knows no format.
+#[cfg(feature = "postgres")]
+pub mod postgres;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::sync::watch;

@@ -18,6 +18,7 @@ use crate::{
         compress::Coding,
         query::Query,
     },
+    memory::BytesCharge,
     response::ResponseBody,
     session::{opening::Opening, requests::ActivePost},
     transport::payload::{Body as Payloads, Payload},
@@ -166,13 +167,34 @@ async fn get(
     let coded = coding.and_then(|coding| Some((coding.encode(&body).ok()?, coding.header())));
     Ok(match coded {
         Some((body, coding)) => {
-            let mut response = uncached(body.into(), content_type);
+            let mut response = uncached(charged(session, body), content_type);
             response.headers_mut().insert(CONTENT_ENCODING, coding);
             response
         }
-        None => uncached(body.into(), content_type),
+        None => uncached(charged(session, body), content_type),
     })
 }
+
+/// A body that counts towards `max_memory` until the client has taken it, unless it is small.
+fn charged(session: &Session, body: Vec<u8>) -> Bytes {
+    struct Charged {
+        body: Vec<u8>,
+        _charge: BytesCharge,
+    }
+    impl AsRef<[u8]> for Charged {
+        fn as_ref(&self) -> &[u8] {
+            &self.body
+        }
+    }
+    if body.capacity() < LARGE {
+        return body.into();
+    }
+    let charge = BytesCharge::new(session.context().memory.clone(), body.capacity());
+    Bytes::from_owner(Charged { body, _charge: charge })
+}
+
+/// Smaller bodies are not charged by themselves: what is charged for an HTTP connection covers them.
+const LARGE: usize = 1024;
 
 async fn post<B>(
     session: &Arc<Session>,

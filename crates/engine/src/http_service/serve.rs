@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tower_service::Service;
 
@@ -173,6 +173,12 @@ where
         let Config { max_connections: max, max_connections_per_address: max_per_address, .. } = *engine.config();
         // Behind a proxy, all connections have the proxy's address.
         let counted = (!engine.config().trust_forwarded).then(|| counted_address(address.ip()));
+        if engine.shared.context.memory.is_exceeded() {
+            engine.shared.context.counters.over_max_memory.increment();
+            let (client, limit) = (address.to_string(), engine.config().max_memory);
+            log_limit(&client, "max_memory", limit, "closed a connection because all of it is in use");
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let limits = PermitLimits { max, max_per_address, rate: 0, rate_per_address: 0 };
         engine.shared.connections.take(counted, &limits).map_err(|error| {
             let counters = &engine.shared.context.counters;
@@ -245,10 +251,13 @@ where
         secure: bool,
         mut stopping: Stopping,
     ) {
-        let Config { head_timeout, write_timeout, max_head_bytes, .. } = *self.engine.engine().config();
+        let Config { head_timeout, write_timeout, close_timeout, max_head_bytes, .. } = *self.engine.engine().config();
         let max_head_bytes = max_head_bytes.max(MIN_HEAD_BYTES);
-        let stream = Switching::new(stream, write_timeout);
-        let peer = Peer { address, secure, hold: stream.hold() };
+        let memory = self.engine.engine().shared.context.memory.clone();
+        // The library's buffer may grow to twice the limit, by doubling.
+        let stream = Switching::new(stream, write_timeout, 2 * max_head_bytes, memory);
+        let hold = stream.hold();
+        let peer = Peer { address, secure, hold: hold.clone() };
         let service = service_fn(move |request| self.answer(request, &peer));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(max_head_bytes);
@@ -257,7 +266,12 @@ where
             result = connection.as_mut() => result,
             () = stopping.wait() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                match timeout(close_timeout, connection.as_mut()).await {
+                    Ok(result) => result,
+                    // The rest of the head may never come.
+                    Err(_) if hold.is_mid_head() => Ok(()),
+                    Err(_) => connection.await,
+                }
             }
         };
         match result {
@@ -301,7 +315,9 @@ where
             Ok(()) => Either::Right((self.fallback.clone(), Request::from_parts(parts, body))),
             Err(refusal) => Either::Left(ResponseFuture::ready(self.engine.refuse(&parts, refusal))),
         };
+        let handling = peer.hold.handle();
         async move {
+            let _handling = handling;
             match answer {
                 Either::Left(response) => response.await.map(|response| response.map(Either::Left)),
                 Either::Right((mut fallback, request)) => {

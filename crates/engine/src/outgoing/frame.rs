@@ -106,8 +106,9 @@ impl Frame {
     }
 }
 
-/// What a frame takes besides its bytes: its fields and the two counts of its references.
-const SHARED: usize = size_of::<Encoded>() + 2 * size_of::<usize>();
+/// What a frame takes besides its bytes: its fields, the two counts of its references, and what the allocator adds to two
+/// allocations.
+const SHARED: usize = size_of::<Encoded>() + 2 * size_of::<usize>() + 2 * 16;
 
 /// Builds a [`Frame`] in place: the packet is written behind a gap that the head then fills from the right.
 #[derive(Debug)]

@@ -4,7 +4,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use sockeye_protocol::{
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     Batch, Session, SessionHandler,
     log_throttle::log_failed_upgrade,
+    memory::RECHECK,
     outgoing::outbox::SLICES,
     session::{
         core::{Core, Delivery},
@@ -42,6 +42,8 @@ pub(crate) struct Driver<H> {
     pipelining: Pipelining,
     /// Whether the session knows how to wake this task.
     is_known: bool,
+    /// Whether the handler had no work under way when it was last polled.
+    is_idle: bool,
     /// Whether the peer is not read at present for reasons of this side.
     held_back: bool,
     /// How many packets the session's turns have sent to other sessions that may not be written yet.
@@ -53,9 +55,6 @@ pub(crate) struct Driver<H> {
     /// The code of the Close frame that answers a peer that broke a rule of WebSocket.
     pub(super) broken_rule: Option<CloseCode>,
 }
-
-/// So often a session that is not read for want of memory looks whether there is some.
-pub(crate) const RECHECK: Duration = Duration::from_millis(250);
 
 /// Why a turn stops reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +73,7 @@ impl<H: SessionHandler> Driver<H> {
             websocket,
             pipelining: Pipelining::default(),
             is_known: false,
+            is_idle: false,
             held_back: false,
             unwritten: 0,
             awaited: None,
@@ -93,8 +93,15 @@ impl<H: SessionHandler> Driver<H> {
             let _under_way = self.handler.poll(cx);
         } else if self.poll_deliveries(cx).is_ready() {
             self.is_starved &= self.session().is_starved();
-            let _under_way = self.handler.poll(cx);
+            // What is under way comes before what is read. If there is nothing, the poll behind a read is enough.
+            let was_idle = self.is_idle;
+            if !was_idle {
+                self.poll_handler(cx);
+            }
             stop = self.read(&mut turn, cx);
+            if was_idle && turn.packets == 0 {
+                self.poll_handler(cx);
+            }
         } else {
             self.hold_input();
         }
@@ -205,8 +212,13 @@ impl<H: SessionHandler> Driver<H> {
                 return Stop::Waits;
             }
             // Handlers begin in the order of their events and before more is read.
-            let _under_way = self.handler.poll(cx);
+            self.poll_handler(cx);
         }
+    }
+
+    /// Advances the work that the handler has under way.
+    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+        self.is_idle = self.handler.poll(cx).is_ready();
     }
 
     /// Nothing is read from the peer for now, so that it is not taken for dead.

@@ -424,11 +424,7 @@ impl Session {
         memory: usize,
     ) -> Result<(), SendError> {
         let memory_of_all = &self.context.memory;
-        if sender == Sender::Other
-            && waiting >= MANY
-            && memory_of_all.is_exhausted()
-            && waiting > memory_of_all.fair_share()
-        {
+        if waiting >= MANY && memory_of_all.is_exhausted() && waiting > memory_of_all.fair_share() {
             self.close_core_for_memory(core);
             return Err(SendError::SlowConsumer);
         }

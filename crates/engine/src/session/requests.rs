@@ -8,9 +8,9 @@ use tokio::{
 
 use crate::{
     Refusal,
+    memory::RECHECK,
     session::{
         core::{Core, Delivery},
-        driver::RECHECK,
         handle::Session,
     },
     transport::{
@@ -25,21 +25,35 @@ impl Session {
     /// `text_only` asks for a body without bytes, whatever the client could take otherwise.
     pub(crate) async fn poll_payload(self: &Arc<Self>, text_only: bool) -> Result<Payload, Refusal> {
         let mut waiting = WaitingGet::begin(self)?;
-        let payload = poll_fn(|cx| {
-            self.update(|core| {
-                let answer = self.take_payload(core, text_only);
-                if let (None, Channel::Polling(polling)) = (&answer, &mut core.channel) {
-                    polling.get = Some(cx.waker().clone());
-                }
-                answer.map_or(Poll::Pending, Poll::Ready)
-            })
-        })
-        .await;
+        let payload = loop {
+            let taken = poll_fn(|cx| {
+                self.update(|core| {
+                    if self.holds_answer(core) {
+                        return Poll::Ready(None);
+                    }
+                    let answer = self.take_payload(core, text_only);
+                    if let (None, Channel::Polling(polling)) = (&answer, &mut core.channel) {
+                        polling.get = Some(cx.waker().clone());
+                    }
+                    answer.map_or(Poll::Pending, |answer| Poll::Ready(Some(answer)))
+                })
+            });
+            match taken.await {
+                Some(answer) => break answer,
+                None => sleep(RECHECK).await,
+            }
+        };
         waiting.finished = true;
         if let Ok(Payload { control: Some(packet), .. }) = payload {
             self.log_packet("sent", false, packet);
         }
         payload
+    }
+
+    /// Whether the answer must wait, because it would hold a copy of much that waits while `max_memory` is exceeded.
+    fn holds_answer(&self, core: &Core) -> bool {
+        let memory = &self.context().memory;
+        core.outbox.memory() > SMALL_ANSWER && core.state.is_open() && memory.is_exceeded()
     }
 
     fn take_payload(&self, core: &mut Core, text_only: bool) -> Option<Result<Payload, Refusal>> {
@@ -51,7 +65,12 @@ impl Session {
                     _ => usize::MAX,
                 };
                 let text_only = text_only || core.base64;
-                let limit = self.context().config.max_payload;
+                let mut limit = self.context().config.max_payload;
+                let memory = &self.context().memory;
+                if memory.is_full() {
+                    // What others share is held once more by an answer, until the client has read it.
+                    limit = limit.min(memory.fair_share().max(SMALL_ANSWER));
+                }
                 let payload = Payload::drain(&mut core.outbox, revision, text_only, limit, max_packets);
                 core.note_flushed();
                 Ok(payload)
@@ -80,6 +99,9 @@ impl Session {
         }
     }
 }
+
+/// An answer of about so many bytes is given even if `max_memory` is exceeded.
+const SMALL_ANSWER: usize = 8 * 1024;
 
 const MOVED: Refusal = Refusal::BadRequest("the session has moved to another transport");
 

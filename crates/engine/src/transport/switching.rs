@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,6 +14,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
+
+use crate::memory::{Charge, Memory, RECHECK};
 
 /// A connection while the HTTP library owns it.
 ///
@@ -29,12 +31,82 @@ pub(crate) struct Switching<S> {
     write_timeout: Duration,
     /// Runs while a write makes no progress.
     stalled: Option<Pin<Box<Sleep>>>,
+    input: Input,
+}
+
+/// What has been read of a request, which the HTTP library may hold until it is answered.
+#[derive(Debug)]
+struct Input {
+    memory: Arc<Memory>,
+    charge: Charge,
+    read: usize,
+    /// The most that the library holds.
+    most: usize,
+    /// Runs while nothing is read for want of memory.
+    starved: Option<Pin<Box<Sleep>>>,
+}
+
+/// So much of a request is covered by what is charged for each connection.
+const COVERED: usize = 8 * 1024;
+
+impl Input {
+    /// Ready unless memory is short and more than an equal share of it is held for this connection.
+    fn poll_memory(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let is_large = self.read > COVERED && self.read.min(self.most) > self.memory.fair_share();
+            if !is_large || !self.memory.is_tight() {
+                self.starved = None;
+                return Poll::Ready(());
+            }
+            let starved = self.starved.get_or_insert_with(|| Box::pin(sleep(RECHECK)));
+            ready!(starved.as_mut().poll(cx));
+            self.starved = None;
+        }
+    }
+
+    fn note(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read > COVERED {
+            self.charge.adjust(self.read.min(self.most), &self.memory);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.read = 0;
+        self.charge.adjust(0, &self.memory);
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.forget();
+    }
 }
 
 /// Lets the handling of a request hold back its answer. The caller must then take over the connection and write the
 /// answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hold(Arc<AtomicBool>);
+pub(crate) struct Hold(Arc<Exchange>);
+
+/// What the handling of requests and the connection tell each other.
+#[derive(Debug, Default)]
+struct Exchange {
+    holds_answer: AtomicBool,
+    /// Whether something was read since something was last written.
+    has_input: AtomicBool,
+    /// How many requests are being handled.
+    requests: AtomicUsize,
+}
+
+/// A request that is being handled, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Handling(Hold);
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The client has read nothing of its answer for `write_timeout`.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +116,26 @@ pub(crate) struct WriteTimedOut;
 impl Hold {
     /// Holds back everything that is written from now on.
     pub(crate) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.holds_answer.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a request is being handled.
+    pub(crate) fn handle(&self) -> Handling {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        Handling(self.clone())
+    }
+
+    /// Whether the connection has sent a part of a request that is not handled yet.
+    pub(crate) fn is_mid_head(&self) -> bool {
+        self.0.has_input.load(Ordering::Relaxed) && self.0.requests.load(Ordering::Relaxed) == 0
     }
 }
 
 impl<S> Switching<S> {
-    pub(crate) fn new(stream: S, write_timeout: Duration) -> Self {
-        Self { stream, hold: Hold::default(), answer: Vec::new(), write_timeout, stalled: None }
+    /// `max_input` is the most bytes of a request that the library holds.
+    pub(crate) fn new(stream: S, write_timeout: Duration, max_input: usize, memory: Arc<Memory>) -> Self {
+        let input = Input { memory, charge: Charge::default(), read: 0, most: max_input, starved: None };
+        Self { stream, hold: Hold::default(), answer: Vec::new(), write_timeout, stalled: None, input }
     }
 
     pub(crate) fn hold(&self) -> Hold {
@@ -76,7 +161,16 @@ impl<S> Switching<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Switching<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        ready!(this.input.poll_memory(cx));
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let count = buffer.filled().len() - before;
+        if count > 0 {
+            this.input.note(count);
+            this.hold.0.has_input.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 
@@ -91,8 +185,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if !this.hold.0.load(Ordering::Relaxed) {
+        if !this.hold.0.holds_answer.load(Ordering::Relaxed) {
             let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+            // After an answer of status 100, the head of the request is still held.
+            if written.is_ready() && slices.first().is_none_or(|slice| !slice.starts_with(b"HTTP/1.1 100 ")) {
+                this.input.forget();
+                this.hold.0.has_input.store(false, Ordering::Relaxed);
+            }
             return this.in_time(written, cx);
         }
         let before = this.answer.len();
@@ -126,11 +225,15 @@ mod tests {
 
     use super::*;
 
+    fn memory() -> Arc<Memory> {
+        Arc::new(Memory::new(usize::MAX))
+    }
+
     #[tokio::test]
     async fn an_answer_that_is_held_back_is_returned_and_not_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut switching = Switching::new(listener.accept().await.unwrap().0, Duration::from_secs(1));
+        let mut switching = Switching::new(listener.accept().await.unwrap().0, Duration::from_secs(1), 1, memory());
         switching.write_all(b"sent").await.unwrap();
         switching.hold().begin();
         switching.write_all(b"he").await.unwrap();
@@ -148,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_fails_only_after_the_peer_has_read_nothing_for_the_timeout() {
         let (mut peer, stream) = tokio::io::duplex(10);
-        let mut switching = Switching::new(stream, Duration::from_secs(1));
+        let mut switching = Switching::new(stream, Duration::from_secs(1), 1, memory());
         for _ in 0..5 {
             switching.write_all(b"0123456789").await.unwrap();
             let reading = async {

@@ -358,8 +358,9 @@ impl SessionHandler for Client {
     }
 
     fn held_bytes(&self) -> usize {
-        let backlog: usize = self.members.iter().map(Member::backlog_bytes).sum();
-        backlog + self.decoder.memory()
+        let waiting: usize = self.members.iter().map(|member| member.backlog_bytes() + member.auth_bytes()).sum();
+        let awaiting = self.others.as_ref().map_or(0, |others| others.auth_bytes());
+        waiting + awaiting + self.decoder.memory()
     }
 
     fn is_behind(&self) -> bool {

@@ -45,6 +45,14 @@ impl Member {
         &self.socket
     }
 
+    /// How many bytes of the client's `auth` are kept for the connect handlers.
+    pub(crate) fn auth_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Connecting(_) => self.socket.auth().map_or(0, |auth| auth.get().len()),
+            _ => 0,
+        }
+    }
+
     /// The number of bytes of events that wait for a handler.
     pub(crate) fn backlog_bytes(&self) -> usize {
         match &self.stage {

@@ -34,6 +34,11 @@ const MAX_LEFT: usize = 16;
 pub(crate) const FORMER_SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl OtherNamespaces {
+    /// How many bytes of `auth` are kept for the namespaces that are waited for.
+    pub(crate) fn auth_bytes(&self) -> usize {
+        self.awaiting.iter().filter_map(|request| request.auth.as_ref()).map(|auth| auth.get().len()).sum()
+    }
+
     /// The time at which the first wait for a former socket ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let until = |request: &JoinRequest| match request.wait {

@@ -12,7 +12,8 @@ use http_body::Body;
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
 use sockeye_engine::{
-    Application, Engine, EngineService, Graceful, InProcess, NotFound, Refusal, ServeError, WeakEngine, listen,
+    Application, Engine, EngineService, Graceful, InProcess, MemoryCharge, NotFound, Refusal, ServeError, WeakEngine,
+    listen,
 };
 use sockeye_handler::Values;
 use sockeye_protocol::socketio::Arguments;
@@ -161,6 +162,12 @@ impl Server {
     /// The number of open connections.
     pub fn connection_count(&self) -> usize {
         self.engine.session_count()
+    }
+
+    /// Counts a client of another protocol, which the application serves, towards `max_memory`; `None` if nine tenths of it
+    /// are in use, so that the client is to be refused. To be called on a runtime.
+    pub fn charge_memory(&self) -> Option<MemoryCharge> {
+        self.engine.charge_memory()
     }
 
     /// Emits an event to every socket of the namespace `/`.
