@@ -84,6 +84,8 @@ pub struct BusStatus {
     pub name: String,
     /// Whether everything published leaves and everything subscribed arrives.
     pub up: bool,
+    /// Why it is not up, since it was last tried.
+    pub failure: Option<String>,
     /// How often it was joined, the first time included.
     pub joined: u64,
     /// Messages published, dropped ones included.
@@ -113,6 +115,8 @@ pub(crate) struct JoinedBus {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) link: Arc<Link>,
     pub(crate) counters: Counters,
+    /// Why the last connection ended or was not made.
+    pub(crate) failure: Mutex<Option<String>>,
     max_rooms: usize,
     namespaces: Mutex<HashMap<Arc<str>, OfNamespace>>,
 }
@@ -158,6 +162,7 @@ impl JoinedBus {
             transport: bus.transport,
             link: Arc::new(link),
             counters: Counters::default(),
+            failure: Mutex::default(),
             max_rooms: bus.max_rooms,
             namespaces: Mutex::default(),
         }
@@ -268,11 +273,13 @@ impl JoinedBus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (dropped, expired) = self.link.outbox.dropped();
         let now = std::time::Instant::now();
+        let up = *self.link.up.borrow();
         let namespaces = self.namespaces.lock();
         let servers = namespaces.values().map(|of_namespace| of_namespace.servers.count(now)).max().unwrap_or(0);
         BusStatus {
             name: self.name.to_string(),
-            up: *self.link.up.borrow(),
+            up,
+            failure: self.failure.lock().clone().filter(|_| !up),
             joined: read(&self.counters.joined),
             published: read(&self.counters.published),
             dropped,

@@ -23,6 +23,7 @@ pub(crate) async fn keep_joined(bus: Arc<JoinedBus>) {
                 Ok(()) => "the broker ended the connection".to_owned(),
                 Err(error) => with_causes(error),
             };
+            *bus.failure.lock() = Some(error.clone());
             log_throttled!(warn, &error, bus = &*bus.name, error, "left a bus; joining it again");
             tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(MAX_PAUSE);

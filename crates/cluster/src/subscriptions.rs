@@ -51,6 +51,16 @@ impl Subscriptions {
         state.wanted.iter().cloned().collect()
     }
 
+    /// The names of the streams that are wanted.
+    pub fn streams(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let stream = |subscription: &Subscription| match subscription {
+            Subscription::Stream(name) => Some(name.clone()),
+            Subscription::Channel(_) | Subscription::Pattern(_) => None,
+        };
+        state.wanted.iter().filter_map(stream).collect()
+    }
+
     /// Waits until subscriptions have been added or removed since the last call, and returns them. One transport calls it.
     /// If the future is dropped, no change is lost.
     pub async fn changes(&self) -> Vec<Change> {

@@ -1,11 +1,16 @@
 //! Servers on a broker of the same process: what is done on one reaches the clients and the handlers of the others.
-mod support;
+#[path = "support/broker.rs"]
+mod broker;
+#[path = "support/member.rs"]
+mod member;
 
 use std::time::Duration;
 
+use broker::Broker;
 use futures_util::StreamExt;
+use member::{Member, client, heard_each_other, next};
 use serde_json::{Value as Json, json};
-use sockeye::{ArgsBuf, Socket, TestClient};
+use sockeye::{ArgsBuf, Socket};
 use sockeye_cluster::{
     Cluster, Emitter,
     format::{
@@ -13,7 +18,6 @@ use sockeye_cluster::{
         own::{Keys, Own},
     },
 };
-use support::{Broker, Member};
 
 async fn pair(broker: &Broker) -> (Member, Member) {
     let one = Member::on(vec![broker.bus("own", Own::default())]).await;
@@ -22,29 +26,11 @@ async fn pair(broker: &Broker) -> (Member, Member) {
     (one, two)
 }
 
-/// Waits until every server has heard all others.
-async fn heard_each_other(members: &[&Member]) {
-    for member in members {
-        while member.cluster.status()[0].servers != Some(members.len() - 1) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
-
 /// Waits until one server hears each of the rooms.
 async fn heard_in(broker: &Broker, rooms: &[&str]) {
     for room in rooms {
         broker.until_heard(Own::default().room_subscription("/", room), 1).await;
     }
-}
-
-async fn client(member: &Member) -> TestClient {
-    member.server.test_client().connect().await.unwrap()
-}
-
-async fn next(client: &mut TestClient) -> (String, serde_json::Value) {
-    let event = tokio::time::timeout(Duration::from_secs(10), client.receive()).await.expect("an event").unwrap();
-    (event.name.clone(), event.args.as_args().get(0).unwrap_or_default())
 }
 
 #[tokio::test]

@@ -512,7 +512,7 @@ mod tests {
         let text = r#"{"type":3,"data":{"packet":{"type":5,"data":[7],"nsp":"/"},"opts":{"rooms":[1,"b"],"flags":null}},"nsp":"/"}"#;
         let Message { sender: None, body: Body::Broadcast(broadcast), .. } = message(text) else { panic!() };
         assert_eq!((&*broadcast.event, broadcast.args.as_args().len()), ("7", 0));
-        assert_eq!(broadcast.target.rooms[..], ["1".into(), "b".into()]);
+        assert_eq!(broadcast.target.rooms[..], ["1", "b"].map(std::sync::Arc::<str>::from));
         assert!(broadcast.target.except.is_empty() && !broadcast.target.volatile);
     }
 

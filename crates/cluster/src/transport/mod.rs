@@ -1,6 +1,8 @@
 //! Transports: they carry publications to a broker and bring what arrives. A transport knows no format.
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sockeye_cluster::{
-    Bus, Cluster,
+    Bus,
     format::{Format, Publication, Received, Subscription},
     transport::{Link, Transport, TransportError, TransportFuture},
 };
@@ -156,25 +156,5 @@ impl Transport for Connection {
     fn listeners(&self, channel: &str) -> TransportFuture<Option<usize>> {
         let count = self.0.listeners(channel);
         Box::pin(async move { Ok(Some(count)) })
-    }
-}
-
-/// A server that is joined to buses.
-pub(crate) struct Member {
-    pub(crate) cluster: Cluster,
-    pub(crate) server: sockeye::Server,
-}
-
-impl Member {
-    pub(crate) async fn on(buses: Vec<Bus>) -> Self {
-        let builder = buses.into_iter().fold(Cluster::builder(), |builder, bus| builder.bus(bus));
-        Self::of(builder.join().unwrap()).await
-    }
-
-    pub(crate) async fn of(cluster: Cluster) -> Self {
-        let server = sockeye::Server::builder().adapter(cluster.adapter()).build();
-        let _root = server.of("/");
-        cluster.up().await;
-        Self { cluster, server }
     }
 }
