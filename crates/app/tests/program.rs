@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use harness::{Program, run};
@@ -225,8 +225,11 @@ fn connections_that_have_said_goodbye_do_not_delay_the_end() {
         stream.write_all(&GOODBYE).unwrap();
     }
     let _without_a_request = TcpStream::connect(&program.address).unwrap();
+    let begun = Instant::now();
     program.signal("TERM");
     assert_eq!(program.wait().code(), Some(0));
+    // Connections that have not said goodbye are given `close_timeout`, which is two seconds.
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
 }
 
 #[cfg(unix)]

@@ -65,7 +65,7 @@ pub(super) enum End {
 const READ_BUFFER: usize = 256;
 
 /// How many messages are handled before others have their turn.
-const TURN: u32 = 64;
+const TURN: u32 = 16;
 
 /// The longest frame to send; a longer message is sent in several. The library keeps its buffer of this size.
 const MAX_FRAME: usize = 16 * 1024;

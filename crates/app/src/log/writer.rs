@@ -163,4 +163,44 @@ mod tests {
         }
         drop(writer);
     }
+
+    /// An output that keeps what it is given, and takes nothing while it is locked.
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_waits_is_written_before_the_writer_is_gone() {
+        let kept = Arc::<Mutex<Vec<u8>>>::default();
+        let writer = LogWriter::start(Kept(kept.clone())).unwrap();
+        let locked = kept.lock();
+        for _ in 0..100 {
+            (&*writer.lines()).write_all(b"a line\n").unwrap();
+        }
+        drop(locked);
+        drop(writer);
+        assert_eq!(kept.lock().len(), 700);
+    }
+
+    #[test]
+    fn a_paused_reader_holds_up_the_end_for_no_more_than_a_second() {
+        let (sender, _reader) = mpsc::sync_channel(0);
+        let writer = LogWriter::start(Output(sender)).unwrap();
+        (&*writer.lines()).write_all(b"a line\n").unwrap();
+        while !writer.0.waiting.lock().is_writing {
+            thread::yield_now();
+        }
+        let begun = Instant::now();
+        drop(writer);
+        assert!((FAREWELL..5 * FAREWELL).contains(&begun.elapsed()), "it took {:?}", begun.elapsed());
+    }
 }

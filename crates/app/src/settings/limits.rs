@@ -113,8 +113,8 @@ fn write_table(text: &mut String, title: &str, limits: &[Limit]) {
     }
 }
 
-/// What the limits add up to.
-fn sum(config: &Config) -> Vec<(&'static str, usize)> {
+/// What the limits of a Socket.IO session add up to.
+fn session(config: &Config) -> Vec<(&'static str, usize)> {
     let engine = &config.engine;
     vec![
         ("a session and its handshake", 4 * 1024 + engine.handshake_bytes),
@@ -130,6 +130,58 @@ fn sum(config: &Config) -> Vec<(&'static str, usize)> {
         ("what waits for the client, `outbox_bytes`, twice while it is about to take it", 2 * engine.outbox_bytes),
         ("payloads of CONNECT, `max_auth` for each of `max_namespaces`", config.max_auth * config.max_namespaces),
     ]
+}
+
+/// What the limits of an HTTP connection without a session add up to.
+fn connection(config: &Config) -> Vec<(&'static str, usize)> {
+    vec![
+        ("an HTTP connection", 20 * 1024),
+        ("an incomplete head, `max_head_bytes`, twice because buffers double", 2 * config.engine.max_head_bytes),
+    ]
+}
+
+/// What the limits of a plain WebSocket of the program add up to.
+fn plain(settings: &Settings) -> Vec<(&'static str, usize)> {
+    vec![
+        ("a plain WebSocket and its buffers", 4 * 1024 + 2 * 64 * 1024),
+        ("an incomplete message, `max_payload`", settings.max_payload),
+        ("what waits for the client, `outbox_bytes`", settings.outbox_bytes),
+    ]
+}
+
+/// Writes what one connection and 1,000 of them can make a server hold.
+fn write_sum(text: &mut String, title: &str, parts: &[(&'static str, usize)]) {
+    let _infallible = writeln!(text, "\n### {title}\n\n| for | bytes at most |\n|---|---|");
+    for (what, bytes) in parts {
+        let _infallible = writeln!(text, "| {what} | {} |", bytes.shown());
+    }
+    let one: usize = parts.iter().map(|(_, bytes)| bytes).sum();
+    let _infallible = writeln!(text, "| one in all | {} |\n| 1,000 of them | {} |", mib(one), mib(one * 1_000));
+}
+
+fn mib(bytes: usize) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} Ki", bytes.div_ceil(1 << 10)),
+        _ => format!("{} Mi", bytes.div_ceil(1 << 20)),
+    }
+}
+
+/// Writes what `bench/hostile --record` has measured.
+fn write_measured(text: &mut String) {
+    let measured: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../bench/hostile.json")).expect("bench/hostile.json is JSON");
+    let _infallible = writeln!(
+        text,
+        "\n### Measured\n\n`bench/hostile --record` has measured the resident memory of the program over that of the idle \
+         program, in MiB,\nwhile so many connections of one kind attack it, which are opened again if they are closed. The first \
+         two columns have\nthe default limits, the last one `max_memory` of 64 MiB, a new server for each kind.\n\n\
+         | connections | 1 | 1,000 | 5,000, 64 MiB |\n|---|---|---|---|"
+    );
+    for (kind, row) in measured.as_object().into_iter().flatten() {
+        let cell = |trial: &str| row[trial].as_f64().map_or("–".into(), |mib| format!("{mib:.1}"));
+        let _infallible =
+            writeln!(text, "| {} | {} | {} | {} |", kind, cell("1"), cell("1000"), cell("5000 within 64"));
+    }
 }
 
 fn document() -> String {
@@ -161,19 +213,15 @@ fn document() -> String {
                 writeln!(text, "| `{}` | {} | {} |", definition.name, (definition.default)(), docs.trim());
         }
     }
-    text.push_str("\n## What one client can make the server hold\n\n| for | bytes at most |\n|---|---|\n");
-    let parts = sum(&config);
-    for (what, bytes) in &parts {
-        let _infallible = writeln!(text, "| {what} | {} |", bytes.shown());
-    }
-    let one: usize = parts.iter().map(|(_, bytes)| bytes).sum();
-    let mib = one.div_ceil(1 << 20);
-    let _infallible = write!(
-        text,
-        "\nThat is {mib} MiB for one WebSocket whose user made it join every namespace it may, and a thousand times that for 1,000, \
-         {} GiB,\nunless `max_memory` is less. With it, all clients together make the server hold at most 1.25 × `max_memory`.\n",
-        (mib * 1_000).div_ceil(1024)
+    text.push_str(
+        "\n## What outsiders can make the server hold\n\nComputed from the defaults of the library, for plain WebSockets of the \
+         program. What is held in all is at most\n1.25 × `max_memory`: all of this is charged to it. The kernel's buffers of \
+         connections are not.\n",
     );
+    write_sum(&mut text, "A Socket.IO connection that the application lets join `max_namespaces`", &session(&config));
+    write_sum(&mut text, "An HTTP connection without a session", &connection(&config));
+    write_sum(&mut text, "A plain WebSocket", &plain(&Settings::default()));
+    write_measured(&mut text);
     text
 }
 

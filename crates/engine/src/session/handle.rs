@@ -386,8 +386,8 @@ impl Session {
 
     /// Adds packets that take so much memory to the outbox. `push` returns how many.
     ///
-    /// What waits is written before the limit judges. What the session's own task sends is never judged: it holds up the
-    /// reading of the session instead.
+    /// What waits is written before the limit judges. What the session's own task sends is judged by `max_memory` alone: it
+    /// holds up the reading of the session instead.
     fn enqueue(self: &Arc<Self>, memory: usize, push: impl FnOnce(&mut Core) -> usize) -> Result<(), SendError> {
         let sender = sender_to(self.address());
         {
