@@ -127,6 +127,27 @@ pub enum Question {
         /// Its arguments.
         args: ArgsBuf,
     },
+    /// Carry this out for one socket! Only the server that has the socket answers, with [`Answer::Done`]. Old servers ask so.
+    OfSocket {
+        /// The socket's id.
+        socket: Arc<str>,
+        /// What to do.
+        command: SocketCommand,
+    },
+}
+
+/// What old servers ask to be done with one socket.
+#[derive(Debug, Clone)]
+pub enum SocketCommand {
+    /// Make it join this room.
+    Join(Arc<str>),
+    /// Make it leave this room.
+    Leave(Arc<str>),
+    /// Disconnect it from the namespace.
+    Disconnect {
+        /// Whether to close its connection, too.
+        close: bool,
+    },
 }
 
 /// What one server answers another.

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     bus::{Bus, JoinedBus, count},
     format::{Acks, Decoded, Received, Subscription},
-    message::{AckRequest, Answer, Body, Broadcast, Heartbeat, Message, Question, RequestId, ServerId},
+    message::{AckRequest, Answer, Body, Broadcast, Heartbeat, Message, Question, RequestId, ServerId, SocketCommand},
     rejoin::keep_joined,
     requests::{Answers, Requests},
     sender::{Arrived, Name, Sender},
@@ -391,6 +391,21 @@ impl Node {
             Question::Count { target } => Answer::Count(u64::try_from(local.count(&target)).unwrap_or(u64::MAX)),
             Question::ServerEvent { event, args } => {
                 return self.run(bus, side, ServerEvent { event, args, asked: Some(asked) });
+            }
+            Question::OfSocket { socket, command } => {
+                let Some(socket) = local.socket(&socket) else { return };
+                match command {
+                    SocketCommand::Join(room) => {
+                        if let Err(error) = socket.join(&*room) {
+                            let error = with_causes(&error);
+                            return log_throttled!(warn, &*bus.name, bus = &*bus.name, error, "a socket cannot join");
+                        }
+                    }
+                    SocketCommand::Leave(room) => socket.leave(&*room),
+                    SocketCommand::Disconnect { close: false } => socket.disconnect(),
+                    SocketCommand::Disconnect { close: true } => socket.close(),
+                }
+                Answer::Done
             }
         };
         asked.answer(answer);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sockeye::{
     ArgsBuf,
-    adapter::{RoomNames, Target},
+    adapter::{RemoteSocketData, RoomNames, Target},
 };
 use sockeye_protocol::socketio::{Args, Encoded, is_reserved};
 
@@ -43,7 +43,7 @@ pub(super) const EMITTER: &str = "emitter";
 const SENDER: &str = "sender";
 
 /// How deep a message may be nested, which `serde_json` allows in any case.
-const MAX_DEPTH: usize = 120;
+pub(super) const MAX_DEPTH: usize = 120;
 
 impl Kind {
     /// The type of the message that says this.
@@ -230,10 +230,11 @@ pub(super) fn read_parts(
     Ok(Decoded::Message(Message { sender: sender.map(Arc::from), namespace: namespace.into(), body }))
 }
 
-const NO_EVENT: DecodeError = DecodeError::Malformed("it has no event");
+/// Why a message without an event is refused.
+pub(super) const NO_EVENT: DecodeError = DecodeError::Malformed("it has no event");
 
 /// Node servers emit these names to their namespaces themselves, or, if nobody listens to `error`, end.
-fn refuse_reserved(event: &str) -> Result<(), EncodeError> {
+pub(super) fn refuse_reserved(event: &str) -> Result<(), EncodeError> {
     match event {
         "connect" | "connection" | "new_namespace" => {
             Err(EncodeError::Impossible("receive a server event of a reserved name"))
@@ -378,34 +379,11 @@ impl<'a> Data<'a> {
     }
 
     fn broadcast(self) -> Result<Option<Broadcast>, DecodeError> {
-        let packet = self.get("packet").ok_or(DecodeError::Malformed("a broadcast has no packet"))?;
-        // 2 is an event, and 5 one with attachments, which are in place here.
-        let kind = packet.get("type").and_then(|kind| kind.as_number()?.as_u64());
-        if !matches!(kind, Some(2 | 5)) {
-            return Ok(None);
-        }
-        let elements = packet.get("data").and_then(|data| data.items());
-        let (event, args) = elements.and_then(|elements| event(&elements)).ok_or(NO_EVENT)?;
-        if is_reserved(&event) {
-            return Err(DecodeError::Malformed("the event's name is reserved"));
-        }
-        let acks = self.request().map(|id| {
-            let flags = self.get("opts").and_then(|opts| opts.get("flags"));
-            AckRequest { id, timeout_ms: flags.and_then(|flags| flags.get("timeout")?.as_number()?.as_u64()) }
-        });
-        Ok(Some(Broadcast { event, args, target: self.target()?, acks }))
+        broadcast(self.get("packet"), self.get("opts"), self.request())
     }
 
     fn target(self) -> Result<Target, DecodeError> {
-        let options = self.get("opts").ok_or(DecodeError::Malformed("it does not say which sockets it reaches"))?;
-        let flags = options.get("flags");
-        let volatile = flags.and_then(|flags| flags.get("volatile")?.as_bool()).unwrap_or_default();
-        Ok(Target {
-            rooms: names(options.get("rooms"))?,
-            except: names(options.get("except"))?,
-            local: false,
-            volatile,
-        })
+        target(self.get("opts"))
     }
 
     fn rooms(self) -> Result<RoomNames, DecodeError> {
@@ -413,7 +391,7 @@ impl<'a> Data<'a> {
     }
 
     fn request(self) -> Option<RequestId> {
-        self.get("requestId")?.as_name().map(|id| Arc::from(&*id))
+        request_id(self.0?)
     }
 
     fn required_request(self) -> Result<RequestId, DecodeError> {
@@ -428,16 +406,60 @@ impl<'a> Data<'a> {
         self.get("packet").map(|packet| packet.as_args().to_owned()).unwrap_or_default()
     }
 
-    fn sockets(self) -> Result<Vec<sockeye::adapter::RemoteSocketData>, DecodeError> {
+    fn sockets(self) -> Result<Vec<RemoteSocketData>, DecodeError> {
         let sockets = self.get("sockets").and_then(|sockets| sockets.items());
-        let sockets = sockets.ok_or(DecodeError::Malformed("it lists no sockets"))?;
-        let sockets: Option<_> = sockets.iter().map(socket_data::read).collect();
-        sockets.ok_or(DecodeError::Malformed("a socket has no id"))
+        read_sockets(&sockets.ok_or(DecodeError::Malformed("it lists no sockets"))?)
     }
 }
 
+/// Reads an event for clients: its packet, its options, and the request that acknowledgements answer. None if the packet is
+/// no event.
+pub(super) fn broadcast(
+    packet: Option<Encoded<'_>>,
+    options: Option<Encoded<'_>>,
+    request: Option<RequestId>,
+) -> Result<Option<Broadcast>, DecodeError> {
+    let packet = packet.ok_or(DecodeError::Malformed("a broadcast has no packet"))?;
+    // 2 is an event, and 5 one with attachments, which are in place here.
+    let kind = packet.get("type").and_then(|kind| kind.as_number()?.as_u64());
+    if !matches!(kind, Some(2 | 5)) {
+        return Ok(None);
+    }
+    let elements = packet.get("data").and_then(|data| data.items());
+    let (event, args) = elements.and_then(|elements| event(&elements)).ok_or(NO_EVENT)?;
+    if is_reserved(&event) {
+        return Err(DecodeError::Malformed("the event's name is reserved"));
+    }
+    let acks = request.map(|id| {
+        let flags = options.and_then(|options| options.get("flags"));
+        AckRequest { id, timeout_ms: flags.and_then(|flags| flags.get("timeout")?.as_number()?.as_u64()) }
+    });
+    Ok(Some(Broadcast { event, args, target: target(options)?, acks }))
+}
+
+/// Reads which sockets a message reaches.
+pub(super) fn target(options: Option<Encoded<'_>>) -> Result<Target, DecodeError> {
+    // Anything else than an object must not be taken for one without rooms, which means everybody.
+    let options = options.filter(|options| options.members().is_some());
+    let options = options.ok_or(DecodeError::Malformed("it does not say which sockets it reaches"))?;
+    let flags = options.get("flags");
+    let volatile = flags.and_then(|flags| flags.get("volatile")?.as_bool()).unwrap_or_default();
+    Ok(Target { rooms: names(options.get("rooms"))?, except: names(options.get("except"))?, local: false, volatile })
+}
+
+/// The request that a message is, or that it answers.
+pub(super) fn request_id(message: Encoded<'_>) -> Option<RequestId> {
+    message.get("requestId")?.as_name().map(|id| Arc::from(&*id))
+}
+
+/// Reads descriptions of sockets.
+pub(super) fn read_sockets(sockets: &Args<'_>) -> Result<Vec<RemoteSocketData>, DecodeError> {
+    let sockets: Option<_> = sockets.iter().map(socket_data::read).collect();
+    sockets.ok_or(DecodeError::Malformed("a socket has no id"))
+}
+
 /// The names in a list, which may be missing. A program that names rooms by numbers means their text.
-fn names(list: Option<Encoded<'_>>) -> Result<RoomNames, DecodeError> {
+pub(super) fn names(list: Option<Encoded<'_>>) -> Result<RoomNames, DecodeError> {
     let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(RoomNames::new()) };
     let names = list.items().ok_or(DecodeError::Malformed("rooms are not in an array"))?;
     let names: Option<_> = names.iter().map(|name| Some(Arc::from(&*name.as_name()?))).collect();
@@ -445,7 +467,7 @@ fn names(list: Option<Encoded<'_>>) -> Result<RoomNames, DecodeError> {
 }
 
 /// The name of an event and its arguments.
-fn event(elements: &Args<'_>) -> Option<(Arc<str>, ArgsBuf)> {
+pub(super) fn event(elements: &Args<'_>) -> Option<(Arc<str>, ArgsBuf)> {
     let (name, args) = elements.split_first()?;
     Some((Arc::from(&*name.as_name()?), args.to_owned()))
 }
@@ -540,6 +562,8 @@ mod tests {
             r#"{"type":3,"nsp":"/","data":{"packet":{"type":2,"data":[{}]},"opts":{}}}"#,
             r#"{"type":3,"nsp":"/","data":{"packet":{"type":2,"data":["connect"]},"opts":{}}}"#,
             r#"{"type":3,"nsp":"/","data":{"packet":{"type":2,"data":["e"]}}}"#,
+            r#"{"type":3,"nsp":"/","data":{"packet":{"type":2,"data":["e"]},"opts":null}}"#,
+            r#"{"type":4,"nsp":"/","data":{"opts":["r"],"rooms":["r"]}}"#,
             r#"{"type":3,"nsp":"/","data":{"packet":{"type":2,"data":["e"]},"opts":{"rooms":"r"}}}"#,
             r#"{"type":4,"nsp":"/","data":{"opts":{},"rooms":[[]]}}"#,
             r#"{"type":7,"nsp":"/","data":{"opts":{}}}"#,

@@ -1,6 +1,7 @@
 //! Formats: how messages are written for a bus. A format does no input or output, so that real bytes test it.
 mod cluster_message;
 mod document;
+mod node_classic;
 mod node_postgres;
 mod node_sharded;
 mod node_streams;
@@ -10,6 +11,7 @@ mod socket_data;
 
 use bytes::Bytes;
 
+pub use node_classic::{ClassicSettings, NodeClassic};
 pub use node_postgres::{NodePostgres, PostgresSettings};
 pub use node_sharded::{NodeSharded, ShardedSettings, SubscriptionMode};
 pub use node_streams::{NodeStreams, StreamsSettings};

@@ -17,6 +17,9 @@ type Written = Result<(), socketio::EncodeError>;
 
 /// Writes `[version, sender, namespace, type, …]`.
 pub(super) fn message(message: &Message) -> Result<Vec<u8>, EncodeError> {
+    if matches!(message.body, Body::Request { question: Question::OfSocket { .. }, .. }) {
+        return Err(EncodeError::Impossible("be asked for a single socket"));
+    }
     let mut bytes = Vec::with_capacity(128);
     body(&mut Writer::new(&mut bytes), message).map_err(|error| EncodeError::Arguments(error.into()))?;
     Ok(bytes)
@@ -70,6 +73,8 @@ fn body(writer: &mut Writer<'_>, message: &Message) -> Written {
                     writer.value(&4)?;
                     named(writer, event, args)
                 }
+                // Refused above.
+                Question::OfSocket { .. } => Ok(()),
             }
         }
         Body::Answer { request, to, answer } => {
