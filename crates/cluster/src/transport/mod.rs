@@ -1,4 +1,8 @@
 //! Transports: they carry publications to a broker and bring what arrives. A transport knows no format.
+#[cfg(any(feature = "nats", feature = "postgres"))]
+mod hosts;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]

@@ -16,7 +16,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{Link, Transport, TransportError, TransportFuture};
+use super::{Link, Transport, TransportError, TransportFuture, hosts::one_url_for_each_host};
 use crate::{
     format::{Publication, Received, Subscription},
     outbox::Taken,
@@ -396,18 +396,6 @@ fn transaction(taken: &[Taken]) -> usize {
 /// Notifications are text. A format for this bus publishes nothing else.
 fn text(payload: &Bytes) -> Cow<'_, str> {
     String::from_utf8_lossy(payload)
-}
-
-/// The same URL for each of its hosts, which commas separate.
-fn one_url_for_each_host(url: &str) -> impl Iterator<Item = String> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let (user, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
-    hosts.split(',').map(move |host| {
-        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-        format!("{scheme}://{user}{host}{path}")
-    })
 }
 
 #[cfg(test)]
