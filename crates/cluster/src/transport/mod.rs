@@ -1,4 +1,6 @@
 //! Transports: they carry publications to a broker and bring what arrives. A transport knows no format.
+#[cfg(feature = "amqp")]
+pub mod amqp;
 #[cfg(any(feature = "nats", feature = "postgres"))]
 mod hosts;
 #[cfg(feature = "nats")]
