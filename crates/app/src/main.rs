@@ -20,6 +20,7 @@ use std::{
 };
 
 use clap::Parser as _;
+use sockeye_cluster::{Cluster, JoinError};
 
 use cli::{Cli, Command, Serve};
 use command::{CommandError, Status};
@@ -80,10 +81,21 @@ async fn serve(Serve { config, options }: Serve) -> Result<(), Error> {
     let listeners = listen::listen(&settings).await?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>().map_err(Error::Address)?;
-    let app = App::new(&settings, &addresses);
-    print(format!("{}\n", Banner { addresses: &addresses, settings: &settings }))?;
+    let cluster = join(&settings)?;
+    print(format!("{}\n", Banner { addresses: &addresses, settings: &settings, cluster: cluster.as_ref() }))?;
+    let app = App::new(&settings, &addresses, cluster);
     app.serve(listeners, shutdown.requested()).await;
     Ok(())
+}
+
+/// Joins the buses of the settings, if there are any. It does not wait until they are up.
+fn join(settings: &Settings) -> Result<Option<Cluster>, Error> {
+    let buses = settings.buses()?;
+    if buses.is_empty() {
+        return Ok(None);
+    }
+    let builder = Cluster::builder().bridge(settings.bus_bridge);
+    Ok(Some(buses.into_iter().fold(builder, |builder, bus| builder.bus(bus)).join()?))
 }
 
 /// Prints to standard output. It is not an error if the reader has closed it.
@@ -103,6 +115,8 @@ enum Error {
     Log(#[from] log::LogError),
     #[error(transparent)]
     Listen(#[from] listen::ListenError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
     #[error("cannot listen to the signals that stop the program: {0}")]
     Signals(io::Error),
     #[error("cannot find out the addresses of the listeners: {0}")]

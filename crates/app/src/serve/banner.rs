@@ -1,12 +1,15 @@
 //! The lines that the program prints when it is ready.
 use std::{fmt, net::SocketAddr};
 
+use sockeye_cluster::Cluster;
+
 use crate::settings::Settings;
 
 /// The addresses of everything that is served, and what the server runs on.
 pub(crate) struct Banner<'a> {
     pub(crate) addresses: &'a [SocketAddr],
     pub(crate) settings: &'a Settings,
+    pub(crate) cluster: Option<&'a Cluster>,
 }
 
 impl fmt::Display for Banner<'_> {
@@ -28,7 +31,10 @@ impl fmt::Display for Banner<'_> {
             }
         }
         line("transports", &transports)?;
-        line("bus", &"none (one process)")?;
+        match self.cluster.map(Cluster::status) {
+            None => line("bus", &"none (one process)")?,
+            Some(buses) => buses.iter().try_for_each(|bus| line("bus", &bus.name))?,
+        }
         line("store", &"none (messages reach only users who are online)")?;
         match self.settings.identity {
             crate::identity::IdentityKind::Development => {
@@ -46,7 +52,7 @@ mod tests {
     #[test]
     fn names_every_page_and_what_it_runs_on() {
         let addresses = ["127.0.0.1:8000".parse().unwrap(), "[::1]:8000".parse().unwrap()];
-        let banner = Banner { addresses: &addresses, settings: &Settings::default() }.to_string();
+        let banner = Banner { addresses: &addresses, settings: &Settings::default(), cluster: None }.to_string();
         let expected = [
             env!("CARGO_PKG_VERSION"),
             "http://127.0.0.1:8000/\n",

@@ -73,7 +73,7 @@ impl Settings {
     fn apply_toml(&mut self, text: &str, path: &Path) -> Result<(), SettingsError> {
         let table: toml::Table =
             text.parse().map_err(|source| SettingsError::Syntax { path: path.to_owned(), source })?;
-        for (name, value) in &table {
+        for (name, value) in &with_bus_lists(table) {
             let place = || Place::File(path.to_owned());
             if !is_known(name) {
                 return Err(SettingsError::Unknown { place: place(), name: name.clone() });
@@ -92,6 +92,26 @@ impl Settings {
             None => Err(SettingsError::Unknown { place, name: name.into() }),
         }
     }
+}
+
+/// Writes tables `[[bus]]` as the lists `bus`, `bus_format` and `bus_channel`. What is wrong in them stays as it is, so that
+/// the error names it.
+fn with_bus_lists(mut table: toml::Table) -> toml::Table {
+    let Some(toml::Value::Array(entries)) = table.get("bus") else { return table };
+    let is_bus = |entry: &toml::Value| {
+        let known =
+            |(key, value): (&String, &toml::Value)| ["url", "format", "channel"].contains(&&**key) && value.is_str();
+        entry.as_table().is_some_and(|entry| entry.contains_key("url") && entry.iter().all(known))
+    };
+    if entries.is_empty() || !entries.iter().all(is_bus) {
+        return table;
+    }
+    let lists = [("bus", "url"), ("bus_format", "format"), ("bus_channel", "channel")].map(|(list, key)| {
+        let items = entries.iter().map(|entry| entry.get(key).cloned().unwrap_or_else(|| "-".into()));
+        (list.to_owned(), toml::Value::Array(items.collect()))
+    });
+    table.extend(lists);
+    table
 }
 
 /// A TOML value as a setting takes it.

@@ -1,5 +1,6 @@
 //! The settings. Each is defined once, below; its key in the TOML file, its environment variable, its option on the
 //! command line, its entry in the sample and its default follow from the definition.
+mod bus;
 #[cfg(test)]
 mod limits;
 mod load;
@@ -10,7 +11,9 @@ mod value;
 use std::{net::SocketAddr, time::Duration};
 
 use sockeye::{Config, EngineConfig, Hosts, OriginPolicy};
+use sockeye_cluster::Bus;
 
+use bus::{BusAddress, OptionalChannel, OptionalFormat};
 pub(crate) use load::SettingsError;
 use memory_limit::MemoryLimit;
 pub(crate) use sample::sample;
@@ -96,6 +99,19 @@ settings! {
     log_packets: bool = false;
     /// How long the program waits for connections to close when it stops.
     drain_limit: Duration = Duration::from_secs(10);
+
+    /// The brokers over which this server works together with others, Sockeye, Node.js or Python, such as
+    /// `redis://user:password@host`. In the file, tables `[[bus]]` with `url`, `format` and `channel` say the same as the
+    /// three lists.
+    bus: Vec<BusAddress> = Vec::new();
+    /// For each bus, the format in which its servers write: `sockeye`, `python`, `node-sharded`, `node-streams` or
+    /// `node-postgres`; `-` is the usual one of the kind of broker.
+    bus_format: Vec<OptionalFormat> = Vec::new();
+    /// For each bus, the channel, exchange, stream or prefix that its servers use; `-` is the default of the format.
+    bus_channel: Vec<OptionalChannel> = Vec::new();
+    /// Whether this server passes on from each bus to the others what comes by it, so that clients of different kinds of
+    /// servers reach each other. Exactly one server that is on the same buses may do so.
+    bus_bridge: bool = false;
 
     /// How long after a client's last answer the server sends the next ping.
     ping_interval: Duration = engine().ping_interval;
@@ -252,8 +268,17 @@ impl Settings {
         }
     }
 
+    /// The buses to join.
+    ///
+    /// # Errors
+    /// If an address is not valid, or does not go with its format.
+    pub(crate) fn buses(&self) -> Result<Vec<Bus>, SettingsError> {
+        bus::buses(&self.bus, &self.bus_format, &self.bus_channel).map_err(SettingsError::Check)
+    }
+
     /// Checks what the form of a single value does not tell.
     fn check(&self) -> Result<(), String> {
+        bus::buses(&self.bus, &self.bus_format, &self.bus_channel)?;
         if self.listen.is_empty() {
             return Err("`listen` is empty, so no client could connect; give at least one address".into());
         }

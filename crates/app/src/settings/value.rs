@@ -296,7 +296,7 @@ fn quote(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.map(|item| quote(&item)).collect::<Vec<_>>().join(", "))
 }
 

@@ -1,0 +1,219 @@
+//! Buses by their address and the name of a format, as programs take them from their settings.
+use std::{fmt, str::FromStr};
+
+#[cfg(feature = "postgres")]
+use crate::transport::postgres::{Postgres, PostgresOptions};
+#[cfg(feature = "redis")]
+use crate::transport::redis::Redis;
+use crate::{
+    bus::Bus,
+    format::{
+        Format, NodePostgres, NodeSharded, NodeStreams, PostgresSettings, Python, PythonSettings, ShardedSettings,
+        StreamsSettings,
+        own::{Keys, Own},
+    },
+    transport::{Transport, TransportError},
+};
+
+/// The formats, by the names that programs give them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusFormat {
+    /// Node's sharded adapter for Redis.
+    NodeSharded,
+    /// Node's adapter for Redis streams.
+    NodeStreams,
+    /// Node's adapter for PostgreSQL.
+    NodePostgres,
+    /// python-socketio, and Flask-SocketIO.
+    Python,
+    /// Sockeye servers among themselves.
+    Sockeye,
+}
+
+/// Why a bus cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address is not of the right form.
+    #[error(transparent)]
+    Address(#[from] TransportError),
+    /// No kind of broker has addresses of this scheme, or this program was built without it.
+    #[error("no bus has addresses that begin with `{scheme}`; there are {}", SCHEMES.join(", "))]
+    Scheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// The broker cannot carry the format.
+    #[error("the format `{format}` does not go over {broker}; over it go {}", join(.possible))]
+    Format {
+        /// The format.
+        format: BusFormat,
+        /// The kind of broker.
+        broker: &'static str,
+        /// The formats that it carries, the default first.
+        possible: &'static [BusFormat],
+    },
+}
+
+/// What addresses begin with.
+const SCHEMES: &[&str] = &[
+    #[cfg(feature = "redis")]
+    "redis://",
+    #[cfg(feature = "redis")]
+    "rediss://",
+    #[cfg(feature = "redis")]
+    "redis+sentinel://",
+    #[cfg(feature = "redis")]
+    "redis+cluster://",
+    #[cfg(feature = "postgres")]
+    "postgres://",
+];
+
+impl BusFormat {
+    const ALL: &[Self] = &[Self::NodeSharded, Self::NodeStreams, Self::NodePostgres, Self::Python, Self::Sockeye];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NodeSharded => "node-sharded",
+            Self::NodeStreams => "node-streams",
+            Self::NodePostgres => "node-postgres",
+            Self::Python => "python",
+            Self::Sockeye => "sockeye",
+        }
+    }
+
+    /// The channel, exchange, stream or prefix that its servers use unless they are told otherwise.
+    const fn default_channel(self) -> &'static str {
+        match self {
+            Self::NodeSharded | Self::NodeStreams | Self::NodePostgres => "socket.io",
+            Self::Python => "socketio",
+            Self::Sockeye => "sockeye",
+        }
+    }
+}
+
+impl Bus {
+    /// A bus at an address, such as `redis://localhost`. Without a format it is the usual one for the kind of broker.
+    /// `channel` is the channel, exchange, stream or prefix that all servers of the bus have to use alike; without one it is
+    /// the default of the format's servers.
+    ///
+    /// # Errors
+    /// If the address has another form, or the broker cannot carry the format.
+    pub fn open(url: &str, format: Option<BusFormat>, channel: Option<&str>) -> Result<Self, OpenError> {
+        let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
+        match scheme {
+            #[cfg(feature = "redis")]
+            "redis" | "rediss" | "valkey" | "valkeys" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
+            | "rediss+cluster" => {
+                const POSSIBLE: &[BusFormat] =
+                    &[BusFormat::Python, BusFormat::NodeSharded, BusFormat::NodeStreams, BusFormat::Sockeye];
+                let format = chosen(format, "Redis", POSSIBLE)?;
+                let transport = Redis::new(url)?;
+                let transport = if format == BusFormat::NodeSharded { transport.sharded() } else { transport };
+                Ok(with_format(format, channel, transport))
+            }
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => {
+                const POSSIBLE: &[BusFormat] = &[BusFormat::NodePostgres];
+                let format = chosen(format, "PostgreSQL", POSSIBLE)?;
+                Ok(with_format(format, channel, Postgres::new(url, PostgresOptions::default())?))
+            }
+            scheme => Err(OpenError::Scheme { scheme: format!("{scheme}://") }),
+        }
+    }
+}
+
+/// The format, or the first of the possible ones.
+fn chosen(
+    format: Option<BusFormat>,
+    broker: &'static str,
+    possible: &'static [BusFormat],
+) -> Result<BusFormat, OpenError> {
+    match format {
+        Some(format) if !possible.contains(&format) => Err(OpenError::Format { format, broker, possible }),
+        Some(format) => Ok(format),
+        None => Ok(possible.first().copied().unwrap_or(BusFormat::Sockeye)),
+    }
+}
+
+fn with_format(format: BusFormat, channel: Option<&str>, transport: impl Transport) -> Bus {
+    let channel = channel.unwrap_or_else(|| format.default_channel()).to_owned();
+    // Servers that are on several buses give each the same name.
+    let name = format!("{format}:{channel}");
+    match format {
+        BusFormat::NodeSharded => {
+            let settings = ShardedSettings { channel_prefix: channel, ..ShardedSettings::default() };
+            bus(&name, NodeSharded::new(settings), transport)
+        }
+        BusFormat::NodeStreams => {
+            let settings =
+                StreamsSettings { stream_name: channel.clone(), channel_prefix: channel, ..StreamsSettings::default() };
+            bus(&name, NodeStreams::new(settings), transport)
+        }
+        BusFormat::NodePostgres => {
+            let settings = PostgresSettings { channel_prefix: channel, ..PostgresSettings::default() };
+            bus(&name, NodePostgres::new(settings), transport)
+        }
+        BusFormat::Python => {
+            bus(&name, Python::new(PythonSettings { channel, ..PythonSettings::default() }), transport)
+        }
+        BusFormat::Sockeye => bus(&name, Own::new(&channel, Keys::default()), transport),
+    }
+}
+
+fn bus(name: &str, format: impl Format, transport: impl Transport) -> Bus {
+    Bus::new(name, format, transport)
+}
+
+impl fmt::Display for BusFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// There is no format of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no format `{name}`; there are {}", join(BusFormat::ALL))]
+pub struct UnknownFormat {
+    name: String,
+}
+
+impl FromStr for BusFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|format| format.name() == text)
+            .ok_or_else(|| UnknownFormat { name: text.to_owned() })
+    }
+}
+
+fn join(formats: &[BusFormat]) -> String {
+    formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_found_by_their_names() {
+        for format in BusFormat::ALL {
+            assert_eq!(format.to_string().parse(), Ok(*format));
+        }
+        let error = "nodejs".parse::<BusFormat>().unwrap_err().to_string();
+        assert!(error.contains("`nodejs`") && error.contains("node-sharded"), "{error}");
+    }
+
+    #[test]
+    fn what_no_broker_carries_is_refused_with_what_there_is() {
+        let error = |url, format| Bus::open(url, format, None).err().unwrap().to_string();
+        assert!(error("kafka://u:secret@h", None).starts_with("no bus has addresses that begin with `kafka://`"));
+        assert!(!error("kafka://u:secret@h", None).contains("secret"));
+        #[cfg(feature = "redis")]
+        assert!(error("redis://", Some(BusFormat::NodePostgres)).contains("does not go over Redis"));
+    }
+}
