@@ -90,7 +90,7 @@ async fn serve(Serve { config, options }: Serve) -> Result<(), Error> {
 
 /// Joins the buses of the settings, if there are any. It does not wait until they are up.
 fn join(settings: &Settings) -> Result<Option<Cluster>, Error> {
-    let buses = settings.buses()?;
+    let buses = settings.buses().map_err(Error::Bus)?;
     if buses.is_empty() {
         return Ok(None);
     }
@@ -115,6 +115,8 @@ enum Error {
     Log(#[from] log::LogError),
     #[error(transparent)]
     Listen(#[from] listen::ListenError),
+    #[error("the settings are not valid: {0}")]
+    Bus(String),
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error("cannot listen to the signals that stop the program: {0}")]

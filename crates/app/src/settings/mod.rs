@@ -272,13 +272,13 @@ impl Settings {
     ///
     /// # Errors
     /// If an address is not valid, or does not go with its format.
-    pub(crate) fn buses(&self) -> Result<Vec<Bus>, SettingsError> {
-        bus::buses(&self.bus, &self.bus_format, &self.bus_channel).map_err(SettingsError::Check)
+    pub(crate) fn buses(&self) -> Result<Vec<Bus>, String> {
+        bus::buses(&self.bus, &self.bus_format, &self.bus_channel)
     }
 
     /// Checks what the form of a single value does not tell.
     fn check(&self) -> Result<(), String> {
-        bus::buses(&self.bus, &self.bus_format, &self.bus_channel)?;
+        self.buses()?;
         if self.listen.is_empty() {
             return Err("`listen` is empty, so no client could connect; give at least one address".into());
         }
