@@ -1,30 +1,36 @@
 //! Buses by their address and the name of a format, as programs take them from their settings.
 use std::{fmt, str::FromStr};
 
-#[cfg(feature = "postgres")]
-use crate::transport::postgres::{Postgres, PostgresOptions};
+#[cfg(feature = "nats")]
+use crate::transport::nats::Nats;
 #[cfg(feature = "redis")]
 use crate::transport::redis::Redis;
 use crate::{
     bus::Bus,
     format::{
-        Format, NodePostgres, NodeSharded, NodeStreams, PostgresSettings, Python, PythonSettings, ShardedSettings,
+        ClassicSettings, Format, NodeClassic, NodeSharded, NodeStreams, Python, PythonSettings, ShardedSettings,
         StreamsSettings,
         own::{Keys, Own},
     },
     transport::{Transport, TransportError},
+};
+#[cfg(feature = "postgres")]
+use crate::{
+    format::{NodePostgres, PostgresSettings},
+    transport::postgres::{Postgres, PostgresOptions},
 };
 
 /// The formats, by the names that programs give them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusFormat {
+    /// Node's usual adapter: over Redis `@socket.io/redis-adapter` and its predecessors, over PostgreSQL
+    /// `@socket.io/postgres-adapter`.
+    Node,
     /// Node's sharded adapter for Redis.
     NodeSharded,
     /// Node's adapter for Redis streams.
     NodeStreams,
-    /// Node's adapter for PostgreSQL.
-    NodePostgres,
     /// python-socketio, and Flask-SocketIO.
     Python,
     /// Sockeye servers among themselves.
@@ -68,16 +74,18 @@ const SCHEMES: &[&str] = &[
     "redis+cluster://",
     #[cfg(feature = "postgres")]
     "postgres://",
+    #[cfg(feature = "nats")]
+    "nats://",
 ];
 
 impl BusFormat {
-    const ALL: &[Self] = &[Self::NodeSharded, Self::NodeStreams, Self::NodePostgres, Self::Python, Self::Sockeye];
+    const ALL: &[Self] = &[Self::Node, Self::NodeSharded, Self::NodeStreams, Self::Python, Self::Sockeye];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Node => "node",
             Self::NodeSharded => "node-sharded",
             Self::NodeStreams => "node-streams",
-            Self::NodePostgres => "node-postgres",
             Self::Python => "python",
             Self::Sockeye => "sockeye",
         }
@@ -86,7 +94,7 @@ impl BusFormat {
     /// The channel, exchange, stream or prefix that its servers use unless they are told otherwise.
     const fn default_channel(self) -> &'static str {
         match self {
-            Self::NodeSharded | Self::NodeStreams | Self::NodePostgres => "socket.io",
+            Self::Node | Self::NodeSharded | Self::NodeStreams => "socket.io",
             Self::Python => "socketio",
             Self::Sockeye => "sockeye",
         }
@@ -106,18 +114,24 @@ impl Bus {
             #[cfg(feature = "redis")]
             "redis" | "rediss" | "valkey" | "valkeys" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
             | "rediss+cluster" => {
-                const POSSIBLE: &[BusFormat] =
-                    &[BusFormat::Python, BusFormat::NodeSharded, BusFormat::NodeStreams, BusFormat::Sockeye];
-                let format = chosen(format, "Redis", POSSIBLE)?;
+                let format = chosen(format, "Redis", BusFormat::ALL)?;
                 let transport = Redis::new(url)?;
                 let transport = if format == BusFormat::NodeSharded { transport.sharded() } else { transport };
                 Ok(with_format(format, channel, transport))
             }
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
-                const POSSIBLE: &[BusFormat] = &[BusFormat::NodePostgres];
-                let format = chosen(format, "PostgreSQL", POSSIBLE)?;
-                Ok(with_format(format, channel, Postgres::new(url, PostgresOptions::default())?))
+                let format = chosen(format, "PostgreSQL", &[BusFormat::Node])?;
+                let channel = channel.unwrap_or_else(|| format.default_channel()).to_owned();
+                let name = format!("{format}:{channel}");
+                let settings = PostgresSettings { channel_prefix: channel, ..PostgresSettings::default() };
+                let transport = Postgres::new(url, PostgresOptions::default())?;
+                Ok(bus(&name, NodePostgres::new(settings), transport))
+            }
+            #[cfg(feature = "nats")]
+            "nats" | "tls" => {
+                let format = chosen(format, "NATS", &[BusFormat::Sockeye])?;
+                Ok(with_format(format, channel, Nats::new(url)?))
             }
             scheme => Err(OpenError::Scheme { scheme: format!("{scheme}://") }),
         }
@@ -142,6 +156,10 @@ fn with_format(format: BusFormat, channel: Option<&str>, transport: impl Transpo
     // Servers that are on several buses give each the same name.
     let name = format!("{format}:{channel}");
     match format {
+        BusFormat::Node => {
+            let settings = ClassicSettings { prefix: channel, ..ClassicSettings::default() };
+            bus(&name, NodeClassic::new(settings), transport)
+        }
         BusFormat::NodeSharded => {
             let settings = ShardedSettings { channel_prefix: channel, ..ShardedSettings::default() };
             bus(&name, NodeSharded::new(settings), transport)
@@ -150,10 +168,6 @@ fn with_format(format: BusFormat, channel: Option<&str>, transport: impl Transpo
             let settings =
                 StreamsSettings { stream_name: channel.clone(), channel_prefix: channel, ..StreamsSettings::default() };
             bus(&name, NodeStreams::new(settings), transport)
-        }
-        BusFormat::NodePostgres => {
-            let settings = PostgresSettings { channel_prefix: channel, ..PostgresSettings::default() };
-            bus(&name, NodePostgres::new(settings), transport)
         }
         BusFormat::Python => {
             bus(&name, Python::new(PythonSettings { channel, ..PythonSettings::default() }), transport)
@@ -213,7 +227,7 @@ mod tests {
         let error = |url, format| Bus::open(url, format, None).err().unwrap().to_string();
         assert!(error("kafka://u:secret@h", None).starts_with("no bus has addresses that begin with `kafka://`"));
         assert!(!error("kafka://u:secret@h", None).contains("secret"));
-        #[cfg(feature = "redis")]
-        assert!(error("redis://", Some(BusFormat::NodePostgres)).contains("does not go over Redis"));
+        #[cfg(feature = "nats")]
+        assert!(error("nats://h", Some(BusFormat::Python)).contains("does not go over NATS"));
     }
 }

@@ -104,8 +104,8 @@ settings! {
     /// `redis://user:password@host`. In the file, tables `[[bus]]` with `url`, `format` and `channel` say the same as the
     /// three lists.
     bus: Vec<BusAddress> = Vec::new();
-    /// For each bus, the format in which its servers write: `sockeye`, `python`, `node-sharded`, `node-streams` or
-    /// `node-postgres`; `-` is the usual one of the kind of broker.
+    /// For each bus, the format in which its servers write: `node`, `node-sharded`, `node-streams`, `python` or `sockeye`;
+    /// `-` is the usual one of the kind of broker.
     bus_format: Vec<OptionalFormat> = Vec::new();
     /// For each bus, the channel, exchange, stream or prefix that its servers use; `-` is the default of the format.
     bus_channel: Vec<OptionalChannel> = Vec::new();
