@@ -127,6 +127,7 @@ async fn with_a_server() {
     subscriptions_change(&server).await;
     a_durable_queue_keeps_messages_while_its_server_is_away(&server).await;
     refusals_are_told_in_words_and_without_credentials(&server).await;
+    tls_needs_a_certificate_of_a_trusted_authority(&server).await;
 }
 
 async fn messages_arrive_in_order_and_are_published_as_kombu_does(server: &RabbitMqServer) {
@@ -239,6 +240,17 @@ async fn refusals_are_told_in_words_and_without_credentials(server: &RabbitMqSer
     // The next address is tried.
     let both = format!("amqp://{closed};{}", server.url());
     Joined::up(&both, RabbitMqOptions::default(), &[]).await.leave().await;
+}
+
+async fn tls_needs_a_certificate_of_a_trusted_authority(server: &RabbitMqServer) {
+    let url = format!("amqps://127.0.0.1:{}//", server.tls_port);
+    let text = sockeye::with_causes(&Joined::new(&url, RabbitMqOptions::default(), &[]).error().await);
+    assert!(text.contains("certificate"), "{text}");
+    let options = RabbitMqOptions { authorities: Some(server.certificate.clone()), ..RabbitMqOptions::default() };
+    let mut one = Joined::up(&url, options, &["socketio"]).await;
+    one.publish("socketio", "encrypted");
+    assert_eq!(one.next().await, message("socketio", "encrypted"));
+    one.leave().await;
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 Reads {"payload": TEXT}, a message from the queue; {"acknowledge": [SID, ID, ARGS]}, what a client answers; and
 {"call": NAME, "arguments": {...}}, a method of the manager. Writes {"published": TEXT}, {"sent": [SID, TEXT]},
-{"called": ARGS} for a callback, {"log": TEXT} for each error and warning, and {"done": true} after each line that it has read. Its sockets are the
-arguments of the command, all in the namespace `/`.
+{"called": ARGS} for a callback, {"log": TEXT} for each error and warning, and {"done": true} after each line that it has
+read. Its sockets are the arguments of the command, all in the namespace `/`.
 """
 import json
 import logging

@@ -11,6 +11,9 @@ use std::{
 /// A running server. It ends when it is dropped.
 pub(crate) struct RabbitMqServer {
     pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    /// The certificate that the server shows, in PEM.
+    pub(crate) certificate: String,
     /// The ports of Erlang's distribution and of its name server, which only the tools use.
     distribution_port: u16,
     names_port: u16,
@@ -21,14 +24,20 @@ pub(crate) struct RabbitMqServer {
 impl RabbitMqServer {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [port, distribution_port, names_port] = free_ports();
+        let [port, tls_port, distribution_port, names_port] = free_ports();
+        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = certified.cert.pem();
+        fs::write(folder.path().join("certificate.pem"), &certificate).unwrap();
+        fs::write(folder.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
         let configuration = format!(
-            "listeners.tcp.1 = 127.0.0.1:{port}\nlog.file.level = warning\nheartbeat = 60\n\
-             vm_memory_high_watermark.absolute = 512MB\ndisk_free_limit.absolute = 1MB\n"
+            "listeners.tcp.1 = 127.0.0.1:{port}\nlisteners.ssl.1 = 127.0.0.1:{tls_port}\n\
+             ssl_options.certfile = {0}/certificate.pem\nssl_options.keyfile = {0}/key.pem\nlog.file.level = warning\nheartbeat = 60\n\
+             vm_memory_high_watermark.absolute = 512MB\ndisk_free_limit.absolute = 1MB\n",
+            folder.path().display()
         );
         fs::write(folder.path().join("rabbitmq.conf"), configuration).unwrap();
         fs::write(folder.path().join("enabled_plugins"), "[].\n").unwrap();
-        let mut server = Self { port, distribution_port, names_port, folder, process: None };
+        let mut server = Self { port, tls_port, certificate, distribution_port, names_port, folder, process: None };
         server.restart();
         server
     }
@@ -132,8 +141,8 @@ fn programs() -> PathBuf {
     folders.into_iter().find(|folder| folder.join("rabbitmq-server").exists()).expect("RabbitMQ is not installed")
 }
 
-/// Three different ports.
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+/// Different ports.
+fn free_ports() -> [u16; 4] {
+    let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
