@@ -186,3 +186,18 @@ async fn a_stream_loses_nothing_while_redis_is_away_from_its_reader() {
         next_number = next_number.max(number + 1);
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_redis_ends_alone_is_made_again() {
+    let redis = RedisServer::start(&[]);
+    let (one, two) = (Member::on(vec![bus(&redis)]).await, Member::on(vec![bus(&redis)]).await);
+    heard_each_other(&[&one, &two]).await;
+    let mut far = client(&two).await;
+    let joined = two.cluster.status()[0].joined;
+    // Only the connections that listen are ended; those that publish live on.
+    redis.ask(&["client", "kill", "type", "pubsub"]);
+    until(|| two.cluster.status()[0].joined > joined).await;
+    one.cluster.up().await;
+    one.server.of("/").emit("n", 1).unwrap();
+    assert_eq!(next(&mut far).await, ("n".into(), json!(1)));
+}

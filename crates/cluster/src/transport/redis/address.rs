@@ -26,6 +26,15 @@ pub(super) enum Kind {
     Cluster,
 }
 
+/// How it is used.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// Whether the channels are those of sharded publish and subscribe.
+    pub(super) sharded: bool,
+    /// About how many entries a stream keeps.
+    pub(super) stream_length: usize,
+}
+
 const FORMS: &str = "redis://[user:password@]host[:port][,host[:port]]…[/db], rediss:// for TLS, redis+sentinel://host,…/master, \
                      redis+cluster://host,…";
 

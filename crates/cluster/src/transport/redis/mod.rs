@@ -1,23 +1,35 @@
 //! Redis and Valkey: channels, sharded channels and streams; one server, Sentinel or Cluster.
 mod address;
+mod census;
 mod connection;
+mod heard;
+mod nodes;
 mod publish;
+mod shards;
 mod shared;
 mod stream;
 mod subscribe;
+mod up;
 
 use std::sync::Arc;
 
 use self::{
-    address::Address,
-    connection::Connection,
-    shared::{Settings, Shared},
+    address::{Address, Kind, Settings},
+    connection::Publisher,
+    shards::Shards,
+    shared::Shared,
+    subscribe::Subscriber,
+    up::Up,
 };
 use super::{Link, Transport, TransportError, TransportFuture};
 
 /// Redis or Valkey, version 6 or later, or 7 or later for sharded channels.
 ///
 /// What may have left when a connection breaks is published again, so that at that moment something can arrive twice.
+///
+/// In a cluster, channels that are not sharded are published and heard by way of one node each, which keeps their order.
+/// Sharded channels are on the masters that serve their slots: two channels on different masters have no order between
+/// them, and what is published while a slot moves or a master is replaced may be lost.
 #[derive(Clone)]
 pub struct Redis(Arc<Shared>);
 
@@ -65,12 +77,13 @@ impl Transport for Redis {
         Box::pin(async move {
             let publisher = shared.publisher.lock().clone();
             let Some(mut publisher) = publisher else {
-                return Err(TransportError::Refused {
-                    address: shared.address.to_string(),
-                    reason: "there is no connection at the moment".into(),
-                });
+                return Err(connection::refused(&shared.address, "there is no connection at the moment"));
             };
-            let count = publisher.listeners(&channel, shared.settings.sharded).await;
+            let sharded = shared.settings.sharded;
+            let count = match shared.address.kind {
+                Kind::Cluster => shared.census.listeners(&shared.address, &channel, sharded, publisher.timeout).await,
+                Kind::Single | Kind::Sentinel { .. } => publisher.by_key.listeners(&channel, sharded).await,
+            };
             count.map(Some).map_err(|error| connection::error(&shared.address, error))
         })
     }
@@ -79,17 +92,42 @@ impl Transport for Redis {
 /// Connects, subscribes, and carries until a connection breaks.
 async fn carry(shared: &Shared, link: &Arc<Link>) -> Result<(), TransportError> {
     let failed = |error| connection::error(&shared.address, error);
-    let mut publisher = Connection::open(&shared.address, None, link.keep_alive).await.map_err(failed)?;
-    let subscriber = subscribe::Subscriber::open(shared, link).await?;
-    stream::note_positions(&mut publisher, shared, &link.subscriptions.streams()).await.map_err(failed)?;
+    let Shared { address, settings, .. } = shared;
+    let mut publisher = Publisher::open(address, settings, link.keep_alive).await.map_err(failed)?;
+    let listener = Listener::open(shared, link).await?;
+    stream::note_positions(&mut publisher.by_key, shared, &link.subscriptions.streams()).await.map_err(failed)?;
     *shared.publisher.lock() = Some(publisher.clone());
-    link.up.send_replace(true);
+    let up = Up::new(&link.up);
     tokio::try_join!(
-        async { publish::publish(publisher, shared, link).await.map_err(failed) },
-        subscriber.follow(shared, link),
+        async { publish::publish(publisher, link, &up).await.map_err(failed) },
+        listener.follow(shared, link, &up),
         async { stream::read(shared, link).await.map_err(failed) },
     )?;
     Ok(())
+}
+
+/// Listens to channels.
+enum Listener<'a> {
+    One(Subscriber),
+    Several(Box<Shards<'a>>),
+}
+
+impl<'a> Listener<'a> {
+    /// Connects and subscribes.
+    async fn open(shared: &'a Shared, link: &Arc<Link>) -> Result<Self, TransportError> {
+        Ok(match shared.settings.sharded && shared.address.kind == Kind::Cluster {
+            true => Self::Several(Box::new(Shards::open(shared, link).await?)),
+            false => Self::One(Subscriber::open(shared, link).await?),
+        })
+    }
+
+    /// Listens until a connection breaks.
+    async fn follow(self, shared: &Shared, link: &Link, up: &Up<'_>) -> Result<(), TransportError> {
+        match self {
+            Self::One(one) => one.follow(shared, link).await,
+            Self::Several(several) => several.follow(up).await,
+        }
+    }
 }
 
 /// Forgets the connection that publishes, when it is dropped.

@@ -13,7 +13,7 @@ const COUNT: usize = 100;
 pub(super) async fn read(shared: &Shared, link: &Link) -> RedisResult<()> {
     let mut streams = shared.wanted_streams(link).await;
     // Redis waits before it answers, so that nothing else can use the connection.
-    let mut connection = Connection::open(&shared.address, None, link.keep_alive * 2).await?;
+    let mut connection = Connection::open(&shared.address, link.keep_alive * 2).await?;
     let wait = link.keep_alive.min(Duration::from_secs(5)).as_millis();
     let wait = u64::try_from(wait).unwrap_or(5_000).max(1);
     loop {

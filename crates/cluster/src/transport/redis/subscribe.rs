@@ -1,60 +1,49 @@
-//! Listens to channels, and keeps what is subscribed as the bus wants it.
+//! Listens to channels on one connection, and keeps what is subscribed as the bus wants it.
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use redis::{PushInfo, PushKind, RedisError, Value};
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use redis::{RedisError, Value};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    address::Kind,
     connection::{self, Connection},
+    heard::{Heard, Loss},
     shared::Shared,
 };
 use crate::{
-    format::{Received, Subscription},
+    format::Subscription,
     transport::{Link, TransportError},
 };
 
 /// How many channels one command subscribes.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 
 /// A connection that listens.
 pub(super) struct Subscriber {
     connection: Connection,
     heard: Arc<Heard>,
-}
-
-/// What the connection has heard, and whether it has ended.
-#[derive(Default)]
-struct Heard {
-    state: Mutex<HeardState>,
-    ended: Notify,
-}
-
-#[derive(Default)]
-struct HeardState {
-    /// When something came last.
-    at: Option<Instant>,
-    /// The last message that came for a channel. A pattern that matches the channel brings it once more, directly after.
-    last: Option<(Vec<u8>, Vec<u8>)>,
+    ended: Arc<Notify>,
 }
 
 impl Subscriber {
     /// Connects and subscribes to everything that the bus wants.
     pub(super) async fn open(shared: &Shared, link: &Arc<Link>) -> Result<Self, TransportError> {
         let failed = |error| connection::error(&shared.address, error);
-        let heard = Arc::new(Heard::default());
-        let (hearing, deliver) = (heard.clone(), link.clone());
-        let on_push = Arc::new(move |info| hearing.take(info, &deliver));
-        let mut connection = Connection::open(&shared.address, Some(on_push), link.keep_alive).await.map_err(failed)?;
+        let (heard, ended) = (Arc::<Heard>::default(), Arc::<Notify>::default());
+        let (hearing, ending, deliver) = (heard.clone(), ended.clone(), link.clone());
+        let on_push = Arc::new(move |info| {
+            if hearing.take(info, &deliver) == Some(Loss::Connection) {
+                ending.notify_one();
+            }
+        });
+        let opened = Connection::open_for_channels(&shared.address, Some(on_push), link.keep_alive).await;
+        let mut connection = opened.map_err(failed)?;
         let wanted = link.subscriptions.all();
         set(&mut connection, shared, &wanted, true).await.map_err(failed)?;
-        Ok(Self { connection, heard })
+        Ok(Self { connection, heard, ended })
     }
 
-    /// Follows what the bus wants, and asks now and then whether the connection still listens, until it ends.
+    /// Follows what the bus wants, and asks now and then whether the connection still listens, until it does not.
     pub(super) async fn follow(self, shared: &Shared, link: &Link) -> Result<(), TransportError> {
         let failed = |error| connection::error(&shared.address, error);
         let (mut changing, mut asking) = (self.connection.clone(), self.connection);
@@ -70,75 +59,49 @@ impl Subscriber {
         };
         let ask = async {
             loop {
-                let quiet_until = self.heard.at() + link.keep_alive;
-                tokio::time::sleep_until(quiet_until).await;
-                if self.heard.at() + link.keep_alive > Instant::now() {
-                    continue;
+                match shared.address.kind {
+                    Kind::Single => self.heard.quiet(link.keep_alive).await,
+                    // What changes in a group of servers has to be found although messages come.
+                    Kind::Sentinel { .. } | Kind::Cluster => tokio::time::sleep(link.keep_alive).await,
                 }
-                let deadline = Instant::now() + link.keep_alive;
-                match timeout_at(deadline, asking.ask::<Value>(&redis::cmd("PING"))).await {
-                    Ok(answer) => drop(answer.map_err(failed)?),
-                    Err(_) => {
-                        let address = shared.address.to_string();
-                        return Err(TransportError::Silent { address, silence: link.keep_alive * 2 });
+                let asked = Instant::now();
+                match still_belongs(&mut asking, shared, link).await {
+                    Ok(true) => self.heard.touch(),
+                    Ok(false) => {
+                        let reason = "this server is no longer the master, or has lost the rest of the cluster";
+                        return Err(connection::refused(&shared.address, reason));
                     }
+                    Err(error) if error.is_timeout() => {
+                        let silence = link.keep_alive + asked.elapsed();
+                        return Err(TransportError::Silent { address: shared.address.to_string(), silence });
+                    }
+                    Err(error) => return Err(failed(error)),
                 }
-                self.heard.touch();
             }
         };
         tokio::select! {
             error = change => error,
             error = ask => error,
-            () = self.heard.ended.notified() => Ok(()),
+            () = self.ended.notified() => Err(connection::ended(&shared.address)),
         }
     }
 }
 
-impl Heard {
-    fn at(&self) -> Instant {
-        *self.state.lock().at.get_or_insert_with(Instant::now)
-    }
-
-    fn touch(&self) {
-        self.state.lock().at = Some(Instant::now());
-    }
-
-    /// Takes what Redis sends, in the order in which it sends it.
-    fn take(&self, info: PushInfo, link: &Link) {
-        let PushInfo { kind, data } = info;
-        match kind {
-            PushKind::Disconnection => return self.ended.notify_one(),
-            PushKind::Message | PushKind::SMessage | PushKind::PMessage => {}
-            _ => return,
+/// Whether the connection answers, and its server still does what it was chosen for.
+async fn still_belongs(connection: &mut Connection, shared: &Shared, link: &Link) -> Result<bool, RedisError> {
+    match shared.address.kind {
+        Kind::Single => connection.ask::<Value>(&redis::cmd("PING")).await.map(|_| true),
+        Kind::Sentinel { .. } => {
+            let role: Vec<Value> = connection.ask(&redis::cmd("ROLE")).await?;
+            Ok(matches!(role.first(), Some(Value::BulkString(role)) if role == b"master"))
         }
-        let by_pattern = kind == PushKind::PMessage;
-        let mut parts = data.into_iter().skip(usize::from(by_pattern)).filter_map(bytes);
-        let (Some(channel), Some(payload)) = (parts.next(), parts.next()) else { return };
-        let message = (channel, payload);
-        let is_new = {
-            let mut state = self.state.lock();
-            state.at = Some(Instant::now());
-            let last = state.last.take();
-            !by_pattern || last.as_ref() != Some(&message)
-        };
-        if !is_new {
-            return;
+        Kind::Cluster => {
+            let info: String = connection.ask(redis::cmd("CLUSTER").arg("INFO")).await?;
+            // If no other node is better off, this one is as good as any.
+            let servers: Vec<_> = shared.address.servers.iter().collect();
+            Ok(!info.contains("cluster_state:fail")
+                || connection::first_whole_node(&servers, link.keep_alive).await.is_none())
         }
-        // What is not text is no channel of ours.
-        if let Ok(channel) = std::str::from_utf8(&message.0) {
-            (link.deliver)(&Received::Published { channel, payload: &message.1 });
-        }
-        if !by_pattern {
-            self.state.lock().last = Some(message);
-        }
-    }
-}
-
-fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.into_bytes()),
-        _ => None,
     }
 }
 
@@ -149,7 +112,6 @@ async fn set(
     subscriptions: &[Subscription],
     wanted: bool,
 ) -> Result<(), RedisError> {
-    let sharded = shared.settings.sharded;
     let mut channels = Vec::new();
     let mut patterns = Vec::new();
     for subscription in subscriptions {
@@ -159,15 +121,13 @@ async fn set(
             Subscription::Stream(_) => shared.streams_changed.notify_one(),
         }
     }
-    // The channels of one command have to be on one node; how channels are spread over nodes is not known here.
-    let batch = if sharded && connection.is_cluster() { 1 } else { BATCH };
-    let command = match (sharded, wanted) {
+    let command = match (shared.settings.sharded, wanted) {
         (false, true) => "SUBSCRIBE",
         (false, false) => "UNSUBSCRIBE",
         (true, true) => "SSUBSCRIBE",
         (true, false) => "SUNSUBSCRIBE",
     };
-    for channels in channels.chunks(batch) {
+    for channels in channels.chunks(BATCH) {
         connection.ask::<()>(redis::cmd(command).arg(channels)).await?;
     }
     let command = if wanted { "PSUBSCRIBE" } else { "PUNSUBSCRIBE" };
