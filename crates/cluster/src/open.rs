@@ -1,6 +1,8 @@
 //! Buses by their address and the name of a format, as programs take them from their settings.
 use std::{fmt, str::FromStr};
 
+#[cfg(feature = "amqp")]
+use crate::transport::amqp::{RabbitMq, RabbitMqOptions};
 #[cfg(feature = "nats")]
 use crate::transport::nats::Nats;
 #[cfg(feature = "redis")]
@@ -74,6 +76,8 @@ const SCHEMES: &[&str] = &[
     "redis+cluster://",
     #[cfg(feature = "postgres")]
     "postgres://",
+    #[cfg(feature = "amqp")]
+    "amqp://",
     #[cfg(feature = "nats")]
     "nats://",
 ];
@@ -127,6 +131,11 @@ impl Bus {
                 let settings = PostgresSettings { channel_prefix: channel, ..PostgresSettings::default() };
                 let transport = Postgres::new(url, PostgresOptions::default())?;
                 Ok(bus(&name, NodePostgres::new(settings), transport))
+            }
+            #[cfg(feature = "amqp")]
+            "amqp" | "amqps" => {
+                let format = chosen(format, "RabbitMQ", &[BusFormat::Python])?;
+                Ok(with_format(format, channel, RabbitMq::new(url, RabbitMqOptions::default())?))
             }
             #[cfg(feature = "nats")]
             "nats" | "tls" => {
