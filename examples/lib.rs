@@ -14,6 +14,8 @@ mod guide {
     struct Acks;
     #[doc = include_str!("../docs/guide/client.md")]
     struct Client;
+    #[doc = include_str!("../docs/guide/cluster.md")]
+    struct Cluster;
     #[doc = include_str!("../docs/guide/errors.md")]
     struct Errors;
     #[doc = include_str!("../docs/guide/from-python-socketio.md")]

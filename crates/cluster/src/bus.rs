@@ -23,7 +23,7 @@ use crate::{
 
 /// A bus to be joined: what it is called, how its servers write, and how to reach them.
 ///
-/// Functions of the formats make it, such as [`redis`](crate::redis).
+/// [`open`](Self::open) makes it from an address, [`new`](Self::new) from a format and a transport with their settings.
 pub struct Bus {
     pub(crate) name: Arc<str>,
     pub(crate) format: Box<dyn Format>,
