@@ -6,6 +6,7 @@ mod emitter;
 pub mod format;
 pub mod message;
 mod node;
+#[cfg(any(feature = "amqp", feature = "nats", feature = "postgres", feature = "redis"))]
 mod open;
 pub mod outbox;
 mod rejoin;
@@ -18,4 +19,5 @@ pub mod transport;
 pub use bus::{Bus, BusStatus};
 pub use cluster::{Cluster, ClusterBuilder, JoinError};
 pub use emitter::{Emitter, EmitterError, FlushError, Selection};
+#[cfg(any(feature = "amqp", feature = "nats", feature = "postgres", feature = "redis"))]
 pub use open::{BusFormat, OpenError, UnknownFormat};
