@@ -201,3 +201,42 @@ async fn a_connection_that_redis_ends_alone_is_made_again() {
     one.server.of("/").emit("n", 1).unwrap();
     assert_eq!(next(&mut far).await, ("n".into(), json!(1)));
 }
+
+#[tokio::test]
+async fn a_user_with_few_permissions_is_enough_and_a_missing_one_is_named() {
+    let redis = RedisServer::start(&[]);
+    let rights = "-@all +subscribe +unsubscribe +psubscribe +punsubscribe +publish +ping +pubsub|numsub +ssubscribe \
+                  +sunsubscribe +spublish +pubsub|shardnumsub +xadd +xread +xrevrange ~socket.io resetchannels &socket.io#*";
+    let set_user = |name: &str, more: &str| {
+        let rights = format!("acl setuser {name} on >secret {rights} {more}");
+        assert_eq!(redis.ask(&rights.split_whitespace().collect::<Vec<_>>()).trim(), "OK");
+    };
+    set_user("enough", "");
+    set_user("silent", "-publish");
+    let transport = |user: &str| Redis::new(&format!("redis://{user}:secret@127.0.0.1:{}", redis.port)).unwrap();
+    let streams = |user: &str| {
+        Bus::new("redis", NodeStreams::new(StreamsSettings::default()), transport(user)).keep_alive(KEEP_ALIVE)
+    };
+    let (one, two) = (Member::on(vec![streams("enough")]).await, Member::on(vec![streams("enough")]).await);
+    let mut far = client(&two).await;
+    one.server.of("/").emit("n", 1).unwrap();
+    assert_eq!(next(&mut far).await, ("n".into(), json!(1)));
+    assert_eq!(one.server.of("/").everyone().fetch_sockets().await.unwrap().len(), 1);
+
+    let sharded = || {
+        let format = NodeSharded::new(ShardedSettings::default());
+        Bus::new("redis", format, transport("enough").sharded()).keep_alive(KEEP_ALIVE)
+    };
+    let (one, two) = (Member::on(vec![sharded()]).await, Member::on(vec![sharded()]).await);
+    let mut far = client(&two).await;
+    two.server.of("/").socket(far.sid()).unwrap().join("room").unwrap();
+    assert_eq!(one.server.of("/").to("room").fetch_sockets().await.unwrap().len(), 1);
+    one.server.of("/").emit("n", 1).unwrap();
+    assert_eq!(next(&mut far).await, ("n".into(), json!(1)));
+
+    let silent = Member::on(vec![streams("silent")]).await;
+    let _asked = silent.server.of("/").timeout(KEEP_ALIVE).emit_with_ack::<u8>("q", ()).unwrap();
+    until(|| silent.cluster.status()[0].failure.is_some()).await;
+    let failure = silent.cluster.status()[0].failure.clone().unwrap();
+    assert!(failure.contains("refuses") && failure.contains("publish") && !failure.contains("secret"), "{failure}");
+}

@@ -12,6 +12,8 @@ const SLOTS: u16 = 16_384;
 /// Masters, then the replica of each, if they have any.
 pub(crate) struct RedisCluster {
     pub(crate) nodes: Vec<RedisServer>,
+    /// Those that answer no more.
+    gone: Vec<usize>,
 }
 
 impl RedisCluster {
@@ -26,7 +28,7 @@ impl RedisCluster {
             (RedisServer::start(&arguments), bus_port)
         };
         let (nodes, bus_ports): (Vec<_>, Vec<_>) = (0..count).map(start).unzip();
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, gone: Vec::new() };
         let share = SLOTS / 3 + 1;
         for number in 0..masters {
             let first = u16::try_from(number).unwrap() * share;
@@ -67,7 +69,7 @@ impl RedisCluster {
 
     /// The number of the master that serves a slot.
     pub(crate) fn master_of(&self, slot: u16) -> usize {
-        let asked = self.nodes.iter().position(RedisServer::is_running).unwrap();
+        let asked = (0..self.nodes.len()).find(|number| !self.gone.contains(number)).unwrap();
         let nodes = self.ask(asked, &["cluster", "slots"]);
         // Each range is its first slot, its last one, and then the address of its master.
         let lines: Vec<_> = nodes.lines().map(str::trim).collect();
@@ -93,10 +95,15 @@ impl RedisCluster {
         }
     }
 
-    /// Kills the master of a slot and waits until its replica has taken its place.
-    pub(crate) fn fail_over(&mut self, slot: u16) {
+    /// Kills the master of a slot, or stops it so that it only answers no more, and waits until its replica has taken its
+    /// place.
+    pub(crate) fn fail_over(&mut self, slot: u16, kill: bool) {
         let master = self.master_of(slot);
-        self.nodes[master].kill();
+        self.gone.push(master);
+        match kill {
+            true => self.nodes[master].kill(),
+            false => self.nodes[master].pause(true),
+        }
         let start = Instant::now();
         while self.master_of(slot) == master {
             assert!(start.elapsed() < Duration::from_secs(30), "no replica takes the master's place");

@@ -70,10 +70,6 @@ impl RedisServer {
         }
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.process.is_some()
-    }
-
     /// Stops the process without ending it, or lets it go on.
     pub(crate) fn pause(&self, paused: bool) {
         let id = self.process.as_ref().unwrap().id().to_string();

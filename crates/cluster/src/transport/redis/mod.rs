@@ -23,7 +23,8 @@ use self::{
 };
 use super::{Link, Transport, TransportError, TransportFuture};
 
-/// Redis or Valkey, version 6 or later, or 7 or later for sharded channels.
+/// Redis or Valkey, version 6 or later, or 7 or later for sharded channels. With TLS, certificates are trusted that the
+/// system trusts, or those in the file that the environment variable `SSL_CERT_FILE` names.
 ///
 /// What may have left when a connection breaks is published again, so that at that moment something can arrive twice.
 ///
@@ -41,6 +42,8 @@ impl Redis {
     /// If the address has another form.
     pub fn new(address: &str) -> Result<Self, TransportError> {
         let settings = Settings { sharded: false, stream_length: 10_000 };
+        // The library takes the cryptography of the process, and panics if there is none. One that is there stays.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         Ok(Self::of(Address::parse(address)?, settings))
     }
 
@@ -99,7 +102,7 @@ async fn carry(shared: &Shared, link: &Arc<Link>) -> Result<(), TransportError> 
     *shared.publisher.lock() = Some(publisher.clone());
     let up = Up::new(&link.up);
     tokio::try_join!(
-        async { publish::publish(publisher, link, &up).await.map_err(failed) },
+        async { publish::publish(publisher, address, link, &up).await.map_err(failed) },
         listener.follow(shared, link, &up),
         async { stream::read(shared, link).await.map_err(failed) },
     )?;

@@ -5,6 +5,7 @@ use redis::{Pipeline, RedisResult};
 use tokio::time::Instant;
 
 use super::{
+    address::Address,
     connection::{Connection, Publisher},
     up::Up,
 };
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Publishes until the connection breaks.
-pub(super) async fn publish(mut publisher: Publisher, link: &Link, up: &Up<'_>) -> RedisResult<()> {
+pub(super) async fn publish(mut publisher: Publisher, address: &Address, link: &Link, up: &Up<'_>) -> RedisResult<()> {
     let mut failing_since: Option<Instant> = None;
     loop {
         match publish_some(&mut publisher, link).await {
@@ -33,7 +34,6 @@ pub(super) async fn publish(mut publisher: Publisher, link: &Link, up: &Up<'_>) 
                     up.set_publishing(true);
                 }
             }
-            // The connection to a cluster finds the new master itself.
             Err(error)
                 if publisher.by_key.is_cluster()
                     && failing_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
@@ -41,6 +41,12 @@ pub(super) async fn publish(mut publisher: Publisher, link: &Link, up: &Up<'_>) 
             {
                 up.set_publishing(false);
                 tokio::time::sleep(PAUSE).await;
+                // The library finds the new place of a slot when a master tells it, but not when a master is silent.
+                if (error.is_timeout() || error.is_connection_dropped())
+                    && let Ok(again) = Connection::open(address, publisher.timeout).await
+                {
+                    publisher.by_key = again;
+                }
             }
             Err(error) => return Err(error),
         }

@@ -1,9 +1,10 @@
 //! Reads streams from where it has stopped, so that nothing is missed while the connection is away.
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::{RedisResult, Value};
 
-use super::{connection::Connection, shared::Shared};
+use super::{address::Kind, connection::Connection, shared::Shared};
 use crate::{format::Received, transport::Link};
 
 /// How many entries come at once.
@@ -11,18 +12,35 @@ const COUNT: usize = 100;
 
 /// Reads the streams that the bus wants, until the connection breaks.
 pub(super) async fn read(shared: &Shared, link: &Link) -> RedisResult<()> {
-    let mut streams = shared.wanted_streams(link).await;
+    loop {
+        let streams = shared.wanted_streams(link).await;
+        // The streams of one command have to be on one node of a cluster.
+        let together = match shared.address.kind {
+            Kind::Cluster => 1,
+            Kind::Single | Kind::Sentinel { .. } => streams.len().max(1),
+        };
+        let reading = try_join_all(streams.chunks(together).map(|streams| read_some(streams, shared, link)));
+        tokio::select! {
+            read = reading => drop(read?),
+            // What was read and not delivered is read again from the positions.
+            () = shared.streams_changed.notified() => {}
+        }
+    }
+}
+
+/// Reads streams by one connection until it breaks.
+async fn read_some(streams: &[String], shared: &Shared, link: &Link) -> RedisResult<()> {
     // Redis waits before it answers, so that nothing else can use the connection.
     let mut connection = Connection::open(&shared.address, link.keep_alive * 2).await?;
+    note_positions(&mut connection, shared, streams).await?;
     let wait = link.keep_alive.min(Duration::from_secs(5)).as_millis();
     let wait = u64::try_from(wait).unwrap_or(5_000).max(1);
     loop {
-        note_positions(&mut connection, shared, &streams).await?;
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(COUNT).arg("BLOCK").arg(wait).arg("STREAMS").arg(&streams);
+        command.arg("COUNT").arg(COUNT).arg("BLOCK").arg(wait).arg("STREAMS").arg(streams);
         {
             let positions = shared.positions.lock();
-            for stream in &streams {
+            for stream in streams {
                 command.arg(positions.get(stream).map_or("0", String::as_str));
             }
         }
@@ -37,7 +55,6 @@ pub(super) async fn read(shared: &Shared, link: &Link) -> RedisResult<()> {
                 }
             }
         }
-        streams = shared.wanted_streams(link).await;
     }
 }
 
