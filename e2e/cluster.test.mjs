@@ -51,9 +51,14 @@ async function startNode() {
   await once(http, "listening");
   const server = new Server(http, { adapter: createAdapter(publisher, subscriber) });
   server.on("connection", (socket) => socket.on("question", (...args) => args.pop()(...args)));
+  // What waits for an answer of Redis, as closing the adapter does, would wait for a connection that is being made again.
   const stop = async () => {
-    await server.close();
-    await Promise.all([publisher.close(), subscriber.close()]);
+    for (const client of [publisher, subscriber]) client.destroy();
+    const closed = once(http, "close");
+    http.close();
+    server.engine.close();
+    http.closeAllConnections();
+    await closed;
   };
   return { server, url: `http://127.0.0.1:${http.address().port}`, stop };
 }
