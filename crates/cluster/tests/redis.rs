@@ -18,7 +18,7 @@ use sockeye_cluster::{
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 fn bus(server: &RedisServer) -> Bus {
-    Bus::new("redis", Own::default(), Redis::new(&server.url()).unwrap()).keep_alive(KEEP_ALIVE)
+    Bus::new("redis", Own::default(), Redis::new(&server.url()).unwrap())
 }
 
 async fn until(condition: impl Fn() -> bool) {
@@ -110,7 +110,10 @@ async fn a_restart_of_redis_is_survived() {
 #[tokio::test]
 async fn a_redis_that_does_not_answer_is_found_and_forgotten_when_it_does() {
     let redis = RedisServer::start(&[]);
-    let (one, two) = (Member::on(vec![bus(&redis)]).await, Member::on(vec![bus(&redis)]).await);
+    let (one, two) = (
+        Member::on(vec![bus(&redis).keep_alive(KEEP_ALIVE)]).await,
+        Member::on(vec![bus(&redis).keep_alive(KEEP_ALIVE)]).await,
+    );
     heard_each_other(&[&one, &two]).await;
     let mut far = client(&two).await;
     redis.pause(true);
