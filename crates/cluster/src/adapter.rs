@@ -59,7 +59,7 @@ impl ClusterAdapter {
     ) -> AdapterFuture<T> {
         Box::pin(async move {
             let Some(mut answers) = answers else { return Ok(known) };
-            let deadline = Instant::now() + timeout;
+            let deadline = deadline(timeout);
             while let Some(answer) = before(deadline, &mut answers).await? {
                 add(&mut known, answer);
             }
@@ -100,7 +100,7 @@ impl Adapter for ClusterAdapter {
         let (sender, acks) = RemoteAcks::channel();
         self.node.runtime.spawn(async move {
             let mut answers = answers;
-            let deadline = Instant::now() + timeout;
+            let deadline = deadline(timeout);
             loop {
                 let ack = match before(deadline, &mut answers).await {
                     Ok(Some(Answer::AckCount(count))) => RemoteAck::Asked(usize::try_from(count).unwrap_or(usize::MAX)),
@@ -202,6 +202,12 @@ impl Drop for ClusterAdapter {
     fn drop(&mut self) {
         self.node.remove_namespace(&self.side);
     }
+}
+
+/// When a timeout ends. One that is longer than the clock can tell ends in a year.
+fn deadline(timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    Instant::now() + timeout.min(YEAR)
 }
 
 /// The next answer, or none if all have answered.

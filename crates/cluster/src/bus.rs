@@ -102,7 +102,7 @@ pub struct BusStatus {
     pub ignored: u64,
     /// Messages that are not of the bus's format.
     pub malformed: u64,
-    /// Bytes that wait to be published.
+    /// Bytes that wait to be published or are on their way.
     pub waiting_bytes: usize,
     /// Other servers heard lately, in formats with heartbeats.
     pub servers: Option<usize>,
@@ -183,10 +183,15 @@ impl JoinedBus {
     /// Publishes a message; if the format cannot express it, that is counted and logged.
     pub(crate) fn publish_or_log(&self, message: &Message) {
         if let Err(error) = self.publish(message) {
-            count(&self.counters.unencodable);
-            let error = with_causes(&error);
-            log_throttled!(warn, &*self.name, bus = &*self.name, error, "a message could not be written for a bus");
+            self.log_unencodable(&error);
         }
+    }
+
+    /// Counts and logs that a message could not be written.
+    pub(crate) fn log_unencodable(&self, error: &EncodeError) {
+        count(&self.counters.unencodable);
+        let error = with_causes(error);
+        log_throttled!(warn, &*self.name, bus = &*self.name, error, "a message could not be written for a bus");
     }
 
     /// How many servers listen to a channel, if the broker tells. None if it cannot be asked, which is logged.

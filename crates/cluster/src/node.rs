@@ -77,6 +77,9 @@ struct Asked {
     name: ServerId,
 }
 
+/// How long clients may take at most to acknowledge an event of another server, whatever that server says.
+const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(3_600);
+
 /// How many events of other servers may wait for the handlers of one namespace.
 const MAX_SERVER_EVENTS: usize = 1_024;
 
@@ -145,12 +148,7 @@ impl Node {
     pub(crate) fn publish(&self, namespace: &Arc<str>, body: Body) {
         let sender = if self.buses.len() > 1 { self.name.numbered() } else { self.name.plain().clone() };
         let message = Message { sender: Some(sender), namespace: namespace.clone(), body };
-        for bus in &self.buses {
-            let is_server_event = matches!(message.body, Body::ServerEvent { .. });
-            if !is_server_event || bus.format.abilities().server_events {
-                bus.publish_or_log(&message);
-            }
-        }
+        self.buses.iter().for_each(|bus| publish_on(bus, &message));
     }
 
     /// Asks the other servers on every bus whose servers can answer.
@@ -203,14 +201,7 @@ impl Node {
                     _ => self.count_servers(index, &id, namespace),
                 },
                 Err(error) => {
-                    count(&bus.counters.unencodable);
-                    log_throttled!(
-                        warn,
-                        &*bus.name,
-                        bus = &*bus.name,
-                        error = with_causes(&error),
-                        "a request could not be written for a bus"
-                    );
+                    bus.log_unencodable(&error);
                     self.requests.expect(&id, index, 0);
                 }
             }
@@ -262,7 +253,10 @@ impl Node {
         match bus.format.decode(received) {
             Ok(Decoded::Message(message)) => self.carry_out(index, bus, message),
             Ok(Decoded::Attachment(number)) => return Some(number),
-            Ok(Decoded::Ignored(_)) => count(&bus.counters.ignored),
+            Ok(Decoded::Ignored(reason)) => {
+                count(&bus.counters.ignored);
+                tracing::debug!(bus = &*bus.name, reason, "ignored a message on a bus");
+            }
             Err(error) => {
                 count(&bus.counters.malformed);
                 log_throttled!(
@@ -293,7 +287,6 @@ impl Node {
         };
         if let (Some(from), Some(servers)) = (from, bus.servers(&message.namespace))
             && bus.format.abilities().heartbeats
-            && from != "emitter"
         {
             servers.heard(from, heartbeat, Instant::now());
         }
@@ -331,6 +324,7 @@ impl Node {
             }
             Body::Broadcast(Broadcast { event, args, target, acks: Some(acks) }) => {
                 let timeout = acks.timeout_ms.map_or(self.settings.request_timeout, Duration::from_millis);
+                let timeout = timeout.min(MAX_ACK_TIMEOUT);
                 match delivery.broadcast_with_ack(&event, &args, &target, timeout) {
                     Ok(clients) => self.send_acks(asked(acks.id), clients),
                     Err(error) => {
@@ -367,12 +361,8 @@ impl Node {
             return;
         }
         let message = Message { sender: Some(self.name.passing_on_from(&bus.name)), ..message.clone() };
-        for (other, bus) in self.buses.iter().enumerate() {
-            let is_server_event = matches!(message.body, Body::ServerEvent { .. });
-            if other != index && (!is_server_event || bus.format.abilities().server_events) {
-                bus.publish_or_log(&message);
-            }
-        }
+        let others = self.buses.iter().enumerate().filter(|(other, _)| *other != index);
+        others.for_each(|(_, bus)| publish_on(bus, &message));
     }
 
     fn answer(&self, bus: &JoinedBus, side: &Side, asked: Asked, question: Question) {
@@ -448,6 +438,13 @@ impl Asked {
         let body = Body::Answer { request: self.request.clone(), to: self.by.clone(), answer };
         let (sender, namespace) = (Some(self.name.clone()), self.namespace.clone());
         self.bus.publish_or_log(&Message { sender, namespace, body });
+    }
+}
+
+/// Publishes on a bus what its servers carry out and nobody answers, unless they have no such thing.
+fn publish_on(bus: &JoinedBus, message: &Message) {
+    if !matches!(message.body, Body::ServerEvent { .. }) || bus.format.abilities().server_events {
+        bus.publish_or_log(message);
     }
 }
 

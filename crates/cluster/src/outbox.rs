@@ -42,6 +42,7 @@ pub enum Overflow {
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Entry>,
+    /// The memory of those that wait and of those that were taken, which may come back.
     bytes: usize,
     /// How many publications were taken and are neither sent nor put back.
     taken: usize,
@@ -80,8 +81,9 @@ impl Outbox {
         let mut state = self.state.lock();
         while state.bytes + cost > self.limits.bytes {
             let oldest = match self.limits.overflow {
-                Overflow::DropOldest => state.entries.pop_front(),
-                Overflow::DropNewest => None,
+                // For one that never finds room, none that waits makes place.
+                Overflow::DropOldest if cost <= self.limits.bytes => state.entries.pop_front(),
+                Overflow::DropOldest | Overflow::DropNewest => None,
             };
             state.dropped += 1;
             let Some(oldest) = oldest else { return };
@@ -109,6 +111,7 @@ impl Outbox {
     pub fn sent(&self, taken: Vec<Taken>) {
         let mut state = self.state.lock();
         state.taken = state.taken.saturating_sub(taken.len());
+        state.bytes -= taken.iter().map(|taken| cost(taken.publication())).sum::<usize>();
         if state.is_done() {
             self.emptied.notify_waiters();
         }
@@ -119,7 +122,6 @@ impl Outbox {
         let mut state = self.state.lock();
         state.taken = state.taken.saturating_sub(taken.len());
         for Taken { entry } in taken.into_iter().rev() {
-            state.bytes += cost(&entry.publication);
             state.entries.push_front(entry);
         }
         drop(state);
@@ -138,7 +140,7 @@ impl Outbox {
         }
     }
 
-    /// The number of publications that wait, and how much memory they take in bytes.
+    /// The number of publications that wait, and how much memory they and those on their way take in bytes.
     pub fn waiting(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.entries.len(), state.bytes)
@@ -157,8 +159,8 @@ impl Outbox {
         while taken.len() < max
             && let Some(entry) = state.entries.pop_front()
         {
-            state.bytes -= cost(&entry.publication);
             if now.duration_since(entry.since) > self.limits.age {
+                state.bytes -= cost(&entry.publication);
                 state.expired += 1;
             } else {
                 taken.push(Taken { entry });
@@ -232,12 +234,13 @@ mod tests {
         outbox.put_back(taken);
         let taken = outbox.take(9).await;
         assert_eq!(payloads(&taken), ["1", "2", "3"]);
-        assert_eq!(outbox.waiting(), (0, 0));
+        assert_eq!(outbox.waiting().0, 0);
         let emptied = outbox.emptied();
         tokio::pin!(emptied);
         assert!(tokio::time::timeout(Duration::ZERO, &mut emptied).await.is_err(), "it is not published yet");
         outbox.sent(taken);
         emptied.await;
+        assert_eq!(outbox.waiting(), (0, 0));
     }
 
     #[tokio::test]
@@ -252,10 +255,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_publication_that_is_larger_than_the_outbox_is_dropped_alone() {
-        let outbox = outbox(1, Overflow::DropNewest, Duration::MAX);
-        outbox.push(publication("1"));
-        outbox.push(publication("a longer one"));
-        assert_eq!(payloads(&outbox.take(9).await), ["1"]);
+        for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+            let outbox = outbox(1, overflow, Duration::MAX);
+            outbox.push(publication("1"));
+            outbox.push(publication("a longer one"));
+            assert_eq!(payloads(&outbox.take(9).await), ["1"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_counts_until_it_is_published() {
+        let outbox = outbox(2, Overflow::DropOldest, Duration::MAX);
+        ["1", "2"].into_iter().for_each(|payload| outbox.push(publication(payload)));
+        let taken = outbox.take(9).await;
+        outbox.push(publication("3"));
+        assert_eq!(outbox.dropped(), (1, 0), "what may come back has no room for it");
+        outbox.put_back(taken);
+        let taken = outbox.take(9).await;
+        assert_eq!(payloads(&taken), ["1", "2"]);
+        outbox.sent(taken);
+        outbox.push(publication("4"));
+        assert_eq!(payloads(&outbox.take(9).await), ["4"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Keeps a bus joined: connects again whenever the connection has ended.
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use sockeye::{log_throttled, with_causes};
 
 use crate::bus::{JoinedBus, count};
@@ -15,16 +16,21 @@ pub(crate) async fn keep_joined(bus: Arc<JoinedBus>) {
     tokio::join!(count_joins(watched), async {
         let mut pause = MIN_PAUSE;
         loop {
-            let result = bus.transport.run(bus.link.clone()).await;
-            if bus.link.up.send_replace(false) {
-                pause = MIN_PAUSE;
-            }
+            // A panic of a library is one more way in which a connection ends.
+            let result = AssertUnwindSafe(bus.transport.run(bus.link.clone())).catch_unwind().await;
+            let was_up = bus.link.up.send_replace(false);
             let error = match &result {
-                Ok(()) => "the broker ended the connection".to_owned(),
-                Err(error) => with_causes(error),
+                Ok(Ok(())) => "the broker ended the connection".to_owned(),
+                Ok(Err(error)) => with_causes(error),
+                Err(_) => "the connection's task panicked".to_owned(),
             };
             *bus.failure.lock() = Some(error.clone());
-            log_throttled!(warn, &error, bus = &*bus.name, error, "left a bus; joining it again");
+            if was_up {
+                pause = MIN_PAUSE;
+                log_throttled!(warn, &error, bus = &*bus.name, error, "left a bus; joining it again");
+            } else {
+                log_throttled!(warn, &error, bus = &*bus.name, error, "cannot join a bus; trying again");
+            }
             tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }

@@ -413,3 +413,43 @@ async fn python_servers_acknowledge_and_are_acknowledged() {
     });
     while next_of("callback").await != expected {}
 }
+
+#[tokio::test]
+async fn a_handler_for_an_event_of_servers_that_panics_ends_only_its_own_work() {
+    let broker = Broker::default();
+    let (one, two) = pair(&broker).await;
+    two.server.of("/").on_server_event("ask", |args: ArgsBuf| async move {
+        let number = args.as_args().get::<u8>(0).unwrap();
+        assert!(number != 1, "it panics");
+        number
+    });
+    let everyone = one.server.of("/").everyone();
+    let ask = async |number: u8| everyone.server_side_emit_with_ack("ask", number).await.unwrap().len();
+    assert_eq!((ask(1).await, ask(2).await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_connection_that_panics_is_made_again() {
+    let broker = Broker::default();
+    broker.set_panics(true);
+    let cluster = Cluster::builder().bus(broker.bus("own", Own::default())).join().unwrap();
+    while cluster.status()[0].failure.as_deref() != Some("the connection's task panicked") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    broker.set_panics(false);
+    tokio::time::timeout(Duration::from_secs(10), cluster.up()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_timeout_may_be_longer_than_the_clock_can_tell() {
+    let broker = Broker::default();
+    let (one, two) = pair(&broker).await;
+    let mut far = client(&two).await;
+    two.server.of("/").on_server_event("ask", async |_: ArgsBuf| 1);
+    let patient = one.server.of("/").timeout(Duration::MAX);
+    assert_eq!(patient.server_side_emit_with_ack("ask", ()).await.unwrap().len(), 1);
+    let asked = patient.emit_with_ack::<u8>("q", ()).unwrap();
+    let question = far.receive().await.unwrap();
+    far.acknowledge(&question, 7).await.unwrap();
+    assert_eq!(asked.collect().await.answers, [(None, 7)]);
+}

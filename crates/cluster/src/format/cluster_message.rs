@@ -354,6 +354,13 @@ fn append_options(out: &mut Document, target: &Target, timeout_ms: Option<u64>) 
     out.strings(&target.rooms)?;
     out.key("except")?;
     out.strings(&target.except)?;
+    append_flags(out, target, timeout_ms)?;
+    out.end_map();
+    Ok(())
+}
+
+/// Writes the member `flags`, alike in all formats of Node servers.
+pub(super) fn append_flags(out: &mut Document, target: &Target, timeout_ms: Option<u64>) -> Result<(), EncodeError> {
     out.key("flags")?;
     out.map(usize::from(target.volatile) + usize::from(timeout_ms.is_some()))?;
     if target.volatile {
@@ -364,7 +371,6 @@ fn append_options(out: &mut Document, target: &Target, timeout_ms: Option<u64>) 
         out.key("timeout")?;
         out.value(&timeout)?;
     }
-    out.end_map();
     out.end_map();
     Ok(())
 }

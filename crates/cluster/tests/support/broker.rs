@@ -24,6 +24,7 @@ struct State {
     subscribers: Mutex<HashMap<usize, Subscriber>>,
     next: AtomicUsize,
     is_down: AtomicBool,
+    panics: AtomicBool,
     changed: Notify,
 }
 
@@ -57,6 +58,11 @@ impl Broker {
         let id = self.0.next.fetch_add(1, Ordering::SeqCst);
         self.0.subscribers.lock().unwrap().insert(id, Subscriber { subscriptions, messages });
         heard
+    }
+
+    /// Makes every new connection panic, until `false`.
+    pub(crate) fn set_panics(&self, panics: bool) {
+        self.0.panics.store(panics, Ordering::SeqCst);
     }
 
     /// Ends all connections and refuses new ones, until `false`.
@@ -112,6 +118,7 @@ impl Transport for Connection {
     fn run(&self, link: Arc<Link>) -> TransportFuture<()> {
         let broker = self.0.clone();
         Box::pin(async move {
+            assert!(!broker.0.panics.load(Ordering::SeqCst), "the connection panics");
             if broker.0.is_down.load(Ordering::SeqCst) {
                 return Err(TransportError::Refused { address: "broker".into(), reason: "it is down".into() });
             }

@@ -2,6 +2,8 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use sockeye_engine::log_throttled;
+use sockeye_handler::guarded;
 use sockeye_protocol::socketio::ArgsBuf;
 
 use crate::{IntoReply, Reply};
@@ -32,13 +34,16 @@ impl ServerEvents {
         self.handlers.write().clone_from(&parent.handlers.read());
     }
 
-    /// Runs the handlers of an event and returns the first answer, if any handler answers. Adapters call it.
+    /// Runs the handlers of an event and returns the first answer, if any handler answers. A handler that panics gives
+    /// none, and the others run.
     pub async fn received(&self, event: &str, args: &ArgsBuf) -> Option<ArgsBuf> {
         let handlers = self.handlers.read().get(event).cloned().unwrap_or_default();
         let mut answer = None;
         for run in handlers {
-            let reply = run(args.clone()).await;
-            answer = answer.or(args_of(reply));
+            match guarded(async { run(args.clone()).await }).await {
+                Ok(reply) => answer = answer.or(args_of(reply)),
+                Err(panic) => log_throttled!(error, event, event, panic, "a handler for an event of servers panicked"),
+            }
         }
         answer
     }

@@ -5,7 +5,7 @@ use sockeye::{ArgsBuf, adapter::Target};
 use crate::{
     format::{
         EncodeError,
-        cluster_message::{EMITTER, refuse_reserved},
+        cluster_message::{EMITTER, append_flags, refuse_reserved},
         document::{Document, Encoding},
     },
     message::{AckRequest, Answer, Body, Broadcast, Message, Question, SocketCommand},
@@ -26,11 +26,11 @@ pub(super) fn broadcast(message: &Message, broadcast: &Broadcast) -> Result<Byte
     out.strings(&target.rooms)?;
     // The emitters have another order than the servers.
     if sender == EMITTER {
-        flags(&mut out, target, None)?;
+        append_flags(&mut out, target, None)?;
         except(&mut out, target)?;
     } else {
         except(&mut out, target)?;
-        flags(&mut out, target, None)?;
+        append_flags(&mut out, target, None)?;
     }
     out.end_map();
     out.end_array();
@@ -53,7 +53,7 @@ pub(super) fn request(message: &Message, encoding: Encoding) -> Result<Bytes, En
             out.key("rooms")?;
             out.strings(&target.rooms)?;
             except(&mut out, target)?;
-            flags(&mut out, target, *timeout_ms)?;
+            append_flags(&mut out, target, *timeout_ms)?;
             out.end_map();
         }
         Body::Join { target, rooms } => {
@@ -250,19 +250,4 @@ fn options(out: &mut Document, target: &Target) -> Written {
 fn except(out: &mut Document, target: &Target) -> Written {
     out.key("except")?;
     out.strings(&target.except)
-}
-
-fn flags(out: &mut Document, target: &Target, timeout_ms: Option<u64>) -> Written {
-    out.key("flags")?;
-    out.map(usize::from(target.volatile) + usize::from(timeout_ms.is_some()))?;
-    if target.volatile {
-        out.key("volatile")?;
-        out.value(&true)?;
-    }
-    if let Some(timeout) = timeout_ms {
-        out.key("timeout")?;
-        out.value(&timeout)?;
-    }
-    out.end_map();
-    Ok(())
 }
